@@ -1,0 +1,218 @@
+"""Django settings, driven by the environment; docs/settings.md lists every variable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aforo import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+# Where the embedded Postgres and Redis, the secrets and the run file live.
+DATA_DIR = Path(env.text("AFORO_DATA_DIR", str(BASE_DIR / ".aforo"))).resolve()
+
+
+def _run_file() -> dict[str, Any]:
+    """Return what the embedded services wrote about themselves, if they did."""
+    path = DATA_DIR / "run.json"
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, PermissionError, json.JSONDecodeError):
+        return {}
+    return loaded
+
+
+_run = _run_file()
+
+DEBUG = env.flag("AFORO_DEBUG", False)
+SECRET_KEY = env.text("AFORO_SECRET_KEY") or _run.get("secret_key", "") or "unset"
+ALLOWED_HOSTS = env.text("AFORO_ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
+CSRF_TRUSTED_ORIGINS = [o for o in env.text("AFORO_TRUSTED_ORIGINS").split(",") if o]
+
+# web: row-level security applies. worker: sees every tenant. Empty: the owner,
+# for migrations and management commands.
+DATABASE_ROLE = env.text("AFORO_DB_ROLE")
+DATABASE_URL = env.text("DATABASE_URL") or _run.get("database_url", "")
+REDIS_URL = env.text("REDIS_URL") or _run.get("redis_url", "")
+_role = {"": "", "web": "aforo_web", "worker": "aforo_worker"}[DATABASE_ROLE]
+DATABASES = {
+    "default": env.postgres(
+        DATABASE_URL or "postgres://aforo@127.0.0.1:1/aforo?connect_timeout=1", _role
+    )
+}
+
+# One server, four databases: guard state, broker, channel layer and cache never
+# mix (RELIABILITY I-36). Point them at separate servers when one is not enough.
+
+
+def _redis_db(number: int) -> str:
+    """Return the Redis URL with another database number."""
+    base = REDIS_URL or "redis://127.0.0.1:1/0"
+    if base.startswith("unix://"):
+        return f"{base.split('?')[0]}?db={number}"
+    return f"{base.rsplit('/', 1)[0]}/{number}" if base.count("/") > 2 else f"{base}/{number}"
+
+
+GUARD_REDIS_URL = env.text("AFORO_GUARD_REDIS_URL") or _redis_db(0)
+BROKER_URL = env.text("AFORO_BROKER_URL") or _redis_db(1)
+CHANNELS_REDIS_URL = env.text("AFORO_CHANNELS_REDIS_URL") or _redis_db(2)
+CACHE_REDIS_URL = env.text("AFORO_CACHE_REDIS_URL") or _redis_db(3)
+
+INSTALLED_APPS = [
+    "aforo.core",
+    "catalog",
+    "billing",
+    "guard",
+    "metering",
+    "portal",
+    "aforo",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_filters",
+    "django_htmx",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "aforo.core.tenancy.TenantMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "aforo.urls"
+ASGI_APPLICATION = "aforo.asgi.application"
+WSGI_APPLICATION = "aforo.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.context.shell",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "core.User"
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": CACHE_REDIS_URL,
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [CHANNELS_REDIS_URL]},
+    }
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+# Documents that can be made again (invoice PDFs) and exports.
+MEDIA_ROOT = DATA_DIR / "media"
+
+# HTTPS is the proxy's; AFORO_HTTPS says that it is there.
+HTTPS = env.flag("AFORO_HTTPS", False)
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-aforo" if HTTPS else "aforo"
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "aforo_csrf"
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Aforo API",
+    "DESCRIPTION": "Meter, price, guard and bill AI agents and MCP servers.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "filters": {"redact": {"()": "aforo.lib.crypto.RedactSecrets"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["redact"],
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": env.text("AFORO_LOG_LEVEL", "INFO")},
+    "loggers": {"django.request": {"level": "ERROR"}},
+}
