@@ -49,7 +49,11 @@ DATABASES = {
 
 
 def _redis_db(number: int) -> str:
-    """Return the Redis URL with another database number."""
+    """Return the Redis URL with another database number.
+
+    AFORO_REDIS_DB_OFFSET moves all four: several instances may share one server.
+    """
+    number += env.integer("AFORO_REDIS_DB_OFFSET", 0)
     base = REDIS_URL or "redis://127.0.0.1:1/0"
     if base.startswith("unix://"):
         return f"{base.split('?')[0]}?db={number}"
@@ -90,6 +94,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "aforo.core.tenancy.TenantMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

@@ -1,0 +1,41 @@
+"""Fixtures that every app's tests may use; tests/plugin.py starts the services."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.conf import settings
+
+from tests import harness
+
+
+@pytest.fixture
+def guard_redis() -> Iterator[redis.Redis]:
+    """A client of the guard's Redis database, emptied before and after."""
+    with redis.Redis.from_url(
+        settings.GUARD_REDIS_URL, decode_responses=True
+    ) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def superuser_url() -> str:
+    """URL of the test cluster's superuser: for what the product itself may never do."""
+    return os.environ["AFORO_TEST_SUPERUSER_URL"]
+
+
+@pytest.fixture
+def instance() -> Iterator[harness.Instance]:
+    """A whole private Aforo (Postgres, Redis, web, worker, beat) without demo data."""
+    with harness.short_folder() as folder:
+        running = harness.Instance(folder)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
