@@ -99,8 +99,8 @@ def test_brackets_inside_a_text_are_no_levels() -> None:
         "9" * 65,
         "9" * 5000,
         "-" + "9" * 65,
-    ]
-    + ["0." + "1" * 80],
+        "0." + "1" * 80,
+    ],
 )
 @pytest.mark.parametrize("around", ["%s", '{"a": %s}', "[%s]"])
 def test_it_refuses_a_number_out_of_range(number: str, around: str) -> None:
