@@ -1,0 +1,58 @@
+"""One ASGI front: bare hot doors, WebSockets by Channels, Django for the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aforo.settings")
+
+from django.core.asgi import get_asgi_application
+
+# Fills the app registry, which everything below needs.
+get_asgi_application()
+
+from a2wsgi import WSGIMiddleware
+from channels.routing import URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from channels.sessions import SessionMiddlewareStack
+from django.urls import path
+
+from aforo.wsgi import application as django_application
+from guard.front import application as check_door
+from metering.front import application as ingest_door
+from portal.consumers import LiveConsumer
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+DOORS = {"/v1/check": check_door, "/v1/events": ingest_door}
+# Threads for pages: each holds a database connection while it answers.
+pages = WSGIMiddleware(django_application, workers=8)
+sockets = AllowedHostsOriginValidator(
+    SessionMiddlewareStack(URLRouter([path("ws", LiveConsumer.as_asgi())]))
+)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand each connection to the part that answers it."""
+    if scope["type"] == "http":
+        door = DOORS.get(scope["path"], pages)
+        await door(scope, receive, send)  # type: ignore[arg-type]
+    elif scope["type"] == "websocket":
+        await sockets(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Answer the server's start and stop."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,46 @@
+"""Celery: it only wakes workers; the queue of record is in Postgres."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aforo.settings")
+
+app = Celery("aforo")
+app.conf.update(
+    broker_url="redis+socket" + settings.BROKER_URL.removeprefix("unix").replace(
+        "?db=", "?virtual_host="
+    )
+    if settings.BROKER_URL.startswith("unix://")
+    else settings.BROKER_URL,
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_time_limit=300,
+    worker_soft_shutdown_timeout=30,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": 600,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_keepalive": True,
+        "health_check_interval": 1,
+    },
+    task_default_queue="aforo",
+    timezone="UTC",
+    beat_schedule={
+        "sweep": {"task": "metering.sweep", "schedule": 5.0},
+        "relay": {"task": "metering.relay", "schedule": 1.0},
+        "expire-sessions": {"task": "metering.expire_sessions", "schedule": 60.0},
+        "close-periods": {"task": "billing.close_periods", "schedule": 60.0},
+        "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
+        "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
+        "journal": {"task": "guard.collect_decisions", "schedule": 1.0},
+        "beat": {"task": "aforo.beat", "schedule": 10.0},
+    },
+)
+app.autodiscover_tasks(["aforo.core", "billing", "guard", "metering"])

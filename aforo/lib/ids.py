@@ -1,0 +1,60 @@
+"""Identifiers: time-ordered UUIDs inside, a prefix and base32 outside."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+
+import uuid_utils.compat
+
+# Prefix of each kind of object in the API and in addresses.
+PREFIXES = {
+    "tenant": "ten",
+    "user": "usr",
+    "customer": "cus",
+    "team": "tem",
+    "app": "app",
+    "agent": "agt",
+    "credential": "crd",
+    "service_key": "svk",
+    "subscription": "sub",
+    "period": "per",
+    "invoice": "inv",
+    "invoice_line": "inl",
+    "ledger_entry": "led",
+    "wallet": "wal",
+    "product": "prd",
+    "metric": "met",
+    "plan": "pln",
+    "plan_version": "plv",
+    "event": "evt",
+    "session": "ses",
+    "hold": "hld",
+    "decision": "dec",
+}
+
+
+def new_id() -> uuid.UUID:
+    """Return a new UUIDv7: later ids sort after earlier ones."""
+    return uuid_utils.compat.uuid7()
+
+
+def public(prefix: str, value: uuid.UUID) -> str:
+    """Return the outside form of an id, such as `cus_` and 26 characters."""
+    text = base64.b32encode(value.bytes).decode().rstrip("=").lower()
+    return f"{prefix}_{text}"
+
+
+def parse_public(prefix: str, text: str) -> uuid.UUID | None:
+    """Return the id behind its outside form, or None when the text is not one."""
+    head, _, tail = text.partition("_")
+    if head != prefix or len(tail) != 26 or not tail.isascii():
+        return None
+    try:
+        raw = base64.b32decode(tail.upper() + "======")
+    except binascii.Error:
+        return None
+    if len(raw) != 16 or public(prefix, uuid.UUID(bytes=raw)) != text:
+        return None
+    return uuid.UUID(bytes=raw)

@@ -1,0 +1,34 @@
+"""Who pays, under what contract, and the books."""
+
+from __future__ import annotations
+
+from billing.models.accounts import Agent, AgentGrant, Credential, Customer, Team
+from billing.models.books import CustomerBooks, LedgerBatch, LedgerEntry, UsageTotal
+from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine
+from billing.models.subscriptions import (
+    BillingPeriod,
+    Subscription,
+    SubscriptionSnapshot,
+)
+from billing.models.wallets import CreditGrant, Wallet, WalletEntry
+
+__all__ = [
+    "Agent",
+    "AgentGrant",
+    "BillingPeriod",
+    "Credential",
+    "CreditGrant",
+    "Customer",
+    "CustomerBooks",
+    "Invoice",
+    "InvoiceCounter",
+    "InvoiceLine",
+    "LedgerBatch",
+    "LedgerEntry",
+    "Subscription",
+    "SubscriptionSnapshot",
+    "Team",
+    "UsageTotal",
+    "Wallet",
+    "WalletEntry",
+]

@@ -1,0 +1,194 @@
+"""The books: one lock row a customer, the append-only ledger, totals and digests."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from aforo.lib import clock, ids
+from aforo.lib.fields import TenantForeignKey
+from aforo.lib.models import (
+    AppendOnly,
+    AppendOnlyQuerySet,
+    MoneyField,
+    TenantModel,
+)
+from billing.models.accounts import Agent, Customer, Team
+from billing.models.subscriptions import (
+    BillingPeriod,
+    Subscription,
+    SubscriptionSnapshot,
+)
+
+
+class CustomerBooks(models.Model):
+    """The row that every transaction on a customer's money locks first.
+
+    `version` rises with every such transaction, `config_version` with every change
+    of what the edge must know; the projected ones say what Redis has.
+    """
+
+    customer = models.OneToOneField(
+        Customer, primary_key=True, on_delete=models.PROTECT, related_name="books"
+    )
+    tenant = models.ForeignKey(
+        "core.Tenant", on_delete=models.PROTECT, related_name="+"
+    )
+    version = models.BigIntegerField(default=0)
+    config_version = models.BigIntegerField(default=1)
+    projected_version = models.BigIntegerField(default=-1)
+    projected_config_version = models.BigIntegerField(default=-1)
+    changed_at = models.DateTimeField(default=clock.now)
+    # Digest of the last batch: the head of the chain.
+    head = models.CharField(max_length=64, default="", blank=True)
+    # Parked: a safety bound was hit; nothing is finalised until somebody looks.
+    parked_at = models.DateTimeField(null=True, blank=True)
+    parked_reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name_plural = "customer books"
+
+    def __str__(self) -> str:
+        return f"{self.customer} v{self.version}"
+
+
+class LedgerEntry(AppendOnly):
+    """What one event, or one rule, adds to what a customer owes.
+
+    One row an event, with parallel arrays of charges: charge_keys[i] moved by
+    quantities[i] for amounts[i]. `amount` is their sum. `usage_period` is by
+    occurred_at, `billing_period` the one whose invoice carries the entry.
+    """
+
+    public_prefix: ClassVar[str] = "led"
+
+    class Kind(models.TextChoices):
+        """Why the entry is there."""
+
+        USAGE = "usage", "Usage"
+        RECURRING = "recurring", "Recurring"
+        REVERSAL = "reversal", "Reversal"
+        REPRICE = "reprice", "Reprice"
+        ADJUSTMENT = "adjustment", "Adjustment"
+        ROUNDING = "rounding", "Rounding"
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    tenant = models.ForeignKey(
+        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    customer = TenantForeignKey(Customer, related_name="ledger")
+    subscription = TenantForeignKey(Subscription, related_name="ledger")
+    snapshot = TenantForeignKey(SubscriptionSnapshot, related_name="+")
+    usage_period = TenantForeignKey(BillingPeriod, related_name="+")
+    billing_period = TenantForeignKey(BillingPeriod, related_name="ledger")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    # The event that caused it (metering.UsageEvent.id); null for rules.
+    event_id = models.UUIDField(null=True)
+    reverses = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="reversed_by"
+    )
+    # The version of the books that appended it: (customer, version) is one batch.
+    version = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    amount = MoneyField()
+    charge_keys = ArrayField(models.CharField(max_length=80))
+    quantities = ArrayField(MoneyField())
+    amounts = ArrayField(MoneyField())
+    # Per charge, the tier steps in the compact form of catalog.pricing.
+    steps = models.JSONField(default=list)
+    event_type = models.CharField(max_length=80, blank=True)
+    tool_name = models.CharField(max_length=120, blank=True)
+    agent = TenantForeignKey(Agent, null=True, related_name="+")
+    team = TenantForeignKey(Team, null=True, related_name="+")
+    session_id = models.UUIDField(null=True)
+    occurred_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[LedgerEntry]] = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "ledger entries"
+        constraints = [
+            # One set of effects an event, for ever.
+            models.UniqueConstraint(
+                fields=["event_id"],
+                condition=models.Q(kind="usage"),
+                name="billing_ledger_event_once",
+            ),
+            models.UniqueConstraint(
+                fields=["reverses"],
+                condition=models.Q(reverses__isnull=False),
+                name="billing_ledger_reversed_once",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["customer", "billing_period"], name="billing_ledger_period"
+            ),
+            # Serves the proof of one batch.
+            models.Index(fields=["customer", "version"], name="billing_ledger_batch"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount.normalize():f} {self.currency}"
+
+
+class LedgerBatch(AppendOnly, TenantModel):
+    """The proof of one version of the books: a digest chained to the one before."""
+
+    customer = TenantForeignKey(Customer, related_name="+")
+    version = models.BigIntegerField()
+    entry_count = models.PositiveIntegerField()
+    previous = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64)
+
+    objects: ClassVar[models.Manager[LedgerBatch]] = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["customer", "version"]
+        verbose_name_plural = "ledger batches"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "version"], name="billing_batch_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"v{self.version} {self.digest[:12]}"
+
+
+class UsageTotal(TenantModel):
+    """Where a subscription stands in a period: one counter row for all charges.
+
+    `state` is the PlanState of catalog.pricing; `spend` the sum of the entries.
+    """
+
+    customer = TenantForeignKey(Customer, related_name="usage_totals")
+    subscription = TenantForeignKey(Subscription, related_name="usage_totals")
+    snapshot = TenantForeignKey(SubscriptionSnapshot, related_name="+")
+    period = TenantForeignKey(BillingPeriod, related_name="usage_totals")
+    state = models.JSONField(default=dict)
+    currency = models.CharField(max_length=3)
+    # Rated usage; recurring fees apart.
+    spend = MoneyField(default=0)
+    recurring = MoneyField(default=0)
+    # Known cost in the plan's currency, and how many events have none.
+    cost = MoneyField(default=0)
+    cost_unknown_count = models.BigIntegerField(default=0)
+    event_count = models.BigIntegerField(default=0)
+    # Tokens in and out: what token quotas look at.
+    token_count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "subscription", "snapshot", "period"],
+                name="billing_usage_total_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription}: {self.spend.normalize():f} {self.currency}"

@@ -1,0 +1,18 @@
+"""What is sold, what is counted, at what price and at what cost."""
+
+from __future__ import annotations
+
+from catalog.models.costs import CostRate
+from catalog.models.metrics import Metric
+from catalog.models.plans import Plan, PlanVersion
+from catalog.models.products import Product, ProductType, Tool
+
+__all__ = [
+    "CostRate",
+    "Metric",
+    "Plan",
+    "PlanVersion",
+    "Product",
+    "ProductType",
+    "Tool",
+]

@@ -1,0 +1,75 @@
+"""Products of the four types, and the tools they offer."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from aforo.lib.fields import TenantForeignKey
+from aforo.lib.models import TenantModel
+
+
+class ProductType(models.TextChoices):
+    """What is sold; it fixes the kind of credential and where billing happens."""
+
+    STANDARD_API = "STANDARD_API", "Standard API"
+    AGENTIC_API = "AGENTIC_API", "Agentic API"
+    AI_AGENT = "AI_AGENT", "AI agent"
+    MCP_SERVER = "MCP_SERVER", "MCP server"
+
+
+class Product(TenantModel):
+    """Something a tenant sells."""
+
+    public_prefix = "prd"
+
+    # Billed at the app with a bearer token; the other two at the session.
+    BEARER_TYPES = (ProductType.STANDARD_API, ProductType.AGENTIC_API)
+
+    name = models.CharField(max_length=120)
+    code = models.SlugField(max_length=60, help_text="The id that events may carry.")
+    type = models.CharField(max_length=16, choices=ProductType.choices)
+    description = models.TextField(blank=True)
+    features = ArrayField(models.CharField(max_length=60), default=list, blank=True)
+    # Whether a caller's own credential may report usage for itself.
+    self_reporting = models.BooleanField(default=False)
+    session_idle_s = models.PositiveIntegerField("idle after (s)", default=600)
+    session_expire_s = models.PositiveIntegerField("expired after (s)", default=3600)
+    max_call_s = models.PositiveIntegerField("longest call (s)", default=900)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "code"], name="catalog_product_code"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def uses_bearer(self) -> bool:
+        """Whether callers present one bearer token, not a client id and secret."""
+        return self.type in self.BEARER_TYPES
+
+
+class Tool(TenantModel):
+    """A tool of a product, with the names it has had."""
+
+    product = TenantForeignKey(Product, related_name="tools")
+    name = models.CharField(max_length=120)
+    aliases = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    deprecated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product", "name"], name="catalog_tool_name"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,18 @@
+"""What was used: events, sessions, their cost and the sums of both."""
+
+from __future__ import annotations
+
+from metering.models.costs import CostFact
+from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
+from metering.models.rollups import UsageRollup
+from metering.models.sessions import Session
+
+__all__ = [
+    "CostFact",
+    "EventConflict",
+    "PendingEvents",
+    "Session",
+    "Unrateable",
+    "UsageEvent",
+    "UsageRollup",
+]

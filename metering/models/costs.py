@@ -1,0 +1,63 @@
+"""What an event cost the seller, at the rates of its own moment."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from aforo.lib import ids
+from aforo.lib.fields import TenantForeignKey
+from aforo.lib.models import AppendOnly, AppendOnlyQuerySet, MoneyField
+from billing.models import Customer
+from metering.models.events import UsageEvent
+
+
+class CostFact(AppendOnly):
+    """The cost of one event: one line per leaf, or unknown (amount NULL), never 0.
+
+    A later rate appends a fact with the difference (kind delta).
+    """
+
+    public_prefix: ClassVar[str] = "cst"
+
+    class Kind(models.TextChoices):
+        """Whether it is the first figure or a change of it."""
+
+        ORIGINAL = "original", "At event time"
+        DELTA = "delta", "Corrected rate"
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    tenant = models.ForeignKey(
+        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    customer = TenantForeignKey(Customer, related_name="+")
+    event = models.ForeignKey(
+        UsageEvent, on_delete=models.PROTECT, related_name="costs", db_constraint=False
+    )
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.ORIGINAL)
+    provider = models.CharField(max_length=60, blank=True)
+    model = models.CharField(max_length=120, blank=True)
+    currency = models.CharField(max_length=3)
+    amount = MoneyField(null=True)
+    # [[unit, quantity, rate, amount, cost rate id] …]; what is unknown says why.
+    lines = models.JSONField(default=list)
+    unknown = models.CharField(max_length=200, blank=True)
+    # What the provider itself reported, beside ours.
+    reported = MoneyField(null=True)
+    occurred_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[CostFact]] = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event"],
+                condition=models.Q(kind="original"),
+                name="metering_cost_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.amount}"

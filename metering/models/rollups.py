@@ -1,0 +1,55 @@
+"""Hourly sums of usage, price and cost: what the pages and charts read."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from aforo.lib.fields import TenantForeignKey
+from aforo.lib.models import MoneyField, TenantModel
+from billing.models import Customer
+
+
+class UsageRollup(TenantModel):
+    """The sums of one hour for one customer, product, agent, event type and model."""
+
+    customer = TenantForeignKey(Customer, related_name="+")
+    hour = models.DateTimeField()
+    product_id = models.UUIDField(null=True)
+    agent_id = models.UUIDField(null=True)
+    event_type = models.CharField(max_length=80)
+    model = models.CharField(max_length=120, blank=True)
+    tool_name = models.CharField(max_length=120, blank=True)
+    currency = models.CharField(max_length=3)
+    event_count = models.BigIntegerField(default=0)
+    error_count = models.BigIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    duration_ms = models.BigIntegerField(default=0)
+    revenue = MoneyField(default=0)
+    cost = MoneyField(default=0)
+    cost_unknown_count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "customer",
+                    "hour",
+                    "product_id",
+                    "agent_id",
+                    "event_type",
+                    "model",
+                    "tool_name",
+                    "currency",
+                ],
+                nulls_distinct=False,
+                name="metering_rollup_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "hour"], name="metering_rollup_range")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H} {self.event_type}"
