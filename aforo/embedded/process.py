@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -76,7 +77,7 @@ class Unit:
 
     name: str
     command: Sequence[str]
-    log: Path
+    log: Path | None  # None: it writes to our own output
     env: Mapping[str, str]
     cwd: Path
     account: Account | None = None
@@ -100,12 +101,12 @@ class Unit:
             if os.getppid() != parent:  # We ended before the kernel was asked.
                 os._exit(1)
 
-        with self._open_log() as log:
+        with self._output() as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own command lines
                 list(self.command),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
                 cwd=self.cwd,
                 env=dict(self.env),
                 user=self.account.uid if self.account else None,
@@ -115,10 +116,11 @@ class Unit:
                 preexec_fn=in_child,
             )
 
-    def _open_log(self) -> IO[bytes]:
-        return open(
-            os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab"
-        )
+    def _output(self) -> AbstractContextManager[IO[bytes] | None]:
+        if self.log is None:
+            return nullcontext()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return open(os.open(self.log, flags, 0o600), "ab")
 
     @property
     def pid(self) -> int | None:
@@ -170,6 +172,8 @@ class Unit:
 
     def last_words(self, lines: int = 6) -> str:
         """Return the end of the log, for an error message."""
+        if self.log is None:
+            return ""
         try:
             text = self.log.read_text(errors="replace")
         except OSError:

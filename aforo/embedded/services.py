@@ -41,7 +41,8 @@ class Services:
             valkey.wait_until_ready(self.home, wait, unit)
 
     def _spawn(self, unit: Unit) -> None:
-        rotate(unit.log)
+        if unit.log:
+            rotate(unit.log)
         self.units.append(unit)
         unit.start()
 

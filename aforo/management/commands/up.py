@@ -1,0 +1,56 @@
+"""Start everything with one command."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from aforo.embedded.launch import Options, up
+from aforo.embedded.state import LauncherError
+
+
+class Command(BaseCommand):
+    """Postgres, Redis, migrations, web server, worker and beat, until Ctrl-C."""
+
+    help = "Start Aforo: database, Redis, web server, worker and beat, until Ctrl-C."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--port", type=int, help="8000, or a free one when that is taken; 0: free"
+        )
+        parser.add_argument(
+            "--data-dir", type=Path, help="where everything is kept (.aforo)"
+        )
+        parser.add_argument(
+            "--no-demo", action="store_true", help="make no demo tenant"
+        )
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=min(2, os.cpu_count() or 1),
+            help="processes of the Celery worker",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Start, and return when everything was stopped."""
+        chosen = Options(
+            data_dir=options["data_dir"] or settings.DATA_DIR,
+            port=options["port"],
+            demo=not options["no_demo"],
+            workers=options["workers"],
+        )
+        try:
+            up(chosen, self._say)
+        except LauncherError as error:
+            raise CommandError(str(error)) from error
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
