@@ -1,0 +1,160 @@
+"""What every page's frame needs: navigation, theme, tenant, shortcuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+from django.utils.functional import SimpleLazyObject
+
+from aforo.core.models import Tenant, User
+from aforo.core.roles import STAFF
+
+THEME_COOKIE = "aforo_theme"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One entry of the navigation."""
+
+    label: str
+    path: str
+    icon: str
+    key: str = ""  # The letter after g that jumps here; none when empty.
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A navigation entry as one page shows it."""
+
+    label: str
+    path: str
+    icon: str
+    key: str
+    current: bool
+
+
+NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
+    ("", (Link("Home", "/", "house", "h"),)),
+    (
+        "Business",
+        (
+            Link("Customers", "/customers", "users", "c"),
+            Link("Products", "/products", "package", "p"),
+            Link("Invoices", "/invoices", "receipt-text", "i"),
+        ),
+    ),
+    (
+        "Traffic",
+        (
+            Link("Sessions", "/sessions", "list-tree", "s"),
+            Link("Events", "/events", "activity", "e"),
+        ),
+    ),
+    (
+        "Organisation",
+        (
+            Link("Team", "/settings/team", "user-plus", "t"),
+            Link("Audit", "/audit", "scroll-text", "a"),
+            Link("API reference", "/docs/api", "book-open", "d"),
+            Link("Admin", "/admin/", "shield"),
+        ),
+    ),
+)
+
+
+@lru_cache(maxsize=64)
+def exists(path: str) -> bool:
+    """Tell whether some view answers the path: navigation never leads nowhere."""
+    try:
+        resolve(path)
+    except Resolver404:
+        return False
+    return True
+
+
+def links() -> list[Link]:
+    """Return the navigation's entries that lead somewhere."""
+    return [item for _, group in NAVIGATION for item in group if exists(item.path)]
+
+
+def _is_current(path: str, request_path: str) -> bool:
+    if path == "/":
+        return request_path == "/"
+    return request_path == path or request_path.startswith(f"{path.rstrip('/')}/")
+
+
+def theme(request: HttpRequest) -> str:
+    """Return the theme: the person's own, or the browser's last choice."""
+    user = getattr(request, "user", None)
+    chosen = user.theme if isinstance(user, User) else request.COOKIES.get(THEME_COOKIE)
+    return chosen if chosen in User.Theme.values else User.Theme.SYSTEM
+
+
+class Shell:
+    """The frame of one page; its parts are made when a template asks for them."""
+
+    version = settings.VERSION
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        membership = getattr(request, "membership", None)
+        self.is_staff = membership is not None and membership.role in STAFF
+        self.theme = theme(request)
+
+    @property
+    def tenant(self) -> Tenant | None:
+        """The tenant the page speaks for, for its staff only."""
+        found: Tenant | None = getattr(self.request, "tenant", None)
+        return found if self.is_staff else None
+
+    @property
+    def environment(self) -> str:
+        """Which of the tenant's worlds this is."""
+        return "Sandbox" if self.tenant and self.tenant.sandbox else "Live environment"
+
+    @property
+    def nav(self) -> list[dict[str, Any]]:
+        """The navigation in its groups, the current entry marked."""
+        if not self.is_staff:
+            return []
+        groups = []
+        for label, entries in NAVIGATION:
+            shown = [
+                Shown(e.label, e.path, e.icon, e.key, _is_current(e.path, self.path))
+                for e in entries
+                if exists(e.path)
+            ]
+            if shown:
+                groups.append({"label": label, "items": shown})
+        return groups
+
+    @property
+    def path(self) -> str:
+        """The path of the page."""
+        return self.request.path
+
+    @property
+    def jumps(self) -> list[Link]:
+        """The entries that a letter after g jumps to."""
+        return [link for link in links() if link.key]
+
+    @property
+    def shortcuts(self) -> bool:
+        """Whether single-key shortcuts are on for the person."""
+        user = getattr(self.request, "user", None)
+        return bool(getattr(user, "shortcuts", False))
+
+    @property
+    def docs_path(self) -> str:
+        """Where the API reference is, if it is served."""
+        return "/docs/api" if exists("/docs/api") else ""
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Give templates the frame as `shell`."""
+    return {"shell": SimpleLazyObject(lambda: Shell(request))}

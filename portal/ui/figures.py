@@ -1,0 +1,158 @@
+"""How figures are written for people: money, quantities, shares, changes, times."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import ROUND_HALF_UP, Decimal
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from aforo.lib import money
+
+# What stands where nothing is known; the reason is read aloud and on hover.
+UNKNOWN = "—"
+
+
+def unknown(reason: str) -> SafeString:
+    """Return the dash that stands for an unknown figure, with its reason."""
+    said = reason or "not known"
+    return format_html(
+        '<span class="unknown" title="{}"><span aria-hidden="true">{}</span>'
+        '<span class="sr">unknown: {}</span></span>',
+        said,
+        UNKNOWN,
+        said,
+    )
+
+
+def amount(value: Decimal | None, currency: str, reason: str = "") -> SafeString:
+    """Return an amount as HTML, the exact figure in its title."""
+    if value is None:
+        return unknown(reason)
+    exact = money.plain(value)
+    return format_html(
+        '<data class="money" value="{}" title="{} {}">{}</data>',
+        exact,
+        exact,
+        currency,
+        money.display(value, currency),
+    )
+
+
+def quantity_text(value: Decimal | int) -> str:
+    """Return a quantity with thousands separators and at most four places."""
+    exact = Decimal(value)
+    rounded = exact.quantize(Decimal("0.0001"), rounding=ROUND_HALF_UP)
+    if rounded == 0 and exact != 0:
+        return "<0.0001" if exact > 0 else "−<0.0001"
+    whole, _, fraction = money.plain(abs(rounded)).partition(".")
+    text = f"{int(whole):,}" + (f".{fraction}" if fraction else "")
+    return f"−{text}" if exact < 0 else text
+
+
+def quantity(
+    value: Decimal | int | None, unit: str = "", reason: str = ""
+) -> SafeString:
+    """Return a quantity as HTML, the exact figure in its title."""
+    if value is None:
+        return unknown(reason)
+    exact = money.plain(Decimal(value))
+    shown = quantity_text(value)
+    return format_html(
+        '<data class="qty" value="{}" title="{}">{}{}</data>',
+        exact,
+        f"{exact} {unit}".strip(),
+        shown,
+        f" {unit}" if unit else "",
+    )
+
+
+def percent_text(value: Decimal | None, places: int = 1) -> str:
+    """Return a ratio (0.653) as a percentage (65.3 %), or the dash."""
+    if value is None:
+        return UNKNOWN
+    step = Decimal(1).scaleb(-places)
+    shown = (value * 100).quantize(step, rounding=ROUND_HALF_UP)
+    if shown == 0:
+        shown = abs(shown)
+    return f"{shown:,f} %".replace("-", "−")
+
+
+def percent(value: Decimal | None, places: int = 1, reason: str = "") -> SafeString:
+    """Return a ratio as an HTML percentage."""
+    if value is None:
+        return unknown(reason)
+    return format_html(
+        '<data class="qty" value="{}">{}</data>',
+        money.plain(value),
+        percent_text(value, places),
+    )
+
+
+def utc(value: dt.datetime) -> dt.datetime:
+    """Return the instant in UTC."""
+    return value.astimezone(dt.UTC)
+
+
+TIME_FORMATS = {
+    "full": "%-d %b %Y, %H:%M:%S",
+    "minute": "%-d %b %Y, %H:%M",
+    "short": "%-d %b, %H:%M",
+    "clock": "%H:%M:%S",
+    "date": "%-d %b %Y",
+}
+
+
+def time_text(value: dt.datetime, style: str) -> str:
+    """Return an instant as text in UTC: full, minute, short, clock, ms or date."""
+    instant = utc(value)
+    if style == "ms":
+        return f"{instant:%H:%M:%S}.{instant.microsecond // 1000:03d}"
+    return instant.strftime(TIME_FORMATS[style])
+
+
+def time_html(
+    value: dt.datetime | None, style: str = "minute", reason: str = ""
+) -> SafeString:
+    """Return a `<time>` in UTC; the browser adds the reader's own time on hover."""
+    if value is None:
+        return unknown(reason)
+    instant = utc(value)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        instant.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        time_text(instant, "full"),
+        time_text(instant, style),
+    )
+
+
+def period_text(start: dt.datetime, end: dt.datetime) -> str:
+    """Return [start, end) as people say it: 1–31 Mar 2026 UTC."""
+    first, last = utc(start), utc(end) - dt.timedelta(microseconds=1)
+    if (first.year, first.month, first.day) == (last.year, last.month, last.day):
+        return f"{first:%-d %b %Y} UTC"
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{last:%-d %b %Y} UTC"
+    if first.year == last.year:
+        return f"{first:%-d %b} – {last:%-d %b %Y} UTC"
+    return f"{first:%-d %b %Y} – {last:%-d %b %Y} UTC"
+
+
+def duration_text(milliseconds: int | None) -> str:
+    """Return a duration as people say it: 480 ms, 1.8 s, 2 min 3 s, 5 h 12 min."""
+    if milliseconds is None:
+        return UNKNOWN
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    if milliseconds < 60_000:
+        tenths = (Decimal(milliseconds) / 1000).quantize(Decimal("0.1"))
+        return f"{money.plain(tenths)} s"
+    seconds = milliseconds // 1000
+    days, hours = divmod(seconds // 3600, 24)
+    minutes = seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s"
