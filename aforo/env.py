@@ -54,7 +54,10 @@ def postgres(url: str, role: str) -> dict[str, Any]:
     if parts.scheme not in {"postgres", "postgresql"}:
         raise BadSetting(f"DATABASE_URL must start with postgres://; got {parts.scheme!r}")
     query = dict(urllib.parse.parse_qsl(parts.query))
-    options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
+    options: dict[str, Any] = {
+        "pool": {"min_size": 1, "max_size": 12, "timeout": 10},
+        "prepare_threshold": 5,
+    }
     if role:
         options["options"] = f"-c role={role}"
     host = query.pop("host", "") or urllib.parse.unquote(parts.hostname or "")
