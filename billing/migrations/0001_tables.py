@@ -102,6 +102,7 @@ class Migration(migrations.Migration):
                 ('end_at', models.DateTimeField()),
                 ('timezone', models.CharField(max_length=64)),
                 ('state', models.CharField(choices=[('open', 'Open'), ('closing', 'Closing'), ('finalised', 'Finalised')], default='open', max_length=10)),
+                ('opened_at', models.DateTimeField(null=True)),
                 ('closing_at', models.DateTimeField(null=True)),
                 ('finalised_at', models.DateTimeField(null=True)),
                 ('seal', models.CharField(blank=True, max_length=64)),
@@ -470,7 +471,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='ledgerentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'usage')), fields=('event_id',), name='billing_ledger_event_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('kind__in', ['usage', 'adjustment'])), fields=('event_id',), name='billing_ledger_event_once'),
         ),
         migrations.AddConstraint(
             model_name='ledgerentry',

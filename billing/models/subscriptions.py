@@ -105,6 +105,8 @@ class BillingPeriod(TenantModel):
     end_at = models.DateTimeField()
     timezone = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    # When the amounts due at its start were posted; null: they still have to be.
+    opened_at = models.DateTimeField(null=True)
     closing_at = models.DateTimeField(null=True)
     finalised_at = models.DateTimeField(null=True)
     # The last digest of the books when the period was finalised.

@@ -19,6 +19,8 @@ class Metric(TenantModel):
         COUNT = "count", "Count of events"
         SUM = "sum", "Sum"
         MAX = "max", "Maximum"
+        MIN = "min", "Minimum"
+        AVG = "avg", "Average"
         UNIQUE = "unique", "Distinct values"
         LATEST = "latest", "Latest value"
 

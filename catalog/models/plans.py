@@ -61,6 +61,8 @@ class PlanVersion(TenantModel):
     currency = models.CharField(max_length=3)
     body = models.JSONField()
     limits = models.JSONField(default=dict, blank=True)
+    # Whether fixed amounts are charged by the days of a period that is not whole.
+    prorate = models.BooleanField(default=False)
     published_at = models.DateTimeField(null=True, blank=True)
     published_by = models.ForeignKey(
         "core.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
