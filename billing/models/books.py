@@ -115,7 +115,7 @@ class LedgerEntry(AppendOnly):
             # One set of effects an event, for ever.
             models.UniqueConstraint(
                 fields=["event_id"],
-                condition=models.Q(kind="usage"),
+                condition=models.Q(kind__in=["usage", "adjustment"]),
                 name="billing_ledger_event_once",
             ),
             models.UniqueConstraint(

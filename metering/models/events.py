@@ -112,6 +112,12 @@ class Unrateable(TenantModel):
         UNKNOWN_PRODUCT = "unknown_product", "The product is not known"
         INCONSISTENT = "inconsistent_measurements", "The measurements contradict"
         UNKNOWN_COST = "unknown_cost", "The price needs a cost that is not known"
+        NEGATIVE_QUANTITY = "negative_quantity", "A quantity is negative"
+        TOO_PRECISE = "too_precise", "A quantity has too many decimals"
+        OUT_OF_RANGE = "number_out_of_range", "A quantity is too large"
+        INVALID_PROPERTY = "invalid_property", "A property cannot be counted"
+        TOO_MANY_UNIQUE = "too_many_unique", "Too many distinct values"
+        USAGE_NOT_READ = "usage_not_read", "The provider's usage block is not known"
         QUARANTINED = "quarantined", "Rating it failed"
 
     event = models.OneToOneField(
