@@ -1,0 +1,115 @@
+"""From a question to the script's arguments, and from its reply to a decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guard.engine import keys, scripts
+from guard.engine.decision import (
+    CheckRequest,
+    Cold,
+    Decision,
+    Facts,
+    Limit,
+    Outcome,
+    Reason,
+)
+
+_LIMIT_FIELDS = 5
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def prepare(request: CheckRequest) -> scripts.Call:
+    """Return the call of check.lua that answers the request."""
+    args: list[scripts.Argument] = [
+        request.tenant_id,
+        request.digest,
+        request.client_id,
+        request.customer,
+        request.agent,
+        request.team,
+        request.subscription,
+        request.product,
+        request.feature,
+        keys.request_key(request.request_id),
+        keys.request_key(request.minted_id) if request.minted_id else "",
+        request.decision_id,
+        _number(request.amount_micros),
+        _number(request.ceiling_micros),
+        _number(request.tokens),
+    ]
+    for unit, quantity in request.units.items():
+        args += (unit, quantity)
+    return scripts.Call(scripts.CHECK, keys.customer_keys(request.tag), args)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _facts(raw: list[Any]) -> Facts:
+    *texts, expires_at = raw
+    customer, agent, subscription, product, credential, *rest = map(_text, texts)
+    currency, on_outage, throttle_model = rest
+    return Facts(
+        customer_id=customer,
+        agent_id=agent,
+        subscription_id=subscription,
+        product_id=product,
+        credential_id=credential,
+        currency=currency,
+        on_outage=on_outage,
+        throttle_model=throttle_model,
+        credential_expires_at_ms=expires_at,
+    )
+
+
+def _limits(raw: list[Any]) -> tuple[Limit, ...]:
+    return tuple(
+        Limit(_text(raw[at]), _text(raw[at + 1]), raw[at + 2], raw[at + 3], raw[at + 4])
+        for at in range(0, len(raw), _LIMIT_FIELDS)
+    )
+
+
+def interpret(request: CheckRequest, reply: list[Any]) -> Decision | Cold:
+    """Return the decision in a reply of check.lua."""
+    verdict = _text(reply[0])
+    if verdict == "cold":
+        return Cold(request.tag)
+    if verdict == "no":
+        _, reason, retry_at, now, key, estimate, defaulted, facts, limits = reply
+        return Decision(
+            outcome=Outcome.DENY,
+            reason=Reason(_text(reason)),
+            decision_id=request.decision_id,
+            now_ms=now,
+            facts=_facts(facts),
+            limits=_limits(limits),
+            retry_at_ms=retry_at,
+            hold_key=key,
+            estimate_micros=estimate,
+            estimate_defaulted=bool(defaulted),
+        )
+    _, outcome, reason, decision_id, until, replayed, now, key, *tail = reply
+    estimate, defaulted, facts, limits = tail
+    return Decision(
+        outcome=Outcome(_text(outcome)),
+        reason=Reason(_text(reason)) if reason else None,
+        decision_id=_text(decision_id),
+        now_ms=now,
+        facts=_facts(facts),
+        limits=_limits(limits),
+        hold_key=key,
+        hold_until_ms=until,
+        estimate_micros=estimate,
+        estimate_defaulted=bool(defaulted),
+        replayed=bool(replayed),
+    )
+
+
+def check(client: scripts.Client, request: CheckRequest) -> Decision | Cold:
+    """Judge one request in one round trip."""
+    return interpret(request, scripts.run(client, prepare(request)))

@@ -1,0 +1,59 @@
+"""Holds: reserved by a check, then settled, released, or expired by themselves."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import re
+from dataclasses import dataclass
+
+from guard.engine import keys, scripts
+
+_PREFIX = "hld_"
+_FORM = re.compile(r"hld_([0-9a-z]{12})([a-z2-7]{26})")
+
+
+class Released(enum.StrEnum):
+    """What became of a hold that somebody wanted to void."""
+
+    RELEASED = "released"
+    USED = "used"  # settled, released or expired before
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldId:
+    """Where a hold is: the customer's tag and the key of its request."""
+
+    tag: str
+    key: bytes
+
+    def __str__(self) -> str:
+        """Return the id that callers see, such as hld_… and 38 characters."""
+        tail = base64.b32encode(self.key).decode().rstrip("=").lower()
+        return f"{_PREFIX}{self.tag}{tail}"
+
+
+def parse_hold_id(text: str) -> HoldId | None:
+    """Return the place behind a hold's id, or None when the text is not one."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        key = base64.b32decode(match[2].upper() + "======")
+    except binascii.Error:
+        return None
+    return HoldId(match[1], key)
+
+
+def release(client: scripts.Client, hold: HoldId, *, decision_id: str = "") -> Released:
+    """Void a hold: the call did not happen.
+
+    With a decision id the hold must be that decision's.
+    """
+    call = scripts.Call(
+        scripts.RELEASE, keys.hold_keys(hold.tag), [hold.key, decision_id]
+    )
+    reply = scripts.run(client, call)
+    return Released(reply.decode() if isinstance(reply, bytes) else reply)
