@@ -1,0 +1,144 @@
+"""A rate plan in plain words, short enough to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from catalog.pricing import (
+    Charge,
+    Due,
+    Flat,
+    Graduated,
+    Included,
+    Model,
+    Package,
+    Percentage,
+    PerUnit,
+    Plan,
+    Tier,
+    Volume,
+)
+from catalog.pricing.words import money_words, number_words
+
+WORDS_MAX = 120
+# Room for the sentence that counts what was left out.
+_ROOM = 8
+_PER = {1_000: "1K", 1_000_000: "1M"}
+
+
+def describe(plan: Plan) -> str:
+    """Return what a plan charges, in at most 120 words; long plans are cut short."""
+    if not plan.charges:
+        return "Nothing is charged."
+    sentences: list[str] = []
+    count = 0
+    for index, charge in enumerate(plan.charges):
+        sentence = _charge(charge, plan.currency)
+        count += len(sentence.split())
+        if count > WORDS_MAX - _ROOM:
+            left = len(plan.charges) - index
+            noun = "charge" if left == 1 else "charges"
+            sentences.append(f"And {left} more {noun}; see the price list.")
+            break
+        sentences.append(sentence)
+    return " ".join(sentences)
+
+
+def _charge(charge: Charge, currency: str) -> str:
+    """Return one charge as a sentence."""
+    words = f"{charge.name}: {_model(charge.model, charge.unit, currency)}"
+    conditions = [
+        f"{name} is {_either(sorted(allowed))}"
+        for name, allowed in charge.filter.conditions
+    ]
+    if conditions:
+        words += f" when {' and '.join(conditions)}"
+    return f"{words}."
+
+
+def _either(values: Sequence[str]) -> str:
+    """Return a list of alternatives, at most three by name."""
+    if len(values) > 3:
+        return f"{values[0]}, {values[1]} or one of {len(values) - 2} others"
+    return " or ".join(values)
+
+
+def _model(model: Model, unit: str, currency: str) -> str:
+    """Return a charge model in words."""
+    match model:
+        case Flat():
+            when = "in advance" if model.due is Due.ADVANCE else "at the end"
+            return f"{money_words(model.amount, currency)} a month, {when}"
+        case PerUnit():
+            return f"{money_words(model.unit_amount, currency)} {_per(model.per, unit)}"
+        case Graduated():
+            return _tiers(model.tiers, model.per, unit, currency)
+        case Volume():
+            tiers = _tiers(model.tiers, model.per, unit, currency)
+            return f"{tiers}, the tier reached pricing the whole quantity"
+        case Package():
+            return _package(model, unit, currency)
+        case Percentage():
+            return _percentage(model, currency)
+        case Included():
+            free = f"{number_words(model.units)} {unit}".strip()
+            return f"{free} included, then {_model(model.overage, unit, currency)}"
+
+
+def _per(per: int, unit: str) -> str:
+    """Return for how many units a price is."""
+    if per in _PER:
+        return f"per {_PER[per]} {unit}".strip()
+    return f"per {_one(unit) or 'unit'}"
+
+
+def _one(unit: str) -> str:
+    """Return the singular of a unit's label, as far as that is an s."""
+    return unit[:-1] if unit.endswith("s") and not unit.endswith("ss") else unit
+
+
+def _tiers(tiers: tuple[Tier, ...], per: int, unit: str, currency: str) -> str:
+    """Return tiered prices: the first three, then the last."""
+    parts = []
+    for index, tier in enumerate(tiers):
+        if 3 <= index < len(tiers) - 1:
+            continue
+        price = money_words(tier.unit_amount, currency)
+        words = f"{price} {_per(per, unit)}" if not index else price
+        if tier.flat_amount:
+            words += f" plus {money_words(tier.flat_amount, currency)}"
+        if tier.up_to is not None:
+            words += f" up to {number_words(tier.up_to)}"
+        elif index:
+            words += " above"
+        parts.append(words)
+    return ", then ".join(parts)
+
+
+def _package(model: Package, unit: str, currency: str) -> str:
+    """Return a package's price."""
+    size = f"{number_words(model.size)} {unit}".strip()
+    if isinstance(model.price, PerUnit):
+        price = money_words(model.price.unit_amount, currency)
+        return f"{price} per started {size}"
+    inner = _model(model.price, "packages", currency)
+    return f"in started packages of {size}: {inner}"
+
+
+def _percentage(model: Percentage, currency: str) -> str:
+    """Return a percentage with its fee, bounds and allowance."""
+    words = f"{number_words(model.rate)} %"
+    if model.fixed_amount:
+        words += f" plus {money_words(model.fixed_amount, currency)} per event"
+    if model.minimum is not None:
+        words += f", at least {money_words(model.minimum, currency)}"
+    if model.maximum is not None:
+        words += f", at most {money_words(model.maximum, currency)}"
+    free = []
+    if model.free_events is not None:
+        free.append(f"{model.free_events:,} events")
+    if model.free_amount is not None:
+        free.append(money_words(model.free_amount, currency))
+    if free:
+        words += f", the first {' or '.join(free)} free"
+    return words

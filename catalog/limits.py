@@ -1,0 +1,126 @@
+"""The guard's defaults that a plan version carries, checked before publication."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from aforo.lib.errors import AforoError
+from aforo.lib.money import MICROS_MAX
+
+ON_EXCEED = ("deny", "bill")
+ON_OUTAGE = ("open", "local", "closed")
+QUOTAS_MAX = 50
+# Caps are compared in millionths, which Lua holds exactly up to 2^53.
+CAP_MAX = Decimal(9_000_000_000)
+PRICE_MAX = Decimal(1_000_000_000)
+# Units of a quota that are no metric: what the guard counts by itself.
+BUILT_IN = frozenset({"requests", "tokens"})
+_MONEY = re.compile(r"[0-9]{1,26}(\.[0-9]{1,12})?", re.ASCII)
+
+
+def _refuse(path: str, detail: str) -> AforoError:
+    """Return the refusal of a limit."""
+    return AforoError("invalid_limits", 422, detail, field=f"limits.{path}")
+
+
+def _count(value: Any, path: str) -> None:
+    """Refuse what is no whole number that the guard can compare, or null."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refuse(path, "A whole number, or null for no limit.")
+    if not 0 <= value <= MICROS_MAX:
+        raise _refuse(path, f"From 0 to {MICROS_MAX:,}.")
+
+
+def _money(value: Any, path: str, *, largest: Decimal = CAP_MAX) -> None:
+    """Refuse what is no exact amount in range."""
+    if not isinstance(value, str) or not _MONEY.fullmatch(value):
+        raise _refuse(path, 'An amount is written as a text, such as "25.00".')
+    if Decimal(value) > largest:
+        raise _refuse(path, f"At most {largest:,}.")
+
+
+def _cap(value: Any, path: str) -> None:
+    """Refuse what is neither an amount nor null."""
+    if value is not None:
+        _money(value, path)
+
+
+def _flag(value: Any, path: str) -> None:
+    """Refuse what is not true or false."""
+    if not isinstance(value, bool):
+        raise _refuse(path, "true or false.")
+
+
+def _outage(value: Any, path: str) -> None:
+    """Refuse an unknown policy for outages of the edge."""
+    if value not in ON_OUTAGE:
+        raise _refuse(path, f"One of {', '.join(ON_OUTAGE)}.")
+
+
+def _estimate(value: Any, path: str) -> None:
+    """Refuse estimate prices that are not money per unit."""
+    if not isinstance(value, Mapping):
+        raise _refuse(path, "An object of prices per unit.")
+    for unit, price in value.items():
+        _money(price, f"{path}.{unit}", largest=PRICE_MAX)
+
+
+def _quotas(value: Any, path: str) -> None:
+    """Refuse quotas that are not complete, or that come twice."""
+    if not isinstance(value, list) or len(value) > QUOTAS_MAX:
+        raise _refuse(path, f"A list of at most {QUOTAS_MAX} quotas.")
+    seen = set()
+    for index, quota in enumerate(value):
+        where = f"{path}[{index}]"
+        if not isinstance(quota, Mapping) or set(quota) != {
+            "metric",
+            "limit",
+            "on_exceed",
+        }:
+            raise _refuse(where, "A quota has metric, limit and on_exceed.")
+        if not isinstance(quota["metric"], str) or quota["metric"] in seen:
+            raise _refuse(f"{where}.metric", "Each metric has one quota.")
+        seen.add(quota["metric"])
+        if quota["limit"] is None:
+            raise _refuse(f"{where}.limit", "A whole number.")
+        _count(quota["limit"], f"{where}.limit")
+        if quota["on_exceed"] not in ON_EXCEED:
+            raise _refuse(f"{where}.on_exceed", f"One of {', '.join(ON_EXCEED)}.")
+
+
+_CHECKS = {
+    "requests_per_minute": _count,
+    "tokens_per_minute": _count,
+    "quotas": _quotas,
+    "spend_cap": _cap,
+    "estimate": _estimate,
+    "default_estimate": _money,
+    "on_outage": _outage,
+    "wallet_required": _flag,
+}
+
+
+def check_limits(limits: Mapping[str, Any], *, metrics: frozenset[str]) -> None:
+    """Refuse limits that the guard could not keep.
+
+    `metrics` are the codes that quotas may name beside requests and tokens. Raises
+    AforoError 422 `invalid_limits` or `unknown_metric` with the path as its field.
+    """
+    for name, value in limits.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise _refuse(name, f"Unknown; known are {', '.join(_CHECKS)}.")
+        check(value, name)
+    for index, quota in enumerate(limits.get("quotas", ())):
+        if quota["metric"] not in metrics | BUILT_IN:
+            raise AforoError(
+                "unknown_metric",
+                422,
+                f"There is no metric {quota['metric']}.",
+                field=f"limits.quotas[{index}].metric",
+            )

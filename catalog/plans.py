@@ -1,0 +1,270 @@
+"""Rate plans: drafts that anybody may change, published versions that nobody may."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from aforo.core import audit
+from aforo.core.models import User
+from aforo.lib import clock
+from aforo.lib.errors import AforoError
+from aforo.lib.money import CURRENCIES
+from catalog import pricing
+from catalog.describe import describe
+from catalog.limits import check_limits
+from catalog.models import Metric, Plan, PlanVersion, Product
+from catalog.products import check_code, taken
+
+__all__ = [
+    "PricedPlan",
+    "create_plan",
+    "describe",
+    "describe_version",
+    "load_plans",
+    "metric_json",
+    "publish",
+    "retire",
+    "save_draft",
+]
+
+# Published versions never change, so a process keeps those it has parsed.
+LOADED_MAX = 2_048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PricedPlan:
+    """A published version, parsed once and kept."""
+
+    id: uuid.UUID  # Of the plan version.
+    plan_id: uuid.UUID
+    product_id: uuid.UUID
+    name: str
+    number: int
+    plan: pricing.Plan
+    limits: Mapping[str, Any]
+    prorate: bool
+
+    @property
+    def currency(self) -> str:
+        """The currency of every amount of the plan."""
+        return self.plan.currency
+
+
+_loaded: dict[uuid.UUID, PricedPlan] = {}
+
+
+def load_plans(version_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, PricedPlan]:
+    """Return published or retired versions by id, in at most one statement.
+
+    Raises PlanVersion.DoesNotExist when one is absent or still a draft.
+    """
+    wanted = set(version_ids)
+    missing = [version for version in wanted if version not in _loaded]
+    if missing:
+        found = PlanVersion.objects.select_related("plan").filter(pk__in=missing)
+        fresh = {v.pk: _priced(v) for v in found.exclude(state=PlanVersion.State.DRAFT)}
+        if len(fresh) < len(missing):
+            raise PlanVersion.DoesNotExist(f"no published version in {missing}")
+        if len(_loaded) + len(fresh) > LOADED_MAX:
+            _loaded.clear()
+            return fresh | load_plans(wanted - fresh.keys())
+        _loaded.update(fresh)
+    return {version: _loaded[version] for version in wanted}
+
+
+def _priced(version: PlanVersion) -> PricedPlan:
+    """Return a version with its parsed plan."""
+    return PricedPlan(
+        id=version.pk,
+        plan_id=version.plan_id,
+        product_id=version.plan.product_id,
+        name=version.plan.name,
+        number=version.number,
+        plan=pricing.parse_plan(version.body),
+        limits=version.limits,
+        prorate=version.prorate,
+    )
+
+
+@transaction.atomic
+def create_plan(
+    *,
+    product: Product,
+    name: str,
+    code: str,
+    actor: User | None,
+    description: str = "",
+) -> Plan:
+    """Add a rate plan without a version.
+
+    Raises AforoError 422 `invalid_code` or `already_exists`.
+    """
+    check_code(code)
+    try:
+        with transaction.atomic():
+            plan = Plan.objects.create(
+                tenant_id=product.tenant_id,
+                product=product,
+                name=name,
+                code=code,
+                description=description,
+            )
+    except IntegrityError as error:
+        raise taken("code", code) from error
+    audit.record(
+        tenant=product.tenant_id,
+        actor=actor,
+        action="plan.created",
+        target=plan,
+        changes={"code": [None, code], "product": [None, product.name]},
+    )
+    return plan
+
+
+@transaction.atomic
+def save_draft(
+    *,
+    plan: Plan,
+    body: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    actor: User | None,
+    prorate: bool = False,
+) -> PlanVersion:
+    """Keep what the next version of a plan will say; a plan has one draft.
+
+    `body` is plan JSON; a charge may name a metric by its code. It may be
+    incomplete: publishing checks it. Raises AforoError 422 `unknown_currency`.
+    """
+    currency = body.get("currency")
+    if currency not in CURRENCIES:
+        raise AforoError(
+            "unknown_currency", 422, f"{currency!r} is no currency.", field="currency"
+        )
+    Plan.objects.select_for_update().get(pk=plan.pk)
+    draft = PlanVersion.objects.filter(plan=plan, state=PlanVersion.State.DRAFT).first()
+    if draft is None:
+        last = PlanVersion.objects.filter(plan=plan).order_by("-number").first()
+        draft = PlanVersion(
+            tenant_id=plan.tenant_id, plan=plan, number=last.number + 1 if last else 1
+        )
+    draft.currency = currency
+    draft.body = dict(body)
+    draft.limits = dict(limits)
+    draft.prorate = prorate
+    draft.save()
+    audit.record(
+        tenant=plan.tenant_id,
+        actor=actor,
+        action="plan.draft_saved",
+        target=draft,
+        changes={"charges": [None, len(body.get("charges", ()))]},
+    )
+    return draft
+
+
+def metric_json(metric: Metric) -> dict[str, Any]:
+    """Return a metric as plan JSON defines it inside a charge."""
+    row: dict[str, Any] = {"key": metric.code, "aggregation": metric.aggregation}
+    if metric.field == "cogs":
+        row["cogs"] = True
+    elif metric.field:
+        distinct = metric.aggregation == Metric.Aggregation.UNIQUE
+        row["property" if distinct else "measurement"] = metric.field
+    if metric.event_types:
+        row["event_types"] = sorted(metric.event_types)
+    return row
+
+
+def _resolved(body: Mapping[str, Any], known: Mapping[str, Metric]) -> dict[str, Any]:
+    """Return the plan JSON with every metric that is named by its code defined.
+
+    Raises AforoError 422 `unknown_metric`, also for a definition inside a charge
+    whose key is no metric.
+    """
+    charges = body.get("charges")
+    if not isinstance(charges, list):
+        return dict(body)
+    made = []
+    for index, charge in enumerate(charges):
+        metric = charge.get("metric") if isinstance(charge, Mapping) else None
+        code = metric.get("key") if isinstance(metric, Mapping) else metric
+        if code is not None and code not in known:
+            raise AforoError(
+                "unknown_metric",
+                422,
+                f"There is no metric {code}.",
+                field=f"charges[{index}].metric",
+            )
+        if isinstance(metric, str):
+            charge = {**charge, "metric": metric_json(known[metric])}
+        made.append(charge)
+    return {**body, "charges": made}
+
+
+@transaction.atomic
+def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
+    """Freeze a draft: from now on subscriptions can be made to it.
+
+    The body that is kept is complete in itself: metrics are written out. Raises
+    AforoError 409 `not_a_draft`, 422 `unknown_metric`, `invalid_limits` or a code
+    of plan JSON, with the path as its field.
+    """
+    version = (
+        PlanVersion.objects.select_for_update(of=("self",))
+        .select_related("plan__product")
+        .get(pk=version.pk)
+    )
+    if version.state != PlanVersion.State.DRAFT:
+        raise AforoError("not_a_draft", 409, f"{version} is {version.state}.")
+    known = {m.code: m for m in Metric.objects.filter(tenant_id=version.tenant_id)}
+    try:
+        parsed = pricing.parse_plan(_resolved(version.body, known))
+    except pricing.PlanError as error:
+        raise AforoError(error.code, 422, error.message, field=error.path) from error
+    check_limits(version.limits, metrics=frozenset(known))
+    version.body = pricing.plan_to_json(parsed)
+    version.currency = parsed.currency
+    version.state = PlanVersion.State.PUBLISHED
+    version.published_at = clock.now()
+    version.published_by = actor
+    version.save()
+    audit.record(
+        tenant=version.tenant_id,
+        actor=actor,
+        action="plan.published",
+        target=version,
+        changes={"state": ["draft", "published"], "charges": [None, describe(parsed)]},
+    )
+    return version
+
+
+@transaction.atomic
+def retire(*, version: PlanVersion, actor: User | None) -> PlanVersion:
+    """Let nobody subscribe to a version any more; its subscribers keep it.
+
+    Raises AforoError 409 `not_published`.
+    """
+    version = PlanVersion.objects.select_for_update().get(pk=version.pk)
+    if version.state != PlanVersion.State.PUBLISHED:
+        raise AforoError("not_published", 409, f"{version} is {version.state}.")
+    version.state = PlanVersion.State.RETIRED
+    version.save(update_fields=["state"])
+    audit.record(
+        tenant=version.tenant_id,
+        actor=actor,
+        action="plan.retired",
+        target=version,
+        changes={"state": ["published", "retired"]},
+    )
+    return version
+
+
+def describe_version(version: PlanVersion) -> str:
+    """Return what a published version charges, in at most 120 words."""
+    (priced,) = load_plans({version.pk}).values()
+    return describe(priced.plan)
