@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from aforo.embedded import binaries
-from aforo.embedded.process import Unit, pause, working_folder
+from aforo.embedded.process import Unit, end_left_over
 from aforo.embedded.state import Home, LauncherError, Secrets, make_private
 
 READY_S_MAX = 60  # recovery of a full max_wal_size takes seconds
@@ -49,6 +49,7 @@ def unit(home: Home, secrets: Secrets, settings: Mapping[str, str]) -> Unit:
     if not data.exists():
         _initialise(home, program, secrets)
     _check_version(data)
+    pid_files = (data / "postmaster.pid", home.sockets / ".s.PGSQL.5432.lock")
     command = [str(program), "-D", str(data), "-k", str(home.sockets)]
     for name, value in {**SETTINGS, **settings}.items():
         command += ["-c", f"{name}={value}"]
@@ -63,7 +64,7 @@ def unit(home: Home, secrets: Secrets, settings: Mapping[str, str]) -> Unit:
         stop_s=8.0,
         kill_signal=signal.SIGQUIT,  # at once, and the backends with it
         orphan_signal=signal.SIGINT,
-        before=lambda: _clear_the_way(data),
+        before=lambda: end_left_over(data, "postgres", pid_files, signal.SIGINT),
     )
 
 
@@ -128,34 +129,6 @@ def _check_version(data: Path) -> None:
             f"{data} was made by Postgres {found}; this is {binaries.POSTGRES_MAJOR}."
             " Move it with pg_upgrade, or choose another data folder."
         )
-
-
-def _clear_the_way(data: Path) -> None:
-    """Deal with the postmaster.pid that a kill -9 leaves.
-
-    Its number may by now be another program's, which Postgres would take for
-    itself and refuse to start; a real left-over is on its way out, or is sent.
-    We hold the data folder's lock, so no other supervisor owns it.
-    """
-    clear_left_over(data / "postmaster.pid", data, signal.SIGINT)
-
-
-def clear_left_over(pid_file: Path, folder: Path, stop: signal.Signals) -> None:
-    """Stop what a dead supervisor left running in a folder, or drop its pid file."""
-    try:
-        pid = int(pid_file.read_text().split()[0])
-    except (FileNotFoundError, IndexError, ValueError):
-        return
-    deadline = time.monotonic() + 10
-    asked = False
-    while pid > 0 and working_folder(pid) == folder:
-        if not asked:
-            os.kill(pid, stop)
-            asked = True
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-        pause(0.05)
-    pid_file.unlink(missing_ok=True)
 
 
 def wait_until_ready(

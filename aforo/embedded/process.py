@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
 LOGS_KEPT = 3
+LEFT_OVER_S_MAX = 10
+COMM_LENGTH = 15  # The kernel keeps no more of a program's name.
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -49,17 +51,47 @@ def bind_to_parent() -> None:
     os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGKILL))
 
 
-def working_folder(pid: int) -> Path | None:
-    """Return where a process works, or None when it is gone or not ours to see."""
-    try:
-        return Path(os.readlink(f"/proc/{pid}/cwd"))
-    except OSError:
-        return None
-
-
 def pause(seconds: float) -> None:
     """Wait for something outside that sends no signal."""
     time.sleep(seconds)
+
+
+def end_left_over(
+    folder: Path, name: str, pid_files: Sequence[Path], stop: signal.Signals
+) -> None:
+    """End what a dead supervisor left running in a folder, and drop its pid files.
+
+    Two servers must never write to one folder, and after a kill -9 the number in a
+    pid file may be another program's, which a server would take for itself and
+    refuse to start. So what counts is who works in the folder. The caller holds the
+    data folder's lock: no living supervisor owns what is found.
+    """
+    if not Path("/proc/self/cwd").exists():
+        return  # Not Linux: the server's own check of its pid file must do.
+    asked: set[int] = set()
+    deadline = time.monotonic() + LEFT_OVER_S_MAX
+    while left := _programs_in(folder, name):
+        # Once each: a second SIGINT or SIGTERM makes some servers less careful.
+        late = time.monotonic() > deadline
+        for pid in left if late else left - asked:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else stop)
+        asked |= left
+        pause(0.05)
+    for pid_file in pid_files:
+        pid_file.unlink(missing_ok=True)
+
+
+def _programs_in(folder: Path, name: str) -> set[int]:
+    """Return the processes of a program whose working folder this is."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        # A process may end while it is looked at, or be another user's.
+        with suppress(OSError):
+            same = os.readlink(entry / "cwd") == str(folder)
+            if same and (entry / "comm").read_text().strip() == name[:COMM_LENGTH]:
+                found.add(int(entry.name))
+    return found
 
 
 def rotate(log: Path) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import redis
 
 from aforo.embedded import binaries
-from aforo.embedded.postgres import clear_left_over
-from aforo.embedded.process import Unit
+from aforo.embedded.process import Unit, end_left_over
 from aforo.embedded.state import Home, LauncherError, make_private
 
 SETTINGS: Mapping[str, str] = {
@@ -50,7 +49,7 @@ def unit(home: Home, settings: Mapping[str, str]) -> Unit:
         stop_s=5.0,
         orphan_signal=signal.SIGTERM,
         # Two servers must never append to one file.
-        before=lambda: clear_left_over(pid_file, data, signal.SIGTERM),
+        before=lambda: end_left_over(data, program.name, (pid_file,), signal.SIGTERM),
     )
 
 

@@ -1,0 +1,91 @@
+# Every command of the project; `make` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python manage.py
+APPS := aforo catalog billing guard metering portal tests bench conftest.py manage.py
+speed ?= 60
+args ?=
+
+.PHONY: help up demo test test-full lint format types arch bench-ingest bench-check \
+	verify doctor clean ci browser
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
+		awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+up: .venv/.base ## start everything: Postgres, Redis, web, worker, beat; Ctrl-C stops it
+	@exec $(RUN) up $(args)
+
+demo: .venv/.base ## replay real agent traffic into what `make up` runs (speed=60)
+	@exec $(RUN) demo --speed $(speed) $(args)
+
+test: .venv/.dev browser ## run the tests on two processes (args="-k name" chooses)
+	$(BIN)/python -m pytest -n 2 $(args)
+
+test-full: .venv/.dev browser ## run every test, the long ones too
+	$(BIN)/python -m pytest -n 2 -m "not benchmark" $(args)
+
+lint: .venv/.dev ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.dev ## put style and formatting right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/.dev ## check types
+	$(BIN)/mypy $(APPS)
+
+arch: .venv/.dev ## check who imports whom
+	$(BIN)/lint-imports
+
+bench-ingest: .venv/.dev ## events per second, HTTP to committed ledger
+	$(BIN)/python -m bench.ingest $(args)
+
+bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
+	$(BIN)/python -m bench.check $(args)
+
+verify: .venv/.base ## check every invariant of the books
+	$(RUN) verify $(args)
+
+doctor: .venv/.base ## say in words what is wrong here
+	$(RUN) doctor
+
+ci: ## what must pass before anything lands
+	.ci/run
+
+clean: ## remove the virtual environment and caches; data in .aforo stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made again when the requirements change.
+.venv/.python: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		"Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.base: requirements/base.txt | .venv/.python
+	@echo "Installing requirements/base.txt"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv/.dev: requirements/dev.txt requirements/base.txt | .venv/.python
+	@echo "Installing requirements/dev.txt"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@ .venv/.base
+
+browser:
+	@command -v chromium >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing chromium for the browser tests"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+		else \
+			echo "The browser tests need chromium: sudo apt-get install chromium" >&2; \
+			exit 1; \
+		fi; }
