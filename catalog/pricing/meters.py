@@ -1,0 +1,371 @@
+"""One period's usage of one charge while events are added to it.
+
+A meter is staged with an event's value, which may refuse it, and then committed,
+which cannot fail: so an event touches all its charges or none.
+"""
+
+from __future__ import annotations
+
+import base64
+import bisect
+import hashlib
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from aforo.lib.money import QUANTUM, plain
+from catalog.pricing.curves import Segment, breakdown, segments
+from catalog.pricing.exact import (
+    ZERO,
+    check_quantity,
+    divide,
+    fit_quantity,
+    round_amount,
+)
+from catalog.pricing.fees import bounds, fee_quantity, fee_steps, walk
+from catalog.pricing.lines import Line, Step, amount_of, difference
+from catalog.pricing.plan import Aggregation, Charge, Percentage
+from catalog.pricing.state import (
+    NO_FEES,
+    NO_TALLY,
+    ChargeState,
+    Fees,
+    First,
+    Tally,
+    quantity_of,
+)
+from catalog.pricing.usage import Reason, Refused, UsageEvent
+
+# Distinct values are kept as digests of 96 bits, 19 bytes of JSON each.
+UNIQUE_MAX = 10_000
+_UNREACHED = Decimal(-2)
+_new = tuple.__new__  # Half the time of calling the named tuple.
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A metered charge of a plan, with its price curve worked out."""
+
+    charge: Charge
+    currency: str
+    pieces: tuple[Segment, ...]
+
+
+def part_of(charge: Charge, currency: str) -> Part:
+    """Return the charge with its price curve."""
+    return Part(charge, currency, segments(charge.model))
+
+
+class Meter(Protocol):
+    """The usage of one charge, being added to."""
+
+    def stage(self, value: Decimal | str, event: UsageEvent) -> None:
+        """Take a value for the next commit.
+
+        Raises Refused, or decimal.Inexact and InvalidOperation for what does not fit.
+        """
+
+    def commit(self) -> Line | None:
+        """Add the staged value; return the line, or None when nothing changes."""
+
+    def state(self) -> ChargeState:
+        """Return the usage so far."""
+
+
+class Pricer:
+    """Where a charge's quantity stands on its price curve."""
+
+    __slots__ = (
+        "above",
+        "charge",
+        "currency",
+        "head",
+        "intercept",
+        "pieces",
+        "quantity",
+        "slope",
+        "tail",
+        "total",
+        "up_to",
+    )
+
+    def __init__(self, part: Part, quantity: Decimal) -> None:
+        self.charge = charge = part.charge
+        self.currency = part.currency
+        self.quantity = quantity
+        self.total = amount_of(breakdown(charge.model, quantity))
+        self.pieces = part.pieces
+        self.above = _UNREACHED
+        self.up_to: Decimal | None = _UNREACHED
+        self.slope = self.intercept = ZERO
+        self.head: tuple[str, Decimal] = ("", ZERO)
+        self.tail: tuple[Decimal, Decimal, Decimal, Decimal | None]
+        self._find_piece()
+
+    def _find_piece(self) -> None:
+        """Stand on the straight piece that holds the quantity."""
+        for piece in self.pieces:
+            if piece.up_to is None or self.quantity <= piece.up_to:
+                step = piece.step
+                self.above, self.up_to = piece.above, piece.up_to
+                self.slope, self.intercept = piece.slope, piece.intercept
+                self.head = (step.kind, step.unit_amount)
+                self.tail = (step.per, ZERO, step.floor, step.up_to)
+                return
+
+    def move(self, quantity: Decimal) -> Line | None:
+        """Go to another quantity and return the difference in price."""
+        added = quantity - self.quantity
+        charge = self.charge
+        up_to = self.up_to
+        if self.above < quantity and (up_to is None or quantity <= up_to):
+            total = round_amount(quantity.fma(self.slope, self.intercept), QUANTUM)
+            amount = total - self.total
+            kind, price = self.head
+            steps: tuple[Step, ...] = (
+                _new(Step, (kind, added, price, amount, *self.tail)),
+            )
+            self.quantity = quantity
+        else:
+            model = charge.model
+            new = breakdown(model, quantity)
+            steps = difference(after=new, before=breakdown(model, self.quantity))
+            total = amount_of(new)
+            amount = total - self.total
+            self.quantity = quantity
+            self._find_piece()
+        self.total = total
+        if not added and not amount:
+            return None
+        return _new(
+            Line,
+            (
+                charge.key,
+                charge.name,
+                added,
+                amount,
+                charge.unit,
+                self.currency,
+                steps,
+            ),
+        )
+
+
+class SumMeter:
+    """Adds up values, or ones: the metrics that nearly every charge has."""
+
+    __slots__ = ("count", "move", "next", "total")
+
+    def __init__(self, part: Part, tally: Tally) -> None:
+        self.count = tally.count
+        self.total = self.next = tally.value
+        self.move = Pricer(part, tally.value).move
+
+    def stage(self, value: Decimal | str, event: UsageEvent) -> None:
+        """Take a number to add."""
+        assert isinstance(value, Decimal)
+        if value < ZERO:
+            raise _negative(value)
+        self.next = total = self.total + value
+        fit_quantity(total, QUANTUM)
+
+    def commit(self) -> Line | None:
+        """Add the staged number."""
+        self.count += 1
+        self.total = total = self.next
+        return self.move(total)
+
+    def state(self) -> ChargeState:
+        """Return the sum so far."""
+        return Tally(self.count, self.total)
+
+
+class TallyMeter:
+    """Keeps a maximum, minimum, average, number of distinct or latest value."""
+
+    __slots__ = ("aggregation", "next", "pricer", "seen", "tally", "unseen")
+
+    def __init__(self, part: Part, tally: Tally) -> None:
+        assert part.charge.metric is not None
+        self.aggregation = part.charge.metric.aggregation
+        self.tally = self.next = tally
+        self.seen = set(tally.seen)
+        self.unseen = ""  # The digest to add, if it is a new one.
+        self.pricer = Pricer(part, quantity_of(self.aggregation, tally))
+
+    def stage(self, value: Decimal | str, event: UsageEvent) -> None:
+        """Take a value to compare, average or recognise."""
+        count = self.tally.count + 1
+        if self.aggregation is Aggregation.UNIQUE:
+            self.unseen = self._new_digest(value)
+            self.next = Tally(count, ZERO)
+            return
+        number = _number(value)
+        check_quantity(number)
+        old = self.tally.value
+        latest = self.tally.latest
+        match self.aggregation:
+            case Aggregation.MAX:
+                kept = max(old, number)
+            case Aggregation.MIN:
+                kept = min(old, number) if self.tally.count else number
+            case Aggregation.LATEST:
+                at = (event.occurred_at, event.event_id)
+                newer = latest is None or at > latest
+                kept, latest = (number, at) if newer else (old, latest)
+            case _:
+                kept = old + number
+                check_quantity(kept)
+        self.next = Tally(count, kept, latest)
+
+    def _new_digest(self, value: Decimal | str) -> str:
+        """Return the digest of a value that is new, or an empty text."""
+        text = value if isinstance(value, str) else plain(value)
+        raw = hashlib.blake2b(text.encode(), digest_size=12).digest()
+        digest = base64.b64encode(raw).decode()
+        if digest in self.seen:
+            return ""
+        if len(self.seen) >= UNIQUE_MAX:
+            detail = f"more than {UNIQUE_MAX:,} distinct values in one period"
+            raise Refused(Reason.TOO_MANY_UNIQUE, detail)
+        return digest
+
+    def commit(self) -> Line | None:
+        """Keep the staged value."""
+        self.tally = self.next
+        if self.aggregation is Aggregation.UNIQUE:
+            if self.unseen:
+                self.seen.add(self.unseen)
+            return self.pricer.move(Decimal(len(self.seen)))
+        if self.aggregation is Aggregation.AVG:
+            mean = divide(self.tally.value, Decimal(self.tally.count))
+            return self.pricer.move(mean)
+        return self.pricer.move(self.tally.value)
+
+    def state(self) -> ChargeState:
+        """Return the aggregate so far."""
+        tally = self.tally
+        return Tally(tally.count, tally.value, tally.latest, frozenset(self.seen))
+
+
+class FeeMeter:
+    """Adds up the fees of a percentage that looks at each event."""
+
+    __slots__ = ("charge", "currency", "fees", "first", "model", "next", "paid")
+
+    def __init__(self, part: Part, fees: Fees) -> None:
+        self.charge = part.charge
+        self.currency = part.currency
+        assert isinstance(part.charge.model, Percentage)
+        self.model = part.charge.model
+        self.fees = fees
+        self.first = list(fees.first)
+        self.paid = walk(self.model, self.first)
+        self.next: First | None = None
+
+    def stage(self, value: Decimal | str, event: UsageEvent) -> None:
+        """Take an event's money."""
+        number = _number(value)
+        check_quantity(self.fees.amount + self.paid.amount + self.paid.free + number)
+        self.next = First(event.occurred_at, event.event_id, number)
+
+    def commit(self) -> Line | None:
+        """Add the staged event; a late earlier one takes a free place."""
+        assert self.next is not None
+        model = self.model
+        before = fee_steps(model, self.fees, self.paid)
+        added = self.next.amount
+        pushed = self._seat(self.next)
+        if pushed is not None:
+            self._pay(pushed)
+        after = fee_steps(model, self.fees, self.paid)
+        steps = difference(after=after, before=before)
+        amount = amount_of(steps)
+        if not added and not amount:
+            return None
+        charge = self.charge
+        return Line(
+            charge.key, charge.name, added, amount, charge.unit, self.currency, steps
+        )
+
+    def _seat(self, event: First) -> First | None:
+        """Put an event among the first; return the one that has no place there."""
+        places = self.model.free_events or 0
+        if len(self.first) >= places and (not places or event > self.first[-1]):
+            return event
+        bisect.insort(self.first, event)
+        pushed = self.first.pop() if len(self.first) > places else None
+        self.paid = walk(self.model, self.first)
+        return pushed
+
+    def _pay(self, event: First) -> None:
+        """Add an event that is certainly not free."""
+        fees = self.fees
+        up, down = bounds(self.model, event.amount)
+        self.fees = Fees(
+            (),
+            fees.count + 1,
+            fees.amount + event.amount,
+            fees.raised + up,
+            fees.cut + down,
+        )
+
+    def state(self) -> ChargeState:
+        """Return the fees so far."""
+        fees = self.fees
+        return Fees(tuple(self.first), fees.count, fees.amount, fees.raised, fees.cut)
+
+
+def open_meter(part: Part, state: ChargeState | None) -> Meter:
+    """Return a meter of the charge that continues from a state."""
+    charge = part.charge
+    assert charge.metric is not None
+    if is_fee(charge):
+        fees = NO_FEES if state is None else state
+        assert isinstance(fees, Fees)
+        return FeeMeter(part, fees)
+    tally = NO_TALLY if state is None else state
+    assert isinstance(tally, Tally)
+    if charge.metric.aggregation in (Aggregation.COUNT, Aggregation.SUM):
+        return SumMeter(part, tally)
+    return TallyMeter(part, tally)
+
+
+def is_fee(charge: Charge) -> bool:
+    """Tell whether the charge's price needs every single event."""
+    return isinstance(charge.model, Percentage) and not charge.model.is_linear
+
+
+def total_line(charge: Charge, currency: str, state: ChargeState | None) -> Line | None:
+    """Return what a period's usage of one metered charge costs so far."""
+    assert charge.metric is not None
+    if is_fee(charge):
+        assert isinstance(charge.model, Percentage)
+        fees = NO_FEES if state is None else state
+        assert isinstance(fees, Fees)
+        paid = walk(charge.model, fees.first)
+        quantity = fee_quantity(fees, paid)
+        steps = fee_steps(charge.model, fees, paid)
+    else:
+        tally = NO_TALLY if state is None else state
+        assert isinstance(tally, Tally)
+        quantity = quantity_of(charge.metric.aggregation, tally)
+        steps = breakdown(charge.model, quantity)
+    amount = amount_of(steps)
+    if not quantity and not amount:
+        return None
+    kept = tuple(step for step in steps if step.quantity or step.amount)
+    return Line(charge.key, charge.name, quantity, amount, charge.unit, currency, kept)
+
+
+def _number(value: Decimal | str) -> Decimal:
+    """Return a value that can be counted."""
+    assert isinstance(value, Decimal)
+    if value < ZERO:
+        raise _negative(value)
+    return value
+
+
+def _negative(value: Decimal) -> Refused:
+    """Return the refusal of a value below zero."""
+    return Refused(Reason.NEGATIVE_QUANTITY, f"{plain(value)} is negative")

@@ -1,0 +1,181 @@
+"""Rating: what an event adds to a period's price, and what a period costs.
+
+The price of a period depends only on its state, never on the order of events; what
+an event costs is the difference of two prices, each rounded to 12 places, so the
+lines of all events sum to the price of the period exactly.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from catalog.pricing.curves import breakdown
+from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, read
+from catalog.pricing.lines import Line, amount_of
+from catalog.pricing.meters import Meter, open_meter, total_line
+from catalog.pricing.plan import (
+    Aggregation,
+    Charge,
+    Due,
+    Flat,
+    Metric,
+    Plan,
+    Source,
+)
+from catalog.pricing.program import Program, program_of
+from catalog.pricing.state import PlanState
+from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
+
+Outcome = tuple[Line, ...] | Unrateable
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """What one event costs, and the usage with it."""
+
+    lines: tuple[Line, ...]
+    after: PlanState
+    unrateable: Unrateable | None  # Then no line and the usage as it was.
+
+
+def rate(plan: Plan, before: PlanState, event: UsageEvent) -> Rated:
+    """Price one event on top of the period's usage so far."""
+    (outcome,), after = rate_many(plan, before, (event,))
+    if isinstance(outcome, Unrateable):
+        return Rated((), before, outcome)
+    return Rated(outcome, after, None)
+
+
+def rate_many(
+    plan: Plan, before: PlanState, events: Iterable[UsageEvent]
+) -> tuple[list[Outcome], PlanState]:
+    """Price events one after another: an outcome per event, and the usage after all.
+
+    An event that cannot be priced leaves the usage as it was; the others go on.
+    """
+    program = program_of(plan)
+    meters: dict[int, Meter] = {}
+    outcomes: list[Outcome] = []
+    with decimal.localcontext(EXACT):
+        for event in events:
+            touched = _stage(program, meters, before, event)
+            if isinstance(touched, Unrateable):
+                outcomes.append(touched)
+                continue
+            lines = [meter.commit() for meter in touched]
+            outcomes.append(tuple([line for line in lines if line is not None]))
+        after = dict(before)
+        for index, meter in meters.items():
+            after[plan.charges[index].key] = meter.state()
+    return outcomes, after
+
+
+def _stage(
+    program: Program, meters: dict[int, Meter], before: PlanState, event: UsageEvent
+) -> list[Meter] | Unrateable:
+    """Offer an event to the charges that it touches; open their meters on the way."""
+    touched = []
+    key = ""
+    try:
+        for route in program.routes(event.event_type, event.properties):
+            key = route.charge_key
+            value: Decimal | str | None
+            if route.measurement is not None:
+                value = event.measurements.get(route.measurement)
+            else:
+                value = _value(route.metric, event)
+            if value is None:
+                continue
+            meter = meters.get(route.index)
+            if meter is None:
+                part = program.parts[route.index]
+                assert part is not None
+                meter = meters[route.index] = open_meter(part, before.get(key))
+            meter.stage(value, event)
+            touched.append(meter)
+    except Refused as refusal:
+        return Unrateable(refusal.reason, key, refusal.detail)
+    except decimal.Inexact:
+        detail = "a quantity has more than 12 decimal places"
+        return Unrateable(Reason.TOO_PRECISE, key, detail)
+    except decimal.InvalidOperation:
+        detail = f"a quantity is no number below {QUANTITY_LIMIT:,}"
+        return Unrateable(Reason.NUMBER_OUT_OF_RANGE, key, detail)
+    return touched
+
+
+def _value(metric: Metric, event: UsageEvent) -> Decimal | str | None:
+    """Return what a metric reads in an event, or None when it is not there."""
+    value: Decimal | str | None
+    match metric.source:
+        case Source.EVENT:
+            return ONE
+        case Source.MEASUREMENT:
+            value = event.measurements.get(metric.field)
+        case Source.PROPERTY:
+            value = event.properties.get(metric.field)
+        case Source.COGS:
+            value = event.cost
+            if value is None:
+                raise Refused(Reason.UNKNOWN_COST, "the cost of the event is unknown")
+    if value is None or metric.aggregation is Aggregation.UNIQUE:
+        return value
+    if metric.aggregation is Aggregation.COUNT:
+        return ONE
+    if isinstance(value, str):
+        number = read(value)
+        if number is None:
+            detail = f"the property {metric.field} is not a number"
+            raise Refused(Reason.INVALID_PROPERTY, detail)
+        return number
+    return value
+
+
+def price(plan: Plan, state: PlanState) -> tuple[Line, ...]:
+    """Price a period so far: what its opening and its usage come to."""
+    with decimal.localcontext(EXACT):
+        lines = []
+        for charge in plan.charges:
+            if isinstance(charge.model, Flat):
+                line = _flat_line(charge, plan.currency, Due.ADVANCE)
+            else:
+                line = total_line(charge, plan.currency, state.get(charge.key))
+            if line is not None:
+                lines.append(line)
+        return tuple(lines)
+
+
+def opening(plan: Plan) -> tuple[Line, ...]:
+    """Return what is due when a period opens: flat amounts, also of first tiers."""
+    return price(plan, {})
+
+
+def closing(plan: Plan, state: PlanState) -> tuple[Line, ...]:
+    """Return what is due when a period ends, beside its usage."""
+    lines = [_flat_line(charge, plan.currency, Due.ARREARS) for charge in plan.charges]
+    return tuple(line for line in lines if line is not None)
+
+
+def collect(plan: Plan, events: Iterable[UsageEvent]) -> PlanState:
+    """Return the usage of a period's events; what cannot be priced is left out."""
+    return rate_many(plan, {}, events)[1]
+
+
+def total(plan: Plan, usage: PlanState | Iterable[UsageEvent]) -> tuple[Line, ...]:
+    """Price a whole period from its usage or its events: opening, usage, closing."""
+    state = usage if isinstance(usage, Mapping) else collect(plan, usage)
+    return price(plan, state) + closing(plan, state)
+
+
+def _flat_line(charge: Charge, currency: str, due: Due) -> Line | None:
+    """Return the line of a flat amount that is due then."""
+    model = charge.model
+    if not isinstance(model, Flat) or model.due is not due or not model.amount:
+        return None
+    with decimal.localcontext(EXACT):
+        steps = breakdown(model, ONE)
+        amount = amount_of(steps)
+    return Line(charge.key, charge.name, ONE, amount, charge.unit, currency, steps)

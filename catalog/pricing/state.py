@@ -1,0 +1,113 @@
+"""What pricing remembers of a period, per charge: aggregates free of order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from aforo.lib.money import plain
+from catalog.pricing.exact import ZERO, divide
+from catalog.pricing.plan import Aggregation
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The aggregate of a charge that is priced by its quantity."""
+
+    count: int  # Events counted.
+    value: Decimal  # The sum (count, sum, avg), or the max, min or latest value.
+    latest: tuple[datetime, str] | None = None  # Of the latest value: time, event id.
+    seen: frozenset[str] = frozenset()  # Digests of the distinct values (unique).
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class First:
+    """One of the earliest events, which may be free."""
+
+    occurred_at: datetime
+    event_id: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """The aggregate of a percentage that looks at every event."""
+
+    first: tuple[First, ...]  # The free_events earliest events, in order.
+    count: int  # The other events, all paid: how many …
+    amount: Decimal  # … the sum of their money …
+    raised: Decimal  # … what the minimum added to their fees …
+    cut: Decimal  # … and what the maximum took off them (not negative).
+
+
+ChargeState = Tally | Fees
+PlanState = Mapping[str, ChargeState]
+
+NO_TALLY = Tally(0, ZERO)
+NO_FEES = Fees((), 0, ZERO, ZERO, ZERO)
+
+
+def quantity_of(aggregation: Aggregation, tally: Tally) -> Decimal:
+    """Return the quantity that a charge prices."""
+    if aggregation is Aggregation.AVG:
+        return divide(tally.value, Decimal(tally.count)) if tally.count else ZERO
+    if aggregation is Aggregation.UNIQUE:
+        return Decimal(len(tally.seen))
+    return tally.value
+
+
+def state_to_json(state: PlanState) -> dict[str, Any]:
+    """Return the state as compact JSON with decimals as strings, in key order."""
+    return {key: _charge_to_json(state[key]) for key in sorted(state)}
+
+
+def _charge_to_json(state: ChargeState) -> dict[str, Any]:
+    """Return one charge's state; what is empty is left out."""
+    data: dict[str, Any]
+    if isinstance(state, Fees):
+        data = {
+            "n": state.count,
+            "a": plain(state.amount),
+            "up": plain(state.raised),
+            "cut": plain(state.cut),
+        }
+        if state.first:
+            data["first"] = [
+                [row.occurred_at.isoformat(), row.event_id, plain(row.amount)]
+                for row in state.first
+            ]
+        return data
+    data = {"n": state.count, "q": plain(state.value)}
+    if state.latest is not None:
+        data["at"] = [state.latest[0].isoformat(), state.latest[1]]
+    if state.seen:
+        data["seen"] = sorted(state.seen)
+    return data
+
+
+def state_from_json(data: Mapping[str, Any]) -> dict[str, ChargeState]:
+    """Return the state that `state_to_json` wrote."""
+    return {key: _charge_from_json(row) for key, row in data.items()}
+
+
+def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
+    """Return one charge's state."""
+    if "a" in data:
+        first = tuple(
+            First(datetime.fromisoformat(at), event_id, Decimal(amount))
+            for at, event_id, amount in data.get("first", ())
+        )
+        return Fees(
+            first,
+            data["n"],
+            Decimal(data["a"]),
+            Decimal(data["up"]),
+            Decimal(data["cut"]),
+        )
+    at = data.get("at")
+    latest = None if at is None else (datetime.fromisoformat(at[0]), at[1])
+    seen = frozenset(data.get("seen", ()))
+    return Tally(data["n"], Decimal(data["q"]), latest, seen)
