@@ -57,13 +57,18 @@ def _redis_db(number: int) -> str:
     base = REDIS_URL or "redis://127.0.0.1:1/0"
     if base.startswith("unix://"):
         return f"{base.split('?')[0]}?db={number}"
-    return f"{base.rsplit('/', 1)[0]}/{number}" if base.count("/") > 2 else f"{base}/{number}"
+    return (
+        f"{base.rsplit('/', 1)[0]}/{number}"
+        if base.count("/") > 2
+        else f"{base}/{number}"
+    )
 
 
 GUARD_REDIS_URL = env.text("AFORO_GUARD_REDIS_URL") or _redis_db(0)
 BROKER_URL = env.text("AFORO_BROKER_URL") or _redis_db(1)
 CHANNELS_REDIS_URL = env.text("AFORO_CHANNELS_REDIS_URL") or _redis_db(2)
 CACHE_REDIS_URL = env.text("AFORO_CACHE_REDIS_URL") or _redis_db(3)
+TOPICS_REDIS_URL = env.text("AFORO_TOPICS_REDIS_URL") or _redis_db(4)
 
 INSTALLED_APPS = [
     "aforo.core",
@@ -131,7 +136,9 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"
+    },
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": 10},
@@ -209,7 +216,9 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
     "filters": {"redact": {"()": "aforo.lib.crypto.RedactSecrets"}},
     "handlers": {
         "stderr": {

@@ -134,5 +134,3 @@ def protect(
 
 def _no_way_back(apps: Any, schema_editor: Any) -> None:
     """Leave the guards: dropping the tables drops them too."""
-
-

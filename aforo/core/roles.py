@@ -47,14 +47,16 @@ def membership(request: HttpRequest) -> Membership:
 
 def role_required(
     *roles: Role,
-) -> Callable[
-    [Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]
-]:
+) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
     """Let only members with one of the roles into a view; others sign in or see 403."""
 
-    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    def decorate(
+        view: Callable[..., HttpResponseBase],
+    ) -> Callable[..., HttpResponseBase]:
         @wraps(view)
-        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def wrapped(
+            request: HttpRequest, *args: Any, **kwargs: Any
+        ) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
             if membership(request).role not in roles:

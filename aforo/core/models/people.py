@@ -53,9 +53,7 @@ class User(AbstractBaseUser, PermissionsMixin, BaseModel):
     name = models.CharField(max_length=120, blank=True)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False, editable=False)
-    theme = models.CharField(
-        max_length=6, choices=Theme.choices, default=Theme.SYSTEM
-    )
+    theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
     shortcuts = models.BooleanField("keyboard shortcuts", default=True)
     # Encrypted with the secret key; empty when the second factor is off.
     totp_secret = models.CharField(max_length=255, blank=True, editable=False)
@@ -78,9 +76,7 @@ class User(AbstractBaseUser, PermissionsMixin, BaseModel):
 class Membership(TenantModel):
     """One person's role in one tenant."""
 
-    user = models.ForeignKey(
-        User, on_delete=models.PROTECT, related_name="memberships"
-    )
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices)
     # The customer whose people the developer belongs to; null for staff.
     customer_id = models.UUIDField(null=True, blank=True)

@@ -1,0 +1,228 @@
+"""A batch of events on its way to the books: read, attribute, find who pays."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from aforo.core import fx
+from aforo.lib import sql
+from aforo.lib.money import ZERO
+from billing import contracts
+from billing.contracts import Account
+from billing.rating import Fact
+from catalog import costs
+from catalog.costs import Cost, CostBook
+from catalog.pricing import UsageEvent
+from metering.measurements import contradiction, unknown
+
+
+class Body(msgspec.Struct):
+    """The canonical body of a stored event, as far as rating reads it."""
+
+    properties: dict[str, str] = {}
+    measurements: dict[str, str] = {}
+    cost: dict[str, str] | None = None
+    usage: Any = None
+    product: str | None = None  # Named by the reporter, perhaps unknown.
+
+
+class Row(NamedTuple):
+    """A stored event, as rating reads it."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    customer_id: uuid.UUID
+    event_id: str
+    event_type: str
+    tool_name: str
+    status: str
+    request_id: str
+    session_key: str
+    occurred_at: dt.datetime
+    received_at: dt.datetime
+    agent_id: uuid.UUID | None
+    team_id: uuid.UUID | None
+    product_id: uuid.UUID | None
+    body: str
+
+
+EVENTS = """
+SELECT id, tenant_id, customer_id, event_id, event_type, tool_name, status, request_id,
+  session_key, occurred_at, received_at, agent_id, team_id, product_id, body::text
+FROM metering_usageevent WHERE id = ANY(%b) ORDER BY id
+"""
+AGENTS = """
+SELECT a.id, a.agent_type, a.tier, t.tier, c.segment
+FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
+JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
+"""
+METRICS = """
+SELECT tenant_id, field FROM catalog_metric WHERE tenant_id = ANY(%b)
+"""
+
+
+@dataclass(slots=True)
+class Item:
+    """One event with what was found out about it."""
+
+    row: Row
+    body: Body
+    measurements: dict[str, Decimal]
+    cost: Cost
+    session_id: uuid.UUID | None = None
+    # The reason why it has no price, and its detail; or the fact to price.
+    refusal: tuple[str, str] | None = None
+    fact: Fact | None = None
+    # It was listed as unrateable before: costed and counted, but not priced.
+    replayed: bool = False
+    # Filled by rating.
+    amount: Decimal = ZERO
+    currency: str = ""
+    # The cost in the currency of the plan; None when it is not known.
+    cost_amount: Decimal | None = None
+
+    @property
+    def reported_cost(self) -> Decimal | None:
+        """What the provider itself said the call cost; kept beside ours."""
+        reported = (self.body.cost or {}).get("amount")
+        return Decimal(reported) if reported is not None else None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out."""
+        get = self.measurements.get
+        return int(get("input_tokens", ZERO) + get("output_tokens", ZERO))
+
+
+@dataclass(slots=True)
+class Context:
+    """What the events of a batch are judged by."""
+
+    accounts: dict[uuid.UUID, Account]
+    books: dict[uuid.UUID, CostBook]
+    metrics: dict[uuid.UUID, frozenset[str]]
+    agents: dict[uuid.UUID, dict[str, str]]
+    now: dt.datetime
+
+
+_decode = msgspec.json.Decoder(Body).decode
+
+
+def read(event_ids: Sequence[uuid.UUID]) -> list[Row]:
+    """Return the events in the order in which they were stored."""
+    with sql.cursor() as cursor:
+        rows = cursor.execute(EVENTS, [list(event_ids)]).fetchall()
+    return [Row(*row) for row in rows]
+
+
+def context(rows: Sequence[Row], now: dt.datetime) -> Context:
+    """Load what the events of a batch are judged by, in a fixed number of statements."""
+    accounts = contracts.load({(r.customer_id, r.tenant_id) for r in rows})
+    tenants = {r.tenant_id for r in rows}
+    agent_ids = {r.agent_id for r in rows if r.agent_id is not None}
+    fields: dict[uuid.UUID, set[str]] = {t: set() for t in tenants}
+    with sql.cursor() as cursor:
+        for tenant, name in cursor.execute(METRICS, [list(tenants)]).fetchall():
+            fields[tenant].add(name)
+        found = cursor.execute(AGENTS, [list(agent_ids)]).fetchall()
+    return Context(
+        accounts=accounts,
+        books=costs.load(tenants),
+        metrics={t: frozenset(names) for t, names in fields.items()},
+        agents={
+            key: {
+                "agent.type": kind,
+                "agent.tier": tier,
+                "team.tier": team_tier,
+                "customer.segment": segment,
+            }
+            for key, kind, tier, team_tier, segment in found
+        },
+        now=now,
+    )
+
+
+def judge(row: Row, known: Context, session_id: uuid.UUID | None) -> Item:
+    """Return the event with its cost, and who pays for it or why nobody does."""
+    body = _decode(row.body)
+    measurements = {name: Decimal(text) for name, text in body.measurements.items()}
+    cost = known.books[row.tenant_id].cost(
+        event_type=row.event_type,
+        model=body.properties.get("model", ""),
+        tool=row.tool_name,
+        measurements=measurements,
+        at=row.occurred_at,
+    )
+    item = Item(row, body, measurements, cost, session_id)
+    item.cost_amount = cost.amount
+    item.currency = cost.currency
+    item.refusal = _refusal(item, known)
+    if item.refusal is None:
+        _attribute(item, known)
+    return item
+
+
+def _refusal(item: Item, known: Context) -> tuple[str, str] | None:
+    """Return why the event cannot be priced whatever the contract says."""
+    if item.body.product and item.row.product_id is None:
+        return "unknown_product", f"No product is called `{item.body.product}`."
+    if item.body.usage is not None and not item.measurements:
+        return "usage_not_read", "The usage block has a form that is not known."
+    strangers = unknown(item.measurements, known.metrics[item.row.tenant_id])
+    if strangers:
+        return "unknown_metric", strangers
+    wrong = contradiction(item.measurements)
+    return ("inconsistent_measurements", wrong) if wrong else None
+
+
+def _attribute(item: Item, known: Context) -> None:
+    """Find the contract, the periods and the cost in the plan's currency."""
+    row = item.row
+    account = known.accounts[row.customer_id]
+    found = account.contract(
+        product_id=row.product_id, agent_id=row.agent_id, at=row.occurred_at
+    )
+    if isinstance(found, str):
+        item.refusal = found, ""
+        return
+    contract, snapshot = found
+    assert snapshot.plan is not None, "a snapshot in force has a plan"
+    item.currency = snapshot.plan.currency
+    if item.cost.amount is not None:
+        item.cost_amount = fx.convert(
+            item.cost.amount,
+            tenant_id=row.tenant_id,
+            base=item.cost.currency,
+            quote=item.currency,
+            at=row.occurred_at,
+        )
+    usage_period = account.period_at(row.occurred_at)
+    facets = known.agents.get(row.agent_id) if row.agent_id else None
+    properties = item.body.properties
+    item.fact = Fact(
+        id=row.id,
+        usage=UsageEvent(
+            row.event_id,
+            row.occurred_at,
+            row.event_type,
+            {**properties, **facets} if facets else properties,
+            item.measurements,
+            item.cost_amount,
+        ),
+        subscription_id=contract.id,
+        snapshot=snapshot,
+        usage_period=usage_period,
+        billing_period=account.billing_period(usage_period, known.now),
+        tokens=item.tokens,
+        agent_id=row.agent_id,
+        team_id=row.team_id,
+        session_id=item.session_id,
+        tool_name=row.tool_name,
+    )

@@ -1,0 +1,74 @@
+"""From the outbox to the topics, in the order of each customer's books."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import transaction
+
+from aforo.core.models import OutboxMessage
+from aforo.lib import clock, sql
+from aforo.lib.crash import crashpoint
+from metering.signals import usage_published
+
+TOPIC = "aforo.usage.events"
+# What a stream keeps; consumers that fall further behind read Postgres.
+STREAM_MAX = 100_000
+BATCH = 200
+# One relay at a time: order is the point.
+LOCK = 0x61666F726F01
+
+
+@functools.cache
+def streams() -> redis.Redis[Any]:
+    """Return the client of the topics."""
+    return redis.Redis.from_url(settings.TOPICS_REDIS_URL, socket_timeout=5)
+
+
+def run() -> int:
+    """Publish what is not published yet; return how many messages.
+
+    At least once: a crash between publishing and marking publishes again, and
+    consumers drop versions that they have seen.
+    """
+    done = 0
+    while count := _publish():
+        done += count
+    return done
+
+
+def _publish() -> int:
+    """Publish one batch under the relay's lock."""
+    with transaction.atomic():
+        with sql.cursor() as cursor:
+            row = cursor.execute("SELECT pg_try_advisory_xact_lock(%b)", [LOCK])
+            if not row.fetchone()[0]:
+                return 0
+        messages = list(
+            OutboxMessage.objects.filter(published_at=None).order_by("id")[:BATCH]
+        )
+        if not messages:
+            return 0
+        pipe = streams().pipeline(transaction=False)
+        for message in messages:
+            fields = {
+                "tenant": message.tenant_id.hex,
+                "customer": message.customer_id.hex,
+                "version": message.version,
+                "events": json.dumps(message.messages.get("usage", [])),
+            }
+            pipe.xadd(TOPIC, fields, maxlen=STREAM_MAX, approximate=True)
+        pipe.execute()
+        crashpoint("relay.published")
+        OutboxMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
+            published_at=clock.now()
+        )
+    for message in messages:
+        items = message.messages.get("usage", [])
+        if items:
+            usage_published.send(sender=None, tenant_id=message.tenant_id, items=items)
+    return len(messages)

@@ -1,0 +1,199 @@
+"""Sessions: made by their first event, counted while they run, expired by beat."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from aforo.lib import clock, ids, sql
+from aforo.lib.money import ZERO
+from metering.batch import Item, Row
+from metering.models import Session
+
+# Events that say what became of their session.
+ENDINGS = {
+    "session.completed": Session.State.COMPLETED,
+    "session.failed": Session.State.FAILED,
+    "session.paused": Session.State.PAUSED,
+    "session.resumed": Session.State.ACTIVE,
+}
+ERRORS = frozenset({"FAILED", "TIMEOUT", "RATE_LIMITED"})
+TOOL_EVENT = "mcp.tool_invoked"
+
+Key = tuple[uuid.UUID, str]  # Customer id and session key.
+
+
+def identify(rows: Iterable[Row]) -> dict[Key, uuid.UUID]:
+    """Return the session ids of the events' keys: those known, and new ones."""
+    keys = sorted({(r.customer_id, r.session_key) for r in rows if r.session_key})
+    if not keys:
+        return {}
+    with sql.cursor() as cursor:
+        known = cursor.execute(
+            "SELECT s.customer_id, s.key, s.id FROM metering_session s"
+            " JOIN unnest(%b::uuid[], %b::text[]) AS k (customer_id, key)"
+            " USING (customer_id, key)",
+            [[k[0] for k in keys], [k[1] for k in keys]],
+        ).fetchall()
+    found = {(customer, key): session for customer, key, session in known}
+    return {key: found.get(key) or ids.new_id() for key in keys}
+
+
+@dataclass(slots=True)
+class Delta:
+    """What a batch adds to one session."""
+
+    item: Item  # Its first event: agent, team, product.
+    started_at: dt.datetime
+    last_event_at: dt.datetime
+    last_received_at: dt.datetime
+    state: str = Session.State.ACTIVE
+    ended_at: dt.datetime | None = None
+    events: int = 0
+    tools: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    duration_ms: int = 0
+    price: Decimal = ZERO
+    cost: Decimal = ZERO
+    unknown: int = 0
+
+    def add(self, item: Item) -> None:
+        """Count one event."""
+        self.price += item.amount
+        if item.replayed:
+            return  # All but its price was counted when it came.
+        row, get = item.row, item.measurements.get
+        self.started_at = min(self.started_at, row.occurred_at)
+        self.last_event_at = max(self.last_event_at, row.occurred_at)
+        self.last_received_at = max(self.last_received_at, row.received_at)
+        self.events += 1
+        self.tools += row.event_type == TOOL_EVENT
+        self.errors += row.status in ERRORS
+        self.input_tokens += int(get("input_tokens", ZERO))
+        self.output_tokens += int(get("output_tokens", ZERO))
+        self.duration_ms += int(get("tool_duration_ms", ZERO) + get("latency_ms", ZERO))
+        if item.cost_amount is None:
+            self.unknown += 1
+        else:
+            self.cost += item.cost_amount
+        ending = ENDINGS.get(row.event_type)
+        if ending is not None:
+            self.state = ending
+            closed = ending in (Session.State.COMPLETED, Session.State.FAILED)
+            self.ended_at = row.occurred_at if closed else None
+
+
+UPSERT = """
+INSERT INTO metering_session AS s (
+  id, created_at, tenant_id, customer_id, key, agent_id, team_id, product_id, state,
+  started_at, last_event_at, last_received_at, ended_at, event_count,
+  tool_invocation_count, error_count, input_tokens, output_tokens, total_duration_ms,
+  currency, price, cost, cost_unknown_count)
+SELECT r.id, %b, r.tenant_id, r.customer_id, r.key, r.agent_id, r.team_id, r.product_id,
+  r.state, r.started_at, r.last_event_at, r.last_received_at, r.ended_at, r.events,
+  r.tools, r.errors, r.input_tokens, r.output_tokens, r.duration_ms, r.currency,
+  r.price, r.cost, r.unknown
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::uuid[],
+  %b::uuid[], %b::text[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[],
+  %b::timestamptz[], %b::int[], %b::int[], %b::int[], %b::bigint[], %b::bigint[],
+  %b::bigint[], %b::text[], %b::numeric[], %b::numeric[], %b::int[])
+  AS r (id, tenant_id, customer_id, key, agent_id, team_id, product_id, state,
+    started_at, last_event_at, last_received_at, ended_at, events, tools, errors,
+    input_tokens, output_tokens, duration_ms, currency, price, cost, unknown)
+ON CONFLICT (customer_id, key) DO UPDATE SET
+  state = CASE WHEN s.state IN ('completed', 'failed') THEN s.state
+               ELSE excluded.state END,
+  ended_at = COALESCE(s.ended_at, excluded.ended_at),
+  started_at = LEAST(s.started_at, excluded.started_at),
+  last_event_at = GREATEST(s.last_event_at, excluded.last_event_at),
+  last_received_at = GREATEST(s.last_received_at, excluded.last_received_at),
+  event_count = s.event_count + excluded.event_count,
+  tool_invocation_count = s.tool_invocation_count + excluded.tool_invocation_count,
+  error_count = s.error_count + excluded.error_count,
+  input_tokens = s.input_tokens + excluded.input_tokens,
+  output_tokens = s.output_tokens + excluded.output_tokens,
+  total_duration_ms = s.total_duration_ms + excluded.total_duration_ms,
+  price = s.price + excluded.price,
+  cost = s.cost + excluded.cost,
+  cost_unknown_count = s.cost_unknown_count + excluded.cost_unknown_count
+"""
+
+
+def save(items: Sequence[Item]) -> None:
+    """Add a batch's events to their sessions; the caller holds the books' locks.
+
+    An event that arrives after its session ended is attached and leaves it ended.
+    """
+    deltas: dict[tuple[uuid.UUID, str, uuid.UUID], Delta] = {}
+    for item in items:
+        if item.session_id is None:
+            continue
+        row = item.row
+        key = (row.customer_id, row.session_key, item.session_id)
+        delta = deltas.get(key)
+        if delta is None:
+            delta = deltas[key] = Delta(
+                item, row.occurred_at, row.occurred_at, row.received_at
+            )
+        delta.add(item)
+    if not deltas:
+        return
+    rows = sorted(deltas.items(), key=lambda pair: pair[0][:2])
+    heads = [key for key, _ in rows]
+    sums = [delta for _, delta in rows]
+    columns = [
+        [h[2] for h in heads],
+        [d.item.row.tenant_id for d in sums],
+        [h[0] for h in heads],
+        [h[1] for h in heads],
+        [d.item.row.agent_id for d in sums],
+        [d.item.row.team_id for d in sums],
+        [d.item.row.product_id for d in sums],
+        [str(d.state) for d in sums],
+        [d.started_at for d in sums],
+        [d.last_event_at for d in sums],
+        [d.last_received_at for d in sums],
+        [d.ended_at for d in sums],
+        [d.events for d in sums],
+        [d.tools for d in sums],
+        [d.errors for d in sums],
+        [d.input_tokens for d in sums],
+        [d.output_tokens for d in sums],
+        [d.duration_ms for d in sums],
+        [d.item.currency for d in sums],
+        [d.price for d in sums],
+        [d.cost for d in sums],
+        [d.unknown for d in sums],
+    ]
+    with sql.cursor() as cursor:
+        cursor.execute(UPSERT, [clock.now(), *columns])
+
+
+EXPIRE = """
+UPDATE metering_session s SET
+  state = CASE WHEN s.last_received_at <= %(now)s - make_interval(secs => COALESCE(
+      (SELECT p.session_expire_s FROM catalog_product p WHERE p.id = s.product_id),
+      3600)) THEN 'expired' ELSE 'idle' END,
+  ended_at = CASE WHEN s.last_received_at <= %(now)s - make_interval(secs => COALESCE(
+      (SELECT p.session_expire_s FROM catalog_product p WHERE p.id = s.product_id),
+      3600)) THEN s.last_event_at ELSE NULL END
+WHERE s.id IN (
+  SELECT o.id FROM metering_session o
+  LEFT JOIN catalog_product p ON p.id = o.product_id
+  WHERE o.state IN ('active', 'idle')
+    AND o.last_received_at <= %(now)s - make_interval(secs => CASE o.state
+      WHEN 'idle' THEN COALESCE(p.session_expire_s, 3600)
+      ELSE COALESCE(p.session_idle_s, 600) END)
+  ORDER BY o.id LIMIT 1000 FOR UPDATE OF o SKIP LOCKED)
+"""
+
+
+def expire(now: dt.datetime) -> int:
+    """Mark sessions idle or expired by their product's intervals; return how many."""
+    with sql.cursor() as cursor:
+        return cursor.execute(EXPIRE, {"now": now}).rowcount

@@ -1,0 +1,45 @@
+"""Celery wakes these; the work and its idempotency are elsewhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+from celery import shared_task
+
+from aforo.lib import clock, sql
+from metering import pipeline, relay, sessions
+
+# Usage that waits longer lost its message.
+PATIENCE = dt.timedelta(seconds=5)
+
+
+@shared_task(name="metering.rate")
+def rate(customer_ids: list[str]) -> None:
+    """Rate the pending events of customers; see pipeline.rate."""
+    if pipeline.rate([uuid.UUID(c) for c in customer_ids]):
+        relay.run()
+
+
+@shared_task(name="metering.sweep")
+def sweep() -> None:
+    """Rate what has waited too long: its message was lost, or its worker died."""
+    with sql.cursor() as cursor:
+        waiting = cursor.execute(
+            "SELECT EXISTS (SELECT FROM metering_pendingevents WHERE received_at < %b)",
+            [clock.now() - PATIENCE],
+        ).fetchone()
+    if waiting and waiting[0] and pipeline.rate():
+        relay.run()
+
+
+@shared_task(name="metering.relay")
+def publish() -> None:
+    """Publish what the outbox holds."""
+    relay.run()
+
+
+@shared_task(name="metering.expire_sessions")
+def expire_sessions() -> None:
+    """Mark sessions idle or expired."""
+    sessions.expire(clock.now())

@@ -1,0 +1,147 @@
+"""The rows that rating leaves in metering's own tables, one statement for each."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from aforo.lib import clock, ids, sql
+from aforo.lib.money import plain
+from billing.books import Posting
+from metering.batch import Item
+
+_json = msgspec.json.Encoder().encode
+
+COSTS = """
+INSERT INTO metering_costfact (
+  id, tenant_id, customer_id, event_id, kind, provider, model, currency, amount, lines,
+  unknown, reported, occurred_at)
+SELECT r.id, r.tenant_id, r.customer_id, r.event_id, 'original', r.provider, r.model,
+  r.currency, r.amount, r.lines::jsonb, r.unknown, r.reported, r.occurred_at
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[],
+  %b::text[], %b::numeric[], %b::text[], %b::text[], %b::numeric[], %b::timestamptz[])
+  AS r (id, tenant_id, customer_id, event_id, provider, model, currency, amount, lines,
+    unknown, reported, occurred_at)
+"""
+
+
+def save_costs(items: Sequence[Item]) -> None:
+    """Write what each event cost, at the rates of its own moment."""
+    rows = [i.row for i in items]
+    columns = [
+        [ids.new_id() for _ in items],
+        [r.tenant_id for r in rows],
+        [r.customer_id for r in rows],
+        [r.id for r in rows],
+        [i.cost.provider for i in items],
+        [i.body.properties.get("model", "")[:120] for i in items],
+        [i.cost.currency for i in items],
+        [i.cost.amount for i in items],
+        [_json([line.to_json() for line in i.cost.lines]).decode() for i in items],
+        [i.cost.unknown for i in items],
+        [i.reported_cost for i in items],
+        [r.occurred_at for r in rows],
+    ]
+    with sql.cursor() as cursor:
+        cursor.execute(COSTS, columns)
+
+
+UNRATEABLE = """
+INSERT INTO metering_unrateable AS u (
+  id, created_at, tenant_id, customer_id, event_id, reason, detail)
+SELECT r.id, %b, r.tenant_id, r.customer_id, r.event_id, r.reason, r.detail
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[])
+  AS r (id, tenant_id, customer_id, event_id, reason, detail)
+ON CONFLICT (event_id) DO UPDATE SET
+  reason = excluded.reason, detail = excluded.detail, resolved_at = NULL
+"""
+
+
+def list_unrateable(items: Sequence[Item]) -> None:
+    """List events that have no price, with the reason."""
+    if not items:
+        return
+    refusals = [i.refusal or ("", "") for i in items]
+    columns = [
+        [ids.new_id() for _ in items],
+        [i.row.tenant_id for i in items],
+        [i.row.customer_id for i in items],
+        [i.row.id for i in items],
+        [reason for reason, _ in refusals],
+        [detail[:300] for _, detail in refusals],
+    ]
+    with sql.cursor() as cursor:
+        cursor.execute(UNRATEABLE, [clock.now(), *columns])
+
+
+QUARANTINE = """
+INSERT INTO metering_unrateable (
+  id, created_at, tenant_id, customer_id, event_id, reason, detail)
+SELECT %b, %b, e.tenant_id, e.customer_id, e.id, 'quarantined', %b
+FROM metering_usageevent e WHERE e.id = %b
+ON CONFLICT (event_id) DO UPDATE SET
+  reason = excluded.reason, detail = excluded.detail, resolved_at = NULL
+"""
+
+
+def quarantine(event_id: uuid.UUID, detail: str) -> None:
+    """List an event whose rating failed."""
+    with sql.cursor() as cursor:
+        cursor.execute(QUARANTINE, [ids.new_id(), clock.now(), detail[:300], event_id])
+
+
+def drop_pending(pending_ids: Sequence[uuid.UUID]) -> None:
+    """Take rated rows off the queue."""
+    with sql.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM metering_pendingevents WHERE id = ANY(%b)", [list(pending_ids)]
+        )
+
+
+def drop_event(
+    pending_id: uuid.UUID, event_id: uuid.UUID, *, attempts: int | None = None
+) -> None:
+    """Take one event off its queue row, and the row when it was the last."""
+    with sql.cursor() as cursor:
+        cursor.execute(
+            "UPDATE metering_pendingevents SET"
+            " event_ids = array_remove(event_ids, %b),"
+            " attempts = COALESCE(%b::smallint, attempts) WHERE id = %b",
+            [event_id, attempts, pending_id],
+        )
+        cursor.execute(
+            "DELETE FROM metering_pendingevents"
+            " WHERE id = %b AND cardinality(event_ids) = 0",
+            [pending_id],
+        )
+
+
+def announce(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
+    """Put on the outbox what happened: settled requests and the events' figures."""
+    for item in items:
+        row, posting = item.row, postings[item.row.customer_id]
+        if row.request_id:
+            posting.outbox("settled", row.request_id)
+        cost = item.cost_amount
+        posting.outbox(
+            "usage",
+            {
+                "id": row.id.hex,
+                "event_id": row.event_id,
+                "event_type": row.event_type,
+                "customer_id": row.customer_id.hex,
+                "agent_id": row.agent_id.hex if row.agent_id else None,
+                "session_id": item.session_id.hex if item.session_id else None,
+                "model": item.body.properties.get("model", ""),
+                "tool_name": row.tool_name,
+                "status": row.status,
+                "occurred_at": row.occurred_at.isoformat(),
+                "currency": item.currency,
+                "amount": plain(item.amount),
+                "cost": None if cost is None else plain(cost),
+                "tokens": item.tokens,
+                "unrateable": item.refusal[0] if item.refusal else None,
+            },
+        )
