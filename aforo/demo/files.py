@@ -7,7 +7,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ class Tokens(NamedTuple):
         return Tokens(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-@lru_cache(maxsize=1)
+@cache
 def conversation() -> tuple[Request, ...]:
     """Return the requests of the chat service, in the order of arrival."""
     with open(DATA / CONVERSATION) as rows:
@@ -78,7 +78,7 @@ def conversation() -> tuple[Request, ...]:
         )
 
 
-@lru_cache(maxsize=1)
+@cache
 def code_completion() -> tuple[Request, ...]:
     """Return the requests of the code service, in the order of arrival."""
     with open(DATA / CODE_COMPLETION, newline="") as rows:
@@ -98,7 +98,7 @@ def code_completion() -> tuple[Request, ...]:
     )
 
 
-@lru_cache(maxsize=1)
+@cache
 def agent_sessions() -> tuple[Session, ...]:
     """Return the sessions of the support agent."""
     with open(DATA / AGENT_SESSIONS) as rows:
@@ -137,7 +137,7 @@ def _tokens_of(file: str) -> Iterator[Tokens]:
         yield Tokens(1, row.input_tokens, row.cache_read_tokens, row.output_tokens)
 
 
-@lru_cache(maxsize=None)
+@cache
 def totals(file: str) -> Tokens:
     """Return the sums of a whole file."""
     total = Tokens()

@@ -14,9 +14,8 @@ HOURS = DAYS * 24
 HOUR = dt.timedelta(hours=1)
 HOUR_MS = 3_600_000
 # How busy each hour of a day (UTC) is, and a weekend beside a working day.
-DAY_SHAPE = (
-    (2, 1, 1, 1, 1, 2, 4, 6, 9, 11, 12, 12)  # midnight to noon
-    + (11, 12, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3)  # noon to midnight
+DAY_SHAPE = tuple(
+    map(int, "2 1 1 1 1 2 4 6 9 11 12 12 11 12 12 11 10 9 8 7 6 5 4 3".split())
 )
 WORKDAY, WEEKEND = 10, 4
 SATURDAY = 5
