@@ -123,7 +123,7 @@ def read(event_ids: Sequence[uuid.UUID]) -> list[Row]:
 
 
 def context(rows: Sequence[Row], now: dt.datetime) -> Context:
-    """Load what the events of a batch are judged by, in a fixed number of statements."""
+    """Load what a batch is judged by, in a fixed number of statements."""
     accounts = contracts.load({(r.customer_id, r.tenant_id) for r in rows})
     tenants = {r.tenant_id for r in rows}
     agent_ids = {r.agent_id for r in rows if r.agent_id is not None}

@@ -9,44 +9,17 @@ from decimal import Decimal
 from aforo.lib.money import ZERO
 
 TOKENS = frozenset(
-    [
-        "input_tokens",
-        "output_tokens",
-        "total_tokens",
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "cache_write_5m_tokens",
-        "cache_write_1h_tokens",
-        "reasoning_tokens",
-        "tool_use_tokens",
-        "input_audio_tokens",
-        "output_audio_tokens",
-        "input_image_tokens",
-        "input_uncached_tokens",
-    ]
+    """input_tokens output_tokens total_tokens cache_read_tokens cache_write_tokens
+    cache_write_5m_tokens cache_write_1h_tokens reasoning_tokens tool_use_tokens
+    input_audio_tokens output_audio_tokens input_image_tokens input_uncached_tokens""".split()
 )
 COUNTS = frozenset(
-    [
-        "requests",
-        "tool_calls",
-        "web_searches",
-        "vector_lookups",
-        "reasoning_steps",
-        "pages",
-        "images",
-        "documents",
-    ]
+    """requests tool_calls web_searches vector_lookups reasoning_steps pages images
+    documents""".split()
 )
 AMOUNTS = frozenset(
-    [
-        "tool_duration_ms",
-        "latency_ms",
-        "duration_ms",
-        "audio_seconds",
-        "bytes_written",
-        "bytes_read",
-        "storage_gb_hours",
-    ]
+    """tool_duration_ms latency_ms duration_ms audio_seconds bytes_written bytes_read
+    storage_gb_hours""".split()
 )
 CANONICAL = TOKENS | COUNTS | AMOUNTS
 # What a fraction of makes no sense.
@@ -68,14 +41,14 @@ def contradiction(measurements: Mapping[str, Decimal]) -> str:
     if total_out is not None and reasoning > total_out:
         return f"{reasoning} reasoning tokens of {total_out} output tokens"
     total = get("total_tokens")
-    if total is not None and total_in is not None and total_out is not None:
-        if total != total_in + total_out:
-            return f"total_tokens is {total}; its parts sum to {total_in + total_out}"
+    parts = None if total_in is None or total_out is None else total_in + total_out
+    if total is not None and parts is not None and total != parts:
+        return f"total_tokens is {total}; its parts sum to {parts}"
     return ""
 
 
 def unknown(names: Iterable[str], known: frozenset[str]) -> str:
-    """Return a sentence about the names that nothing knows; empty when all are known."""
+    """Return a sentence about the names that nothing knows; empty without any."""
     strangers = sorted(n for n in names if n not in CANONICAL and n not in known)
     if not strangers:
         return ""

@@ -23,7 +23,7 @@ def record(
     reason: str = "",
     ip: str | None = None,
 ) -> AuditEntry:
-    """Append an audit entry; changes are {"field": [before, after]}, secrets redacted."""
+    """Append an audit entry; changes are {"field": [before, after]}, redacted."""
     public_id = getattr(target, "public_id", "") or str(target.pk)
     clean = {
         field: [None if v is None else redact(str(v)) for v in pair]

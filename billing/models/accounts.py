@@ -35,9 +35,7 @@ class Customer(TenantModel):
     )
     currency = models.CharField(max_length=3)
     timezone = models.CharField(max_length=64, default="UTC")
-    state = models.CharField(
-        max_length=10, choices=State.choices, default=State.ACTIVE
-    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     # A percentage that replaces the tenant's; null: the tenant's.
     tax_rate = models.DecimalField(
         max_digits=7, decimal_places=4, null=True, blank=True

@@ -28,9 +28,7 @@ class Subscription(TenantModel):
     product = TenantForeignKey(Product, related_name="subscriptions")
     # One agent's own subscription (allocations); null: the customer's.
     agent = TenantForeignKey(Agent, null=True, blank=True, related_name="+")
-    state = models.CharField(
-        max_length=10, choices=State.choices, default=State.ACTIVE
-    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     started_at = models.DateTimeField()
     cancelled_at = models.DateTimeField(null=True, blank=True)
 

@@ -57,7 +57,9 @@ class Session(TenantModel):
             )
         ]
         indexes = [
-            models.Index(fields=["tenant", "-started_at"], name="metering_session_feed"),
+            models.Index(
+                fields=["tenant", "-started_at"], name="metering_session_feed"
+            ),
             # Serves expiry.
             models.Index(
                 fields=["last_received_at"],
