@@ -11,7 +11,8 @@ from aforo.lib.money import ZERO
 TOKENS = frozenset(
     """input_tokens output_tokens total_tokens cache_read_tokens cache_write_tokens
     cache_write_5m_tokens cache_write_1h_tokens reasoning_tokens tool_use_tokens
-    input_audio_tokens output_audio_tokens input_image_tokens input_uncached_tokens""".split()
+    input_audio_tokens output_audio_tokens input_image_tokens
+    input_uncached_tokens""".split()
 )
 COUNTS = frozenset(
     """requests tool_calls web_searches vector_lookups reasoning_steps pages images

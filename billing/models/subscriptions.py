@@ -92,7 +92,7 @@ class BillingPeriod(TenantModel):
     public_prefix = "per"
 
     class State(models.TextChoices):
-        """open: entries land here; closing: waiting for the grace; finalised: sealed."""
+        """open: entries land here; closing: in its grace; finalised: sealed."""
 
         OPEN = "open", "Open"
         CLOSING = "closing", "Closing"
