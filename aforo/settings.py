@@ -129,6 +129,7 @@ TEMPLATES = [
 
 AUTH_USER_MODEL = "core.User"
 LOGIN_URL = "/login"
+CSRF_FAILURE_VIEW = "portal.views.errors.csrf_failure"
 LOGIN_REDIRECT_URL = "/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = [
