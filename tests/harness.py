@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from aforo.embedded import state
+from aforo.embedded.process import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S_MAX = 90
@@ -77,6 +78,8 @@ class Instance:
 
         Raises RuntimeError with what `up` printed when it ends or takes too long.
         """
+        if self.process is not None:
+            self.process.wait(timeout=5)  # An earlier run, already over.
         command = [sys.executable, "manage.py", "up", "--data-dir", str(self.data_dir)]
         with open(self.output, "w") as out:
             self.process = subprocess.Popen(
@@ -86,6 +89,7 @@ class Instance:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGTERM),
                 text=True,
                 **self.popen,
             )

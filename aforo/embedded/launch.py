@@ -77,6 +77,8 @@ class _Run:
         """Start the services, prepare the database, start the programs."""
         say, home = self.say, self.home
         say(f"Aforo in {home.data}")
+        if self.options.port:
+            choose_port(self.options.port)  # Refuse before anything is started.
         try:
             self.services.start(self.signals.wait)
         finally:
@@ -194,7 +196,7 @@ def _web(home: state.Home, port: int) -> Unit:
 
 def _worker(home: state.Home, processes: int) -> Unit:
     """Return the Celery worker."""
-    args = ["celery", "-A", "aforo.celery", "worker", "--loglevel", "INFO"]
+    args = ["celery", "-A", "aforo.celery", "worker", "--loglevel", "WARNING"]
     args += ["--concurrency", str(processes), "--without-gossip", "--without-mingle"]
     return _program(home, "worker", "worker", *args, stop_s=5)
 
