@@ -95,6 +95,12 @@ def theme(request: HttpRequest) -> str:
     return chosen if chosen in User.Theme.values else User.Theme.SYSTEM
 
 
+def acting_tenant(request: HttpRequest) -> Tenant:
+    """Return the tenant of a request that a role was checked for."""
+    found: Tenant = request.tenant  # type: ignore[attr-defined]
+    return found
+
+
 class Shell:
     """The frame of one page; its parts are made when a template asks for them."""
 

@@ -342,7 +342,8 @@ def code(content: str, label: str = "Code") -> str:
     """Copyable code: {% code "curl" %}curl …{% endcode %}."""
     return format_html(
         '<div class="code"><div>{}<button type="button" data-copy'
-        ' class="btn btn-quiet btn-small js-only">{}<span aria-live="polite">Copy</span>'
+        ' class="btn btn-quiet btn-small js-only">{}'
+        '<span aria-live="polite">Copy</span>'
         '</button></div><pre tabindex="0" role="region" aria-label="{}"><code>{}'
         "</code></pre></div>",
         label,

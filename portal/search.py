@@ -1,0 +1,123 @@
+"""Find a page, customer, agent, invoice or event by what people type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from aforo.core.models import Tenant
+from aforo.lib import ids
+from billing.models import Agent, Customer, Invoice
+from metering.models import UsageEvent
+from portal.context import exists, links
+
+HITS_MAX = 6  # of each kind
+QUERY_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One thing found."""
+
+    label: str
+    note: str
+    path: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Things of one kind."""
+
+    label: str
+    hits: list[Hit]
+
+
+def _pages(tenant: Tenant, text: str) -> list[Hit]:
+    """Return the pages whose name holds the text; all of them for no text."""
+    return [
+        Hit(link.label, link.path, link.path, link.icon)
+        for link in links()
+        if text.lower() in link.label.lower()
+    ]
+
+
+def _by_id(prefix: str, text: str) -> Q:
+    """Return the condition that a row has this outside id."""
+    found = ids.parse_public(prefix, text)
+    return Q(pk=found) if found else Q(pk__in=[])
+
+
+def _customers(tenant: Tenant, text: str) -> list[Hit]:
+    """Return customers by name, their own id or ours."""
+    asked = Q(name__icontains=text) | Q(external_id=text) | _by_id("cus", text)
+    rows = Customer.objects.filter(asked, tenant=tenant).order_by("name")[:HITS_MAX]
+    return [
+        Hit(row.name, row.external_id, f"/customers/{row.public_id}", "users")
+        for row in rows
+    ]
+
+
+def _agents(tenant: Tenant, text: str) -> list[Hit]:
+    """Return apps and agents, each leading to its customer."""
+    asked = Q(name__icontains=text) | Q(external_id=text) | _by_id("agt", text)
+    rows = Agent.objects.filter(asked, tenant=tenant).select_related("customer")
+    return [
+        Hit(
+            row.name,
+            row.customer.name,
+            f"/customers/{row.customer.public_id}",
+            "bot",
+        )
+        for row in rows.order_by("name")[:HITS_MAX]
+    ]
+
+
+def _invoices(tenant: Tenant, text: str) -> list[Hit]:
+    """Return invoices by number or id."""
+    asked = Q(number__icontains=text) | _by_id("inv", text)
+    rows = Invoice.objects.filter(asked, tenant=tenant).select_related("customer")
+    return [
+        Hit(
+            row.number or "Draft",
+            row.customer.name,
+            f"/invoices/{row.public_id}",
+            "receipt-text",
+        )
+        for row in rows.order_by("-pk")[:HITS_MAX]
+    ]
+
+
+def _events(tenant: Tenant, text: str) -> list[Hit]:
+    """Return events by their exact id, ours or the sender's.
+
+    Only exact: an event table of millions is never searched through.
+    """
+    asked = Q(event_id=text) | _by_id("evt", text)
+    rows = UsageEvent.objects.filter(asked, tenant=tenant)[:HITS_MAX]
+    return [
+        Hit(row.event_id, row.event_type, f"/events/{row.public_id}", "activity")
+        for row in rows
+    ]
+
+
+KINDS: tuple[tuple[str, Callable[[Tenant, str], list[Hit]]], ...] = (
+    ("Pages", _pages),
+    ("Customers", _customers),
+    ("Agents", _agents),
+    ("Invoices", _invoices),
+    ("Events", _events),
+)
+
+
+def find(tenant: Tenant, text: str) -> list[Group]:
+    """Return what the text finds, in groups; only pages for an empty text."""
+    wanted = text.strip().replace("\x00", "")[:QUERY_MAX]
+    kinds = KINDS if wanted else KINDS[:1]
+    found = (
+        Group(label, [hit for hit in search(tenant, wanted) if exists(hit.path)])
+        for label, search in kinds
+    )
+    return [group for group in found if group.hits]
