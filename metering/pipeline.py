@@ -17,7 +17,8 @@ from django.db import transaction
 
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
-from billing import books, rating, wallets
+from aforo.lib.money import ZERO
+from billing import books, burndown, rating
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
@@ -191,7 +192,7 @@ def process(
     if not replayed:
         writing.save_costs(items)
     writing.list_unrateable([i for i in items if i.refusal is not None])
-    _burn(items, postings)
+    _burn(postings)
     writing.announce(items, postings)
     books.write(list(postings.values()))
     return items
@@ -231,26 +232,27 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
     return list(totals.values())
 
 
-def _burn(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
+def _burn(postings: dict[uuid.UUID, Posting]) -> None:
     """Take what was rated from the customers' wallets, once per wallet and period."""
-    found = wallets.load_for(list(postings))
-    if not found:
-        return
-    for posting in postings.values():
-        sums: dict[tuple[str, uuid.UUID], list[Entry]] = {}
+    with sql.cursor() as cursor:
+        found = cursor.execute(
+            "SELECT customer_id, currency FROM billing_wallet"
+            " WHERE customer_id = ANY(%b) ORDER BY id",
+            [list(postings)],
+        ).fetchall()
+    for customer_id, currency in found:
+        posting = postings[customer_id]
+        periods: dict[uuid.UUID, list[Entry]] = {}
         for entry in posting.entries:
-            if (posting.customer_id, entry.currency) in found:
-                key = (entry.currency, entry.billing_period_id)
-                sums.setdefault(key, []).append(entry)
-        for (currency, period_id), entries in sorted(sums.items()):
-            amount = sum(e.amount for e in entries)
-            if amount:
-                kinds = {e.event_type for e in entries}
-                name = kinds.pop() if len(kinds) == 1 else "usage"
-                wallets.burn(
-                    posting=posting,
-                    wallet=found[posting.customer_id, currency],
-                    amount=amount,
-                    title=f"{name}, {len(entries)} events",
-                    billing_period_id=period_id,
-                )
+            if entry.currency == currency:
+                periods.setdefault(entry.billing_period_id, []).append(entry)
+        for period_id, entries in sorted(periods.items()):
+            kinds = {entry.event_type for entry in entries}
+            name = kinds.pop() if len(kinds) == 1 else "usage"
+            burndown.burn(
+                posting=posting,
+                currency=currency,
+                amount=sum((entry.amount for entry in entries), ZERO),
+                title=f"{name} × {len(entries):,}",
+                billing_period_id=period_id,
+            )

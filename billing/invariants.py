@@ -1,0 +1,213 @@
+"""The laws of the books, each as a check that names what breaks it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from decimal import Decimal
+
+from aforo.lib.invariants import Invariant, rows
+from aforo.lib.money import ZERO, minor_units, plain
+from billing import ledger
+from billing.models import LedgerBatch, LedgerEntry
+
+
+def lines_equal_ledger() -> Iterator[str]:
+    """Return lines of issued invoices that differ from the ledger, and the reverse."""
+    found = rows(
+        """
+        WITH charges AS (
+          SELECT e.*, c.charge_key, c.charge_amount
+          FROM billing_ledgerentry e,
+            unnest(e.charge_keys, e.amounts) AS c (charge_key, charge_amount)),
+        booked AS (
+          SELECT i.id AS invoice_id, i.number, c.subscription_id, c.charge_key,
+            CASE WHEN c.usage_period_id = c.billing_period_id THEN NULL
+                 ELSE c.usage_period_id END AS usage_period_id,
+            sum(c.charge_amount) AS amount
+          FROM charges c JOIN billing_invoice i
+            ON i.customer_id = c.customer_id AND i.period_id = c.billing_period_id
+            AND i.currency = c.currency AND i.state <> 'draft'
+          GROUP BY 1, 2, 3, 4, 5),
+        printed AS (
+          SELECT l.invoice_id, l.subscription_id, l.charge_key, l.usage_period_id,
+            l.amount
+          FROM billing_invoiceline l JOIN billing_invoice i ON i.id = l.invoice_id
+          WHERE i.state <> 'draft')
+        SELECT COALESCE(b.number, p.invoice_id::text), COALESCE(b.charge_key,
+          p.charge_key), b.amount, p.amount
+        FROM booked b FULL JOIN printed p
+          ON p.invoice_id = b.invoice_id AND p.subscription_id = b.subscription_id
+          AND p.charge_key = b.charge_key
+          AND p.usage_period_id IS NOT DISTINCT FROM b.usage_period_id
+        WHERE COALESCE(b.amount, 0) <> COALESCE(p.amount, 0)
+        """
+    )
+    for number, charge, booked, printed in found:
+        yield (
+            f"{number} {charge}: the ledger says {plain(booked or ZERO)},"
+            f" the line {plain(printed or ZERO)}"
+        )
+
+
+def invoices_add_up() -> Iterator[str]:
+    """Return invoices whose lines, tax, credits and totals do not add up."""
+    found = rows(
+        """
+        SELECT i.number, i.currency, i.subtotal, i.tax, i.total, i.credits_applied,
+          i.due, COALESCE(sum(l.amount), 0)
+        FROM billing_invoice i LEFT JOIN billing_invoiceline l ON l.invoice_id = i.id
+        WHERE i.state <> 'draft' GROUP BY i.id
+        """
+    )
+    for number, currency, subtotal, tax, total, credit, due, lines in found:
+        if not (lines == subtotal and subtotal + tax == total):
+            yield f"{number}: lines {lines} + tax {tax} are not {total}"
+        if total - credit != due:
+            yield f"{number}: {total} less credits {credit} is not {due}"
+        coin = Decimal(1).scaleb(-minor_units(currency))
+        if any(value % coin for value in (subtotal, tax, total, due)):
+            yield f"{number}: an amount is not in whole minor units of {currency}"
+
+
+def entries_add_up() -> Iterator[str]:
+    """Return ledger entries whose charges do not sum to their amount."""
+    found = rows(
+        """
+        SELECT id, amount, COALESCE((SELECT sum(a) FROM unnest(amounts) a), 0),
+          cardinality(charge_keys), cardinality(quantities), cardinality(amounts)
+        FROM billing_ledgerentry
+        WHERE amount <> COALESCE((SELECT sum(a) FROM unnest(amounts) a), 0)
+          OR cardinality(charge_keys) <> cardinality(amounts)
+          OR cardinality(quantities) <> cardinality(amounts)
+        """
+    )
+    for key, amount, parts, *_ in found:
+        yield f"entry {key}: {plain(amount)} is not the sum of its charges, {parts}"
+
+
+def chains_hold() -> Iterator[str]:
+    """Return batches whose entries, digest or place in the chain were touched."""
+    entries = (
+        LedgerEntry.objects.order_by("customer_id", "version", "id")
+        .only(
+            "id", "kind", "event_id", "reverses_id", "subscription_id", "snapshot_id",
+            "usage_period_id", "billing_period_id", "currency", "amount", "charge_keys",
+            "quantities", "amounts", "occurred_at", "customer_id", "version",
+        )
+        .iterator(chunk_size=2000)
+    )  # fmt: skip
+    groups = itertools.groupby(entries, key=lambda e: (e.customer_id, e.version))
+    by_batch = {key: list(group) for key, group in groups}
+    heads: dict[object, str] = {}
+    for batch in LedgerBatch.objects.order_by("customer_id", "version"):
+        own = by_batch.pop((batch.customer_id, batch.version), [])
+        name = f"customer {batch.customer_id} v{batch.version}"
+        if batch.previous != heads.get(batch.customer_id, ""):
+            yield f"{name} does not follow the batch before it"
+        if len(own) != batch.entry_count:
+            yield f"{name} has {len(own)} entries, not {batch.entry_count}"
+        elif ledger.digest(batch.previous, own) != batch.digest:
+            yield f"{name}: an entry differs from what was sealed ({own[0].id} …)"
+        heads[batch.customer_id] = batch.digest
+    for customer, version in by_batch:
+        yield f"customer {customer} v{version} has entries without a batch"
+    for customer, head in rows("SELECT customer_id, head FROM billing_customerbooks"):
+        if head != heads.get(customer, ""):
+            yield f"the books of customer {customer} end at another digest"
+
+
+def totals_equal_ledger() -> Iterator[str]:
+    """Return counter rows whose spend is not the sum of their entries."""
+    found = rows(
+        """
+        SELECT t.subscription_id, t.period_id, t.spend, COALESCE(sum(e.amount), 0)
+        FROM billing_usagetotal t LEFT JOIN billing_ledgerentry e
+          ON e.customer_id = t.customer_id AND e.subscription_id = t.subscription_id
+          AND e.snapshot_id = t.snapshot_id AND e.usage_period_id = t.period_id
+          AND e.kind IN ('usage', 'adjustment', 'reversal', 'reprice')
+          AND e.event_id IS NOT NULL
+        GROUP BY t.id HAVING t.spend <> COALESCE(sum(e.amount), 0)
+        """
+    )
+    for subscription, period, spend, booked in found:
+        yield (
+            f"subscription {subscription} in period {period}: the counter says"
+            f" {plain(spend)}, the ledger {plain(booked)}"
+        )
+
+
+def wallets_hold() -> Iterator[str]:
+    """Return wallets that their entries or grants do not explain."""
+    found = rows(
+        """
+        SELECT w.id, w.balance, w.overdraft_limit,
+          COALESCE((SELECT sum(amount) FROM billing_walletentry WHERE wallet_id = w.id),
+            0),
+          COALESCE((SELECT sum(remaining) FROM billing_creditgrant
+            WHERE wallet_id = w.id), 0)
+        FROM billing_wallet w
+        """
+    )
+    for key, balance, overdraft, entries, remaining in found:
+        if balance != entries:
+            yield f"wallet {key}: balance {balance}, entries {entries}"
+        if balance < -overdraft:
+            yield f"wallet {key}: {balance} is below the overdraft of {overdraft}"
+        if balance > 0 and remaining != balance:
+            yield f"wallet {key}: balance {balance}, grants hold {remaining}"
+    late = rows(
+        """
+        SELECT n.id, g.id FROM billing_walletentry n
+        JOIN billing_creditgrant g ON g.id = n.grant_id
+        WHERE n.kind = 'burn' AND g.expires_at IS NOT NULL
+          AND n.created_at >= g.expires_at
+        """
+    )
+    for entry, grant in late:
+        yield f"entry {entry} spent grant {grant} after it expired"
+
+
+def numbers_have_no_gap() -> Iterator[str]:
+    """Return prefixes whose invoice numbers are not 1, 2, 3 … to the counter."""
+    found = rows(
+        r"""
+        SELECT c.tenant_id, c.prefix, c.last,
+          count(i.id), COALESCE(max(substring(i.number from '(\d+)$')::bigint), 0)
+        FROM billing_invoicecounter c LEFT JOIN billing_invoice i
+          ON i.tenant_id = c.tenant_id
+          AND i.number ~ ('^' || c.prefix || '\d+$')
+        GROUP BY c.id
+        HAVING count(i.id) <> c.last
+          OR COALESCE(max(substring(i.number from '(\d+)$')::bigint), 0) <> c.last
+        """
+    )
+    for tenant, prefix, last, count, highest in found:
+        yield f"{tenant} {prefix}: counter {last}, {count} invoices, highest {highest}"
+
+
+def periods_touch() -> Iterator[str]:
+    """Return periods that overlap or leave a hole."""
+    found = rows(
+        """
+        SELECT customer_id, start_at, before FROM (
+          SELECT customer_id, start_at,
+            lag(end_at) OVER (PARTITION BY customer_id ORDER BY start_at) AS before
+          FROM billing_billingperiod) p
+        WHERE before IS NOT NULL AND before <> start_at
+        """
+    )
+    for customer, start, before in found:
+        yield f"customer {customer}: a period ends {before}, the next starts {start}"
+
+
+INVARIANTS = [
+    Invariant("I-1", "Invoice lines equal the ledger", lines_equal_ledger),
+    Invariant("I-1b", "Invoices add up", invoices_add_up),
+    Invariant("I-2", "Ledger entries are the sum of their charges", entries_add_up),
+    Invariant("I-4", "The chain of batches is whole", chains_hold),
+    Invariant("I-5b", "Counters equal the ledger", totals_equal_ledger),
+    Invariant("I-10", "Wallets equal their entries", wallets_hold),
+    Invariant("I-15", "Invoice numbers have no gap", numbers_have_no_gap),
+    Invariant("I-26", "Billing periods touch without overlap", periods_touch),
+]

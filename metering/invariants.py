@@ -1,0 +1,224 @@
+"""The laws of usage: nothing lost, nothing twice, the same price every time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from aforo.lib import clock, sql
+from aforo.lib.invariants import Invariant, rows
+from aforo.lib.money import ZERO, plain
+from billing import contracts
+from billing.rating import TotalKey
+from catalog.pricing import UsageEvent, collect, opening, price
+from metering.batch import Body
+
+PATIENCE = dt.timedelta(seconds=60)
+
+
+def every_event_is_somewhere() -> Iterator[str]:
+    """Return events that are not exactly one of rated, listed or pending."""
+    found = rows(
+        """
+        WITH waiting AS (
+          SELECT unnest(event_ids) AS id FROM metering_pendingevents)
+        SELECT e.id, (l.id IS NOT NULL), (u.id IS NOT NULL), (w.id IS NOT NULL)
+        FROM metering_usageevent e
+        LEFT JOIN billing_ledgerentry l
+          ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
+        LEFT JOIN metering_unrateable u
+          ON u.event_id = e.id AND u.resolved_at IS NULL
+        LEFT JOIN waiting w ON w.id = e.id
+        WHERE (l.id IS NOT NULL)::int + (u.id IS NOT NULL)::int
+          + (w.id IS NOT NULL)::int <> 1
+        LIMIT 100
+        """
+    )
+    for key, rated, listed, waiting in found:
+        yield f"event {key}: rated {rated}, listed {listed}, pending {waiting}"
+
+
+def nothing_waits_long() -> Iterator[str]:
+    """Return how much has been pending for more than a minute."""
+    found = rows(
+        "SELECT count(*), min(received_at) FROM metering_pendingevents"
+        " WHERE received_at < %(limit)s",
+        limit=clock.now() - PATIENCE,
+    )
+    for count, oldest in found:
+        if count:
+            yield f"{count} batches wait for rating, the oldest since {oldest}"
+
+
+RATED = """
+SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, l.customer_id, l.tenant_id,
+  e.event_id, e.occurred_at, e.event_type, e.body::text, a.agent_type, a.tier, t.tier,
+  c.segment, f.amount, f.currency
+FROM billing_ledgerentry l
+JOIN metering_usageevent e ON e.id = l.event_id
+JOIN billing_customer c ON c.id = e.customer_id
+LEFT JOIN billing_agent a ON a.id = e.agent_id
+LEFT JOIN billing_team t ON t.id = a.team_id
+LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
+WHERE l.kind IN ('usage', 'adjustment')
+ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id
+"""
+
+
+def rating_again_gives_the_same() -> Iterator[str]:
+    """Price all rated events from their raw bodies; return charges that differ."""
+    groups: dict[TotalKey, list[UsageEvent]] = {}
+    customers: set[tuple[uuid.UUID, uuid.UUID]] = set()
+    decode = msgspec.json.Decoder(Body).decode
+    with sql.cursor() as cursor:
+        for row in cursor.execute(RATED):
+            sub, snapshot, period, customer, tenant, event_id, at, kind, text = row[:9]
+            body = decode(text)
+            facets = dict(
+                zip(
+                    ("agent.type", "agent.tier", "team.tier", "customer.segment"),
+                    (v or "" for v in row[9:13]),
+                    strict=True,
+                )
+            )
+            customers.add((customer, tenant))
+            groups.setdefault(TotalKey(sub, snapshot, period), []).append(
+                UsageEvent(
+                    event_id,
+                    at,
+                    kind,
+                    {**body.properties, **(facets if row[9] else {})},
+                    {n: Decimal(v) for n, v in body.measurements.items()},
+                    row[13],
+                )
+            )
+    plans = {
+        snapshot.id: snapshot.plan
+        for account in contracts.load(customers).values()
+        for contract in account.contracts
+        for snapshot in contract.snapshots
+    }
+    booked = _booked()
+    for key, events in groups.items():
+        plan = plans[key.snapshot_id]
+        if plan is None:
+            yield f"snapshot {key.snapshot_id} has usage but no plan"
+            continue
+        again = {
+            line.charge_key: line.amount
+            for line in price(plan.plan, collect(plan.plan, events))
+        }
+        for line in opening(plan.plan):  # Booked apart, when the period opened.
+            again[line.charge_key] -= line.amount
+        there = booked.get(key, {})
+        for charge in sorted(set(again) | set(there)):
+            a, b = again.get(charge, ZERO), there.get(charge, ZERO)
+            if a != b:
+                yield (
+                    f"subscription {key.subscription_id} {charge}: rated again"
+                    f" {plain(a)}, booked {plain(b)}"
+                )
+
+
+def _booked() -> dict[TotalKey, dict[str, Decimal]]:
+    """Return what the ledger has for usage, by counter row and charge."""
+    found = rows(
+        """
+        SELECT e.subscription_id, e.snapshot_id, e.usage_period_id, c.charge_key,
+          sum(c.amount)
+        FROM billing_ledgerentry e,
+          unnest(e.charge_keys, e.amounts) AS c (charge_key, amount)
+        WHERE e.event_id IS NOT NULL
+        GROUP BY 1, 2, 3, 4
+        """
+    )
+    booked: dict[TotalKey, dict[str, Decimal]] = {}
+    for sub, snapshot, period, charge, amount in found:
+        booked.setdefault(TotalKey(sub, snapshot, period), {})[charge] = amount
+    return booked
+
+
+def sums_equal_events() -> Iterator[str]:
+    """Return hourly sums and sessions that the facts do not explain."""
+    found = rows(
+        """
+        WITH facts AS (
+          SELECT e.customer_id, count(*) AS events,
+            COALESCE(sum(f.amount), 0) AS cost
+          FROM metering_usageevent e
+          JOIN metering_costfact f ON f.event_id = e.id
+          GROUP BY 1),
+        money AS (
+          SELECT customer_id, sum(amount) AS revenue FROM billing_ledgerentry
+          WHERE event_id IS NOT NULL GROUP BY 1),
+        sums AS (
+          SELECT customer_id, sum(event_count) AS events, sum(revenue) AS revenue
+          FROM metering_usagerollup GROUP BY 1)
+        SELECT COALESCE(f.customer_id, s.customer_id), f.events, s.events, m.revenue,
+          s.revenue
+        FROM facts f FULL JOIN sums s USING (customer_id)
+        LEFT JOIN money m ON m.customer_id = COALESCE(f.customer_id, s.customer_id)
+        WHERE COALESCE(f.events, 0) <> COALESCE(s.events, 0)
+          OR COALESCE(m.revenue, 0) <> COALESCE(s.revenue, 0)
+        """
+    )
+    for customer, events, counted, revenue, summed in found:
+        yield (
+            f"customer {customer}: {events} events and {revenue} booked,"
+            f" {counted} and {summed} in the hourly sums"
+        )
+    for key, charged, booked in rows(
+        """
+        SELECT s.key, s.price, COALESCE(sum(l.amount), 0)
+        FROM metering_session s LEFT JOIN billing_ledgerentry l
+          ON l.session_id = s.id AND l.customer_id = s.customer_id
+          AND l.event_id IS NOT NULL
+        GROUP BY s.id HAVING s.price <> COALESCE(sum(l.amount), 0)
+        """
+    ):
+        yield f"session {key}: price {charged}, booked {booked}"
+
+
+def costs_add_up() -> Iterator[str]:
+    """Return costs that differ from their lines, and sums that differ from costs."""
+    for event, amount, parts in rows(
+        """
+        SELECT event_id, amount, (SELECT COALESCE(sum((l->>3)::numeric), 0)
+          FROM jsonb_array_elements(lines) l)
+        FROM metering_costfact
+        WHERE amount IS NOT NULL AND kind = 'original' AND amount <>
+          (SELECT COALESCE(sum((l->>3)::numeric), 0) FROM jsonb_array_elements(lines) l)
+        LIMIT 100
+        """
+    ):
+        yield f"event {event}: cost {plain(amount)}, its lines {plain(parts)}"
+    for customer, facts, summed in rows(
+        """
+        SELECT f.customer_id, f.cost, r.cost FROM
+          (SELECT f.customer_id, sum(f.amount) AS cost FROM metering_costfact f
+           GROUP BY 1) f
+        JOIN (SELECT customer_id, sum(cost) AS cost,
+            count(DISTINCT currency) AS currencies
+          FROM metering_usagerollup GROUP BY 1) r USING (customer_id)
+        WHERE r.currencies = 1 AND COALESCE(f.cost, 0) <> r.cost
+          AND NOT EXISTS (SELECT FROM metering_costfact x
+            JOIN metering_usagerollup y ON y.customer_id = x.customer_id
+            WHERE x.customer_id = f.customer_id AND x.currency <> y.currency)
+        """
+    ):
+        yield f"customer {customer}: costs {facts}, hourly sums {summed}"
+
+
+INVARIANTS = [
+    Invariant("I-5", "Rating again gives the same ledger", rating_again_gives_the_same),
+    Invariant(
+        "I-19", "Every event is rated, listed or pending", every_event_is_somewhere
+    ),
+    Invariant("I-19b", "Nothing is pending for a minute", nothing_waits_long),
+    Invariant("I-20", "Costs equal their lines and sums", costs_add_up),
+    Invariant("I-20b", "Sums equal the events", sums_equal_events),
+]
