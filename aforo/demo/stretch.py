@@ -13,10 +13,9 @@ DAYS = 30
 HOURS = DAYS * 24
 HOUR = dt.timedelta(hours=1)
 HOUR_MS = 3_600_000
-# How busy each hour of a day (UTC) is, and a weekend beside a working day.
-DAY_SHAPE = tuple(
-    map(int, "2 1 1 1 1 2 4 6 9 11 12 12 11 12 12 11 10 9 8 7 6 5 4 3".split())
-)
+# How busy each hour of a day (UTC) is, as one hexadecimal digit each, and a weekend
+# beside a working day.
+DAY_SHAPE = tuple(int(digit, 16) for digit in "211112469bccbccba9876543")
 WORKDAY, WEEKEND = 10, 4
 SATURDAY = 5
 
