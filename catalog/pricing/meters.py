@@ -84,6 +84,7 @@ class Pricer:
         "pieces",
         "quantity",
         "slope",
+        "steps",
         "tail",
         "total",
         "up_to",
@@ -93,8 +94,11 @@ class Pricer:
         self.charge = charge = part.charge
         self.currency = part.currency
         self.quantity = quantity
-        self.total = amount_of(breakdown(charge.model, quantity))
+        steps = breakdown(charge.model, quantity)
+        self.total = amount_of(steps)
         self.pieces = part.pieces
+        # Kept only where every move needs them: a price that goes in jumps.
+        self.steps = None if part.pieces else steps
         self.above = _UNREACHED
         self.up_to: Decimal | None = _UNREACHED
         self.slope = self.intercept = ZERO
@@ -129,8 +133,10 @@ class Pricer:
         else:
             model = charge.model
             new = breakdown(model, quantity)
-            steps = difference(after=new, before=breakdown(model, self.quantity))
+            old = self.steps or breakdown(model, self.quantity)
+            steps = difference(after=new, before=old)
             total = amount_of(new)
+            self.steps = None if self.pieces else new
             amount = total - self.total
             self.quantity = quantity
             self._find_piece()
@@ -251,7 +257,16 @@ class TallyMeter:
 class FeeMeter:
     """Adds up the fees of a percentage that looks at each event."""
 
-    __slots__ = ("charge", "currency", "fees", "first", "model", "next", "paid")
+    __slots__ = (
+        "charge",
+        "currency",
+        "fees",
+        "first",
+        "model",
+        "next",
+        "paid",
+        "steps",
+    )
 
     def __init__(self, part: Part, fees: Fees) -> None:
         self.charge = part.charge
@@ -261,6 +276,7 @@ class FeeMeter:
         self.fees = fees
         self.first = list(fees.first)
         self.paid = walk(self.model, self.first)
+        self.steps = fee_steps(self.model, self.fees, self.paid)
         self.next: First | None = None
 
     def stage(self, value: Decimal | str, event: UsageEvent) -> None:
@@ -273,13 +289,13 @@ class FeeMeter:
         """Add the staged event; a late earlier one takes a free place."""
         assert self.next is not None
         model = self.model
-        before = fee_steps(model, self.fees, self.paid)
+        before = self.steps
         added = self.next.amount
         pushed = self._seat(self.next)
         if pushed is not None:
             self._pay(pushed)
-        after = fee_steps(model, self.fees, self.paid)
-        steps = difference(after=after, before=before)
+        self.steps = fee_steps(model, self.fees, self.paid)
+        steps = difference(after=self.steps, before=before)
         amount = amount_of(steps)
         if not added and not amount:
             return None

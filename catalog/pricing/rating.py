@@ -26,10 +26,13 @@ from catalog.pricing.plan import (
     Source,
 )
 from catalog.pricing.program import Program, program_of
-from catalog.pricing.state import PlanState
+from catalog.pricing.state import NO_FEES, NO_TALLY, PlanState
 from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
 
 Outcome = tuple[Line, ...] | Unrateable
+_TOO_LARGE = f"a quantity is no number below {QUANTITY_LIMIT:,}"
+# A meter that was opened for an event that was then refused.
+_NOTHING = (NO_TALLY, NO_FEES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ def rate_many(
             outcomes.append(tuple([line for line in lines if line is not None]))
         after = dict(before)
         for index, meter in meters.items():
-            after[plan.charges[index].key] = meter.state()
+            state = meter.state()
+            if state not in _NOTHING:
+                after[plan.charges[index].key] = state
     return outcomes, after
 
 
@@ -79,10 +84,10 @@ def _stage(
     """Offer an event to the charges that it touches; open their meters on the way."""
     touched = []
     key = ""
+    value: Decimal | str | None = None
     try:
         for route in program.routes(event.event_type, event.properties):
             key = route.charge_key
-            value: Decimal | str | None
             if route.measurement is not None:
                 value = event.measurements.get(route.measurement)
             else:
@@ -99,11 +104,13 @@ def _stage(
     except Refused as refusal:
         return Unrateable(refusal.reason, key, refusal.detail)
     except decimal.Inexact:
-        detail = "a quantity has more than 12 decimal places"
-        return Unrateable(Reason.TOO_PRECISE, key, detail)
+        # A number too large for the sum is inexact too, before its size is checked.
+        if not isinstance(value, Decimal) or value < QUANTITY_LIMIT:
+            detail = "a quantity has more than 12 decimal places"
+            return Unrateable(Reason.TOO_PRECISE, key, detail)
+        return Unrateable(Reason.NUMBER_OUT_OF_RANGE, key, _TOO_LARGE)
     except decimal.InvalidOperation:
-        detail = f"a quantity is no number below {QUANTITY_LIMIT:,}"
-        return Unrateable(Reason.NUMBER_OUT_OF_RANGE, key, detail)
+        return Unrateable(Reason.NUMBER_OUT_OF_RANGE, key, _TOO_LARGE)
     return touched
 
 

@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from catalog.pricing import Line, Plan, UsageEvent, parse_plan
+from catalog.pricing import (
+    Line,
+    Outcome,
+    Plan,
+    Unrateable,
+    UsageEvent,
+    parse_plan,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -70,6 +77,15 @@ def event(
         measurements={key: Decimal(value) for key, value in measurements.items()},
         cost=None if cost is None else Decimal(cost),
     )
+
+
+def priced(outcomes: Iterable[Outcome]) -> list[Line]:
+    """Return all lines; every event must have been priced."""
+    lines: list[Line] = []
+    for outcome in outcomes:
+        assert not isinstance(outcome, Unrateable)
+        lines += outcome
+    return lines
 
 
 def amount(lines: Iterable[Line]) -> Decimal:

@@ -11,9 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.pricing import (
-    Line,
-    Outcome,
-    Unrateable,
     UsageEvent,
     collect,
     line_from_json,
@@ -35,20 +32,12 @@ from catalog.tests.pricing_kit import (
     charge,
     event,
     plan_of,
+    priced,
     tiers,
 )
 from catalog.tests.pricing_shadow import shadow_total
 
 ZERO = Decimal(0)
-
-
-def rated_lines(outcomes: list[Outcome]) -> list[Line]:
-    """Return all lines; every event must have been priced."""
-    lines: list[Line] = []
-    for outcome in outcomes:
-        assert not isinstance(outcome, Unrateable)
-        lines += outcome
-    return lines
 
 
 def texts(largest: int, places: int) -> st.SearchStrategy[str]:
@@ -204,7 +193,7 @@ def test_the_lines_of_all_events_in_any_order_sum_to_the_price_of_the_period(
 ) -> None:
     plan = parse_plan(data)
     outcomes, after = rate_many(plan, {}, events)
-    posted = [*opening(plan), *rated_lines(outcomes)]
+    posted = [*opening(plan), *priced(outcomes)]
     whole = amounts(price(plan, after))
     summed = amounts(posted)
     expected = shadow_total(data, events)
@@ -233,7 +222,7 @@ def test_every_line_is_the_sum_of_its_steps(
 ) -> None:
     plan = parse_plan(data)
     outcomes, after = rate_many(plan, {}, events)
-    for line in [*opening(plan), *rated_lines(outcomes), *price(plan, after)]:
+    for line in [*opening(plan), *priced(outcomes), *price(plan, after)]:
         assert line.steps
         assert sum(step.amount for step in line.steps) == line.amount
         assert line.amount.as_tuple().exponent == -12
@@ -331,7 +320,7 @@ def test_the_laws_see_every_kind_of_tier_change() -> None:
         plan = parse_plan(data)
         events = [event(n, tokens=v) for n, v in enumerate([0, 10, 1, 9, 1, 20])]
         outcomes, after = rate_many(plan, {}, events)
-        posted = [*opening(plan), *rated_lines(outcomes)]
+        posted = [*opening(plan), *priced(outcomes)]
         expected = shadow_total(data, events)["tokens"]
         assert amounts(posted)["tokens"] == expected
         assert amounts(price(plan, after))["tokens"] == expected

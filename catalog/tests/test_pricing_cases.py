@@ -1,0 +1,273 @@
+"""Worked cases of other billing systems: run, or listed with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.pricing import (
+    Plan,
+    PlanState,
+    Unrateable,
+    UsageEvent,
+    collect,
+    price,
+    rate,
+    rate_many,
+)
+from catalog.tests.pricing_kit import amount, charge, event, plan_of, tiers
+
+CASES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "cases" / "pricing.json").read_text()
+)["cases"]
+BY_ID = {case["id"]: case for case in CASES}
+
+# What a charge alone cannot say: these wait for the part of Aforo that decides them.
+LATER = {
+    "pc019": "minimum spend: a rule of the plan, added when the period closes",
+    "pc047": "proration of units within the period",
+    "pc055": "minimum spend",
+    "pc071": "maximum spend",
+    "pc111": "maximum spend",
+    "pc115": "windows: the maximum of each bucket, priced bucket by bucket",
+    "pc117": "windows: the maximum of each bucket, priced bucket by bucket",
+    "pc119": "commitment per window with true-up and overage factor",
+    "pc121": "minimum of a charge, prorated by days",
+    "pc123": "proration of a flat amount by days",
+    "pc125": "proration of a plan change by days",
+    "pc127": "weighted sum: a level priced by the days that it lasted",
+    "pc129": "wallet: credit grants burnt by priority",
+    "pc131": "wallet: overage without grants",
+    "pc133": "invoice: coupon, tax, credit note and prepaid credit in order",
+    "pc135": "wallet: rollover of a monthly grant",
+    "pc137": "proration of units within the period",
+}
+# What Aforo decides otherwise, and why.
+DIFFERENT = {
+    "pc027": "a negative quantity is refused; usage is taken back by reversing it",
+    "pc081": "a started package counts: packages never round down",
+    "pc083": "a charge has one package size: sizes by tier are two charges",
+}
+
+
+def _tiers(case: dict[str, Any], unit: str = "unit_amount") -> list[dict[str, Any]]:
+    """Return the case's tiers as plan JSON; rates in percent become prices."""
+    share = Decimal(100 if unit == "rate_percent" else 1)
+    return [
+        {
+            "up_to": None if row["up_to"] is None else str(row["up_to"]),
+            "unit_amount": format(Decimal(row[unit]) / share, "f"),
+            "flat_amount": row["flat_amount"],
+        }
+        for row in case["params"]["tiers"]
+    ]
+
+
+def _quantity_case(case: dict[str, Any], model: dict[str, Any]) -> Decimal:
+    """Price the case's quantity, given as one figure or on top of what was billed."""
+    plan = plan_of(charge("units", model))
+    usage = case["usage"]
+    if isinstance(usage, dict):
+        before = collect(plan, [event(1, units=usage["already_billed_units"])])
+        return amount(rate(plan, before, event(2, units=usage["new_units"])).lines)
+    return amount(price(plan, collect(plan, [event(1, units=usage)])))
+
+
+def _tiered(case: dict[str, Any]) -> Decimal:
+    """Run a graduated or volume case."""
+    return _quantity_case(case, {"model": case["model"], "tiers": _tiers(case)})
+
+
+def _graduated_percentage(case: dict[str, Any]) -> Decimal:
+    """Run percentages by tier: graduated prices for a sum of money."""
+    model = {"model": "graduated", "tiers": _tiers(case, "rate_percent")}
+    return _quantity_case(case, model)
+
+
+def _per_unit(case: dict[str, Any]) -> Decimal:
+    """Run one price for all units."""
+    return _quantity_case(case, {"model": "per_unit", **case["params"]})
+
+
+def _package(case: dict[str, Any]) -> Decimal:
+    """Run packages, behind free units if there are any."""
+    params = case["params"]
+    model: dict[str, Any] = {
+        "model": "package",
+        "size": str(params["package_size"]),
+        "amount": params["amount"],
+    }
+    if params["free_units"]:
+        units = str(params["free_units"])
+        model = {"model": "included", "units": units, "overage": model}
+    return _quantity_case(case, model)
+
+
+def _volume_package(case: dict[str, Any]) -> Decimal:
+    """Run tiers over packages; the case counts units, our tiers count packages."""
+    size = case["params"]["package_size"]
+    rows = _tiers(case)
+    for row in rows:
+        if row["up_to"] is not None:
+            row["up_to"] = str(int(row["up_to"]) // size)
+    prices = {"model": "volume", "tiers": rows}
+    return _quantity_case(
+        case, {"model": "package", "size": str(size)} | {"price": prices}
+    )
+
+
+def _converted(case: dict[str, Any]) -> Decimal:
+    """Run a conversion that rounds up: a package of the divisor's size."""
+    params = case["params"]
+    assert params["rounding"] == "ceiling"
+    prices = (
+        {"model": "graduated", "tiers": _tiers(case)}
+        if "tiers" in params
+        else {"model": "per_unit", "unit_amount": params["unit_amount"]}
+    )
+    size = str(params["divide_by"])
+    return _quantity_case(case, {"model": "package", "size": size, "price": prices})
+
+
+def _percentage(case: dict[str, Any]) -> Decimal:
+    """Run fees of single events; their amounts follow from the running totals."""
+    params, usage = case["params"], case["usage"]
+    model: dict[str, Any] = {"model": "percentage", "rate": params["rate_percent"]}
+    names = {
+        "fixed_per_event": "fixed_amount",
+        "per_event_min": "minimum",
+        "per_event_max": "maximum",
+        "free_events": "free_events",
+        "free_total": "free_amount",
+    }
+    for theirs, ours in names.items():
+        # There, an allowance of "0" means that there is none.
+        if params.get(theirs) not in (None, "0"):
+            model[ours] = params[theirs]
+    values = usage.get("event_amounts") or _event_amounts(usage)
+    plan = plan_of(charge("units", model))
+    events = [event(number, units=value) for number, value in enumerate(values)]
+    return amount(price(plan, collect(plan, events)))
+
+
+def _event_amounts(usage: dict[str, Any]) -> list[str]:
+    """Return amounts of events that have these running totals and this sum."""
+    running = [Decimal(0), *map(Decimal, usage["running_totals"])]
+    values = [running[n + 1] - running[n] for n in range(len(running) - 1)]
+    others = usage["events"] - len(values)
+    rest = Decimal(usage["total"]) - running[-1]
+    values += [rest] + [Decimal(0)] * (others - 1)
+    return [str(value) for value in values]
+
+
+def _dynamic(case: dict[str, Any]) -> Decimal:
+    """Run events that bring their own amounts: all of them, at 100 %."""
+    plan = plan_of(charge("units", {"model": "percentage", "rate": "100"}))
+    cents = case["usage"]["event_amount_cents"]
+    events = [
+        event(number, units=str(Decimal(value) / 100))
+        for number, value in enumerate(cents)
+    ]
+    return amount(price(plan, collect(plan, events)))
+
+
+def _token_cost(case: dict[str, Any]) -> Decimal:
+    """Run a markup: tokens priced as our cost, billed at 100 % plus the markup."""
+    params = case["params"]
+    prices = {
+        "input_tokens": "input_per_million",
+        "output_tokens": "output_per_million",
+    }
+    costs = plan_of(
+        *(
+            charge(
+                key, {"model": "per_unit", "unit_amount": params[name], "per": 1000000}
+            )
+            for key, name in prices.items()
+        )
+    )
+    cost = amount(rate(costs, {}, event(1, **case["usage"])).lines)
+    percent = str(100 + int(params["markup_percent"]))
+    metric = {"key": "cost", "aggregation": "sum", "cogs": True}
+    plan = plan_of(
+        charge("markup", {"model": "percentage", "rate": percent}, metric=metric)
+    )
+    return amount(rate(plan, {}, event(1, cost=str(cost))).lines)
+
+
+RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
+    "graduated": _tiered,
+    "volume": _tiered,
+    "per_unit": _per_unit,
+    "package": _package,
+    "volume_package": _volume_package,
+    "per_unit+unit_conversion": _converted,
+    "graduated+unit_conversion": _converted,
+    "percentage": _percentage,
+    "percentage_min_max": _percentage,
+    "graduated_percentage": _graduated_percentage,
+    "dynamic": _dynamic,
+    "token_cost": _token_cost,
+}
+RUN = [
+    case for case in CASES if case["id"] not in LATER and case["id"] not in DIFFERENT
+]
+
+
+@pytest.mark.parametrize("case", RUN, ids=[case["id"] for case in RUN])
+def test_a_case_of_another_billing_system_comes_out_the_same(
+    case: dict[str, Any],
+) -> None:
+    assert RUNNERS[case["model"]](case) == Decimal(case["expected_amount"])
+
+
+def test_every_case_is_run_or_listed_with_its_reason() -> None:
+    run = {case["id"] for case in RUN}
+    assert len(BY_ID) == len(CASES)
+    assert not LATER.keys() & DIFFERENT.keys()
+    assert run | LATER.keys() | DIFFERENT.keys() == BY_ID.keys()
+    assert {case["model"] for case in RUN} == RUNNERS.keys()
+
+
+def _reversal(plan: Plan, state: PlanState, events: list[UsageEvent]) -> Decimal:
+    """Return what leaving out all events does to the price."""
+    assert state == collect(plan, events)
+    return amount(price(plan, {})) - amount(price(plan, state))
+
+
+def test_negative_usage_is_refused_and_a_reversal_gives_the_same_amount() -> None:
+    case = BY_ID["pc027"]
+    plan = plan_of(charge("units", {"model": "graduated", "tiers": _tiers(case)}))
+    (outcome,), state = rate_many(plan, {}, [event(1, units=case["usage"])])
+    assert isinstance(outcome, Unrateable)
+    assert state == {}
+    events = [event(1, units="250")]
+    back = _reversal(plan, collect(plan, events), events)
+    assert back == Decimal(case["expected_amount"])
+
+
+def test_a_third_package_is_started_where_others_round_down() -> None:
+    assert _package(BY_ID["pc081"]) == Decimal(3)
+
+
+def test_packages_of_two_sizes_are_two_charges() -> None:
+    """Blocks of 100 for the first 1,000 and of 1,000 beyond, on two metrics."""
+    rows = tiers(("10", "1"), (None, "0"))
+    first = {"model": "package", "size": "100"} | {
+        "price": {"model": "graduated", "tiers": rows}
+    }
+    beyond = {"model": "package", "size": "1000", "amount": "1"}
+    rest = {"model": "included", "units": "1000", "overage": beyond}
+    metric = {"aggregation": "sum", "measurement": "units"}
+    plan = plan_of(
+        charge("first", first, metric={"key": "first", **metric}),
+        charge("rest", rest, metric={"key": "rest", **metric}),
+    )
+    case = BY_ID["pc083"]
+    lines = price(plan, collect(plan, [event(1, units=case["usage"])]))
+    assert amount(lines) == Decimal(case["expected_amount"])
