@@ -1,0 +1,268 @@
+"""Events: the tail with what became of each, and one event taken apart."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Exists, Func, OuterRef, Q, QuerySet
+
+from aforo.lib.money import ZERO
+from billing.models import (
+    Invoice,
+    LedgerBatch,
+    LedgerEntry,
+    SubscriptionSnapshot,
+)
+from catalog.plans import PricedPlan, load_plans
+from catalog.pricing import explain_step, steps_from_json
+from guard.models import Decision
+from metering.models import CostFact, PendingEvents, Session, Unrateable, UsageEvent
+from portal.selectors.sessions import EFFECTS, with_effects
+
+FAMILY_MAX = 100
+
+
+def _pending_ids() -> Any:
+    """Return the ids of the events on the queue, as a subquery."""
+    return PendingEvents.objects.annotate(
+        queued=Func("event_ids", function="unnest")
+    ).values("queued")
+
+
+def table(status: str = "", reason: str = "") -> QuerySet[UsageEvent]:
+    """Return events of a status: rated, pending, unrateable, or all of them."""
+    rows = UsageEvent.objects.select_related("customer", "agent", "product")
+    listed = Unrateable.objects.filter(event=OuterRef("pk"), resolved_at__isnull=True)
+    if reason:
+        listed = listed.filter(reason=reason)
+    if status == "pending":
+        return rows.filter(pk__in=_pending_ids())
+    if status == "unrateable":
+        return rows.filter(Exists(listed))
+    if status == "rated":
+        effects = LedgerEntry.objects.filter(event_id=OuterRef("pk"), kind__in=EFFECTS)
+        return rows.filter(Exists(effects))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event of the tail and what became of it."""
+
+    event: Any  # UsageEvent with the annotations of with_effects.
+    status: str  # rated, pending, unrateable
+    unrateable: Unrateable | None
+
+    @property
+    def margin(self) -> Decimal | None:
+        """Price less cost, when both are known in one currency."""
+        event = self.event
+        if event.amount is None or event.cost is None:
+            return None
+        if event.currency != event.cost_currency:
+            return None
+        margin: Decimal = event.amount - event.cost
+        return margin
+
+
+def rows(events: Sequence[UsageEvent]) -> list[Row]:
+    """Return what became of these events (annotated by with_effects); one statement."""
+    listed = Unrateable.objects.filter(event__in=[e.pk for e in events])
+    reasons = {u.event_id: u for u in listed.filter(resolved_at__isnull=True)}
+    return [
+        Row(event, _status(event, reasons.get(event.pk)), reasons.get(event.pk))
+        for event in events
+    ]
+
+
+def _status(event: Any, unrateable: Unrateable | None) -> str:
+    """Return what became of an event."""
+    if unrateable is not None:
+        return "unrateable"
+    return "pending" if event.ledger_id is None else "rated"
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """One charge of one ledger entry, with its steps in words."""
+
+    key: str
+    name: str
+    unit: str
+    quantity: Decimal
+    amount: Decimal
+    steps: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """One ledger entry of an event, with what it is made of and its proof."""
+
+    entry: LedgerEntry
+    charges: list[Charged]
+    batch: LedgerBatch | None
+    invoice: Invoice | None
+
+
+@dataclass(slots=True)
+class CostLine:
+    """One leaf of an event's cost: quantity × rate = amount."""
+
+    unit: str
+    quantity: Decimal
+    rate: Decimal
+    amount: Decimal
+
+
+@dataclass(slots=True)
+class Story:
+    """One event with all that is known of it."""
+
+    event: Any
+    row: Row
+    posted: list[Posted] = field(default_factory=list)
+    plan: PricedPlan | None = None
+    snapshot: SubscriptionSnapshot | None = None
+    fact: CostFact | None = None
+    cost_lines: list[CostLine] = field(default_factory=list)
+    session: Session | None = None
+    decision: Decision | None = None
+    family: list[Any] = field(default_factory=list)
+    family_is_cut: bool = False
+    conflicts: list[Any] = field(default_factory=list)
+
+    @property
+    def price(self) -> Decimal | None:
+        """What the event costs the customer; None before it is rated."""
+        if not self.posted:
+            return None
+        return sum((p.entry.amount for p in self.posted), ZERO)
+
+    @property
+    def currency(self) -> str:
+        """The currency of the price."""
+        if self.posted:
+            return self.posted[0].entry.currency
+        return str(self.event.customer.currency)
+
+
+def story(event_id: uuid.UUID) -> Story | None:
+    """Return one event with its trace, in a fixed number of statements."""
+    found = with_effects(UsageEvent.objects.filter(pk=event_id))
+    event = found.select_related(
+        "customer", "agent__team", "team", "product", "credential"
+    ).first()
+    if event is None:
+        return None
+    told = Story(event=event, row=rows([event])[0])
+    _postings(told)
+    told.fact = CostFact.objects.filter(event=event).order_by("id").first()
+    if told.fact is not None:
+        told.cost_lines = [
+            CostLine(line[0], *(Decimal(text) for text in line[1:4]))
+            for line in told.fact.lines
+        ]
+    if event.session_key:
+        told.session = Session.objects.filter(
+            customer=event.customer_id, key=event.session_key
+        ).first()
+    if event.request_id:
+        told.decision = Decision.objects.filter(
+            customer_id=event.customer_id, request_id=event.request_id
+        ).first()
+    if event.correlation_id:
+        told.family = _family(event)
+        told.family_is_cut = len(told.family) > FAMILY_MAX
+        told.family = told.family[:FAMILY_MAX]
+    told.conflicts = list(event.conflicts.all())
+    return told
+
+
+def _family(event: UsageEvent) -> list[Any]:
+    """Return the events of the same piece of work in time, one more than shown."""
+    rows = UsageEvent.objects.filter(
+        customer=event.customer_id, correlation_id=event.correlation_id
+    )
+    found = with_effects(rows).order_by("occurred_at", "id")
+    return list(found[: FAMILY_MAX + 1])
+
+
+def _postings(told: Story) -> None:
+    """Fill in the ledger entries, the plan that priced them, proof and invoice."""
+    event = told.event
+    own = Q(event_id=event.pk, kind__in=EFFECTS)
+    entries = list(
+        LedgerEntry.objects.filter(own | Q(reverses=event.ledger_id))
+        .select_related(
+            "snapshot__plan_version", "subscription__product", "billing_period"
+        )
+        .order_by("id")
+        if event.ledger_id
+        else []
+    )
+    if not entries:
+        return
+    versions = {
+        e.snapshot.plan_version_id for e in entries if e.snapshot.plan_version_id
+    }
+    plans = load_plans(versions)
+    batches = {
+        b.version: b
+        for b in LedgerBatch.objects.filter(
+            customer=event.customer_id, version__in=[e.version for e in entries]
+        )
+    }
+    invoices = {
+        (i.period_id, i.currency): i
+        for i in Invoice.objects.filter(
+            customer=event.customer_id,
+            period__in=[e.billing_period_id for e in entries],
+        )
+    }
+    for entry in entries:
+        version = entry.snapshot.plan_version_id
+        plan = plans[version] if version else None
+        told.posted.append(
+            Posted(
+                entry,
+                charged(entry, plan),
+                batches.get(entry.version),
+                invoices.get((entry.billing_period_id, entry.currency)),
+            )
+        )
+        told.plan, told.snapshot = plan, entry.snapshot
+
+
+def charged(entry: LedgerEntry, plan: PricedPlan | None) -> list[Charged]:
+    """Return the charges of an entry with names and steps in words."""
+    known = {c.key: c for c in plan.plan.charges} if plan else {}
+    steps = entry.steps or [[] for _ in entry.charge_keys]
+    result = []
+    for key, quantity, amount, compact in zip(
+        entry.charge_keys, entry.quantities, entry.amounts, steps, strict=True
+    ):
+        charge = known.get(key)
+        words = [explain_step(s, entry.currency) for s in steps_from_json(compact)]
+        result.append(
+            Charged(
+                key,
+                charge.name if charge else key,
+                charge.unit if charge else "",
+                quantity,
+                amount,
+                words,
+            )
+        )
+    return result
+
+
+def reasons() -> list[tuple[str, str, int]]:
+    """Return the open reasons for which events have no price: code, words, count."""
+    labels = dict(Unrateable.Reason.choices)
+    found = Unrateable.objects.filter(resolved_at__isnull=True).order_by()
+    counts = found.values_list("reason").annotate(Count("pk")).order_by("-pk__count")
+    return [(code, labels.get(code, code), count) for code, count in counts]

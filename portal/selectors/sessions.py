@@ -1,0 +1,218 @@
+"""Sessions: the list, and one run taken apart into its events and stages."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, OuterRef, QuerySet, Subquery
+
+from aforo.lib.models import MoneyField
+from aforo.lib.money import ZERO
+from billing.models import LedgerEntry, SubscriptionSnapshot
+from catalog.plans import load_plans
+from metering.models import CostFact, Session, UsageEvent
+from portal.trace import Stage, stage_of, stage_of_charge
+
+# What one page draws of a session's events.
+EVENTS_MAX = 200
+DURATIONS = ("tool_duration_ms", "latency_ms", "duration_ms")
+# One set of effects an event: what the unique index of the ledger covers.
+EFFECTS = (LedgerEntry.Kind.USAGE, LedgerEntry.Kind.ADJUSTMENT)
+
+
+def table() -> QuerySet[Session]:
+    """Return the sessions with what the list shows of them."""
+    return Session.objects.select_related("customer", "agent", "product").annotate(
+        margin=F("price") - F("cost")
+    )
+
+
+def with_effects(events: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
+    """Return the events with `amount`, `cost` and `cost_currency` (null: none)."""
+    entry = LedgerEntry.objects.filter(event_id=OuterRef("pk"), kind__in=EFFECTS)
+    fact = CostFact.objects.filter(event=OuterRef("pk"), kind=CostFact.Kind.ORIGINAL)
+    return events.annotate(
+        amount=Subquery(entry.values("amount")[:1], output_field=MoneyField()),
+        currency=Subquery(entry.values("currency")[:1]),
+        ledger_id=Subquery(entry.values("id")[:1]),
+        cost=Subquery(fact.values("amount")[:1], output_field=MoneyField()),
+        cost_currency=Subquery(fact.values("currency")[:1]),
+        cost_unknown=Subquery(fact.values("unknown")[:1]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One event of a session and where it lies on the session's time line."""
+
+    event: Any  # UsageEvent with the annotations of with_effects.
+    duration_ms: int
+    left: Decimal  # In percent of the session's time.
+    width: Decimal
+
+
+def duration_ms(event: UsageEvent) -> int:
+    """Return how long the event's work took, by its own measurements."""
+    measured = event.body.get("measurements", {})
+    return int(sum(Decimal(measured.get(name, 0)) for name in DURATIONS))
+
+
+def waterfall(session: Session) -> tuple[list[Bar], bool]:
+    """Return the session's first events in time, and whether there are more."""
+    rows = UsageEvent.objects.filter(
+        customer=session.customer_id, session_key=session.key
+    )
+    found = list(
+        with_effects(rows)
+        .select_related("agent")
+        .order_by("occurred_at", "id")[: EVENTS_MAX + 1]
+    )
+    more = len(found) > EVENTS_MAX
+    return _bars(found[:EVENTS_MAX]), more
+
+
+def _bars(events: Sequence[UsageEvent]) -> list[Bar]:
+    """Place the events on the time line that all of them span."""
+    if not events:
+        return []
+    spans = []
+    for event in events:
+        took = duration_ms(event)
+        # An event says when its work ended: the bar ends there.
+        start = event.occurred_at - dt.timedelta(milliseconds=took)
+        spans.append((event, took, start))
+    first = min(start for _, _, start in spans)
+    last = max(event.occurred_at for event in events)
+    whole = Decimal(max(1, (last - first) // dt.timedelta(milliseconds=1)))
+    return [
+        Bar(
+            event,
+            took,
+            Decimal((start - first) // dt.timedelta(milliseconds=1)) * 100 / whole,
+            Decimal(took) * 100 / whole,
+        )
+        for event, took, start in spans
+    ]
+
+
+@dataclass(slots=True)
+class TraceRow:
+    """One stage of a session: how much of it, its price and its cost."""
+
+    stage: Stage
+    number: int
+    parts: list[str] = field(default_factory=list)  # Names of its charges.
+    quantity: Decimal = ZERO
+    unit: str = ""
+    price: Decimal = ZERO
+    cost: Decimal | None = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A session by stages; `agrees` tells whether they sum to its counters."""
+
+    rows: list[TraceRow]
+    price: Decimal
+    cost: Decimal | None
+    agrees: bool
+    why_no_cost: str
+
+
+CHARGES = """
+SELECT l.snapshot_id, c.key, sum(c.quantity), sum(c.amount)
+FROM metering_usageevent u
+JOIN billing_ledgerentry l
+  ON l.event_id = u.id AND l.kind IN ('usage', 'adjustment')
+CROSS JOIN LATERAL unnest(l.charge_keys, l.quantities, l.amounts)
+  AS c (key, quantity, amount)
+WHERE u.customer_id = %s AND u.session_key = %s GROUP BY 1, 2 ORDER BY 2
+"""
+COSTS = """
+SELECT line ->> 0, f.currency, sum((line ->> 3)::numeric)
+FROM metering_usageevent u
+JOIN metering_costfact f ON f.event_id = u.id AND f.amount IS NOT NULL
+CROSS JOIN LATERAL jsonb_array_elements(f.lines) AS line
+WHERE u.customer_id = %s AND u.session_key = %s GROUP BY 1, 2
+"""
+REASONING = """
+SELECT coalesce(sum((u.body -> 'measurements' ->> 'reasoning_tokens')::numeric), 0),
+  coalesce(sum((u.body -> 'measurements' ->> 'reasoning_steps')::numeric), 0)
+FROM metering_usageevent u WHERE u.customer_id = %s AND u.session_key = %s
+"""
+
+
+def trace(session: Session) -> Trace:
+    """Return the session's price and cost by stage; four statements."""
+    key = [session.customer_id, session.key]
+    with connection.cursor() as cursor:
+        cursor.execute(CHARGES, key)
+        charges = cursor.fetchall()
+        cursor.execute(COSTS, key)
+        costs = cursor.fetchall()
+        cursor.execute(REASONING, key)
+        tokens, steps = cursor.fetchone()
+    rows = {s: TraceRow(s, i) for i, s in enumerate(Stage, start=1)}
+    _price(rows, charges)
+    foreign = {c for _, c, _ in costs} - {session.currency}
+    for unit, _, amount in costs:
+        row = rows[stage_of(unit)]
+        row.cost = None if foreign or row.cost is None else row.cost + amount
+    rows[Stage.PROMPT].quantity, rows[Stage.PROMPT].unit = (
+        Decimal(session.input_tokens),
+        "tokens",
+    )
+    rows[Stage.REASON].quantity, rows[Stage.REASON].unit = (
+        (steps, "steps") if steps else (tokens, "tokens")
+    )
+    tools = Decimal(session.tool_invocation_count)
+    rows[Stage.TOOL].quantity, rows[Stage.TOOL].unit = tools, "calls"
+    rows[Stage.OUTPUT].quantity, rows[Stage.OUTPUT].unit = (
+        Decimal(session.output_tokens),
+        "tokens",
+    )
+    shown = [
+        r for r in rows.values() if r.stage is not Stage.OTHER or r.price or r.cost
+    ]
+    return _summed(session, shown, foreign)
+
+
+def _price(
+    rows: dict[Stage, TraceRow], charges: Sequence[tuple[uuid.UUID, str, Any, Any]]
+) -> None:
+    """Add the charges to their stages."""
+    snapshots = SubscriptionSnapshot.objects.in_bulk({c[0] for c in charges})
+    plans = load_plans(
+        {s.plan_version_id for s in snapshots.values() if s.plan_version_id}
+    )
+    for snapshot_id, key, _quantity, amount in charges:
+        version = snapshots[snapshot_id].plan_version_id
+        assert version is not None, "what was rated had a plan"
+        charge = plans[version].plan.charge(key)
+        row = rows[stage_of_charge(charge)]
+        row.price += amount
+        if charge.name not in row.parts:
+            row.parts.append(charge.name)
+
+
+def _summed(session: Session, rows: list[TraceRow], foreign: set[str]) -> Trace:
+    """Return the trace with its sums, compared with the session's counters."""
+    price = sum((r.price for r in rows), ZERO)
+    why = ""
+    if foreign:
+        why = f"costs are in {', '.join(sorted(foreign))}"
+    elif session.event_count and session.cost_unknown_count == session.event_count:
+        why = "no event's cost is known"
+    if why:
+        for row in rows:
+            row.cost = None
+        return Trace(rows, price, None, price == session.price, why)
+    cost = sum((r.cost or ZERO for r in rows), ZERO)
+    agrees = price == session.price and cost == session.cost
+    return Trace(rows, price, cost, agrees, "")
