@@ -167,9 +167,9 @@ def _model(data: object, path: str) -> Model:
     """Return a charge model by its name."""
     row = members(data, path, required="model", others=True)
     name = text(row["model"], f"{path}.model", longest=40)
-    parser = _MODELS.get(name)
+    parser = MODELS.get(name)
     if parser is None:
-        known = ", ".join(_MODELS)
+        known = ", ".join(MODELS)
         raise PlanError("unknown_model", f"{path}.model", f"{name} is none of {known}")
     return parser({k: v for k, v in row.items() if k != "model"}, path)
 
@@ -326,7 +326,7 @@ def _included(data: object, path: str) -> Included:
     return Included(units, overage)
 
 
-_MODELS: dict[str, Callable[[object, str], Model]] = {
+MODELS: dict[str, Callable[[object, str], Model]] = {
     "per_unit": _per_unit,
     "graduated": _graduated,
     "volume": _volume,

@@ -1,0 +1,49 @@
+"""The page about pricing is complete, and its example is true."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from catalog.pricing import Aggregation, Reason, parse_plan, total
+from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
+from catalog.pricing.meters import UNIQUE_MAX
+from catalog.pricing.parsing import FREE_EVENTS_MAX, MODELS
+from catalog.tests.pricing_kit import amount, event
+
+PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text()
+
+
+def test_the_plan_on_the_page_bills_the_month_on_the_page() -> None:
+    _, rest = PAGE.split("```json\n", 1)
+    plan = parse_plan(json.loads(rest.split("```", 1)[0]))
+    urgent = {"requestType": "priority"}
+    events = [
+        event(1, input_tokens=60_000_000, output_tokens=3_000_000),
+        event(2, properties=urgent, cost="10"),
+        event(3, properties=urgent, cost="100"),
+    ]
+    lines = total(plan, events)
+    assert amount(lines) == Decimal("368.00")
+    for line in lines:
+        assert f"| {line.name} |" in PAGE
+        assert f"${line.amount:,.2f} |" in PAGE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"### {name}\n" for name in MODELS),
+        *(f"`{aggregation}`" for aggregation in Aggregation),
+        *(f"| `{reason}` |" for reason in Reason),
+        f"below\n{PRICE_LIMIT:,f}",
+        f"below {QUANTITY_LIMIT:,f}",
+        f"at most {UNIQUE_MAX:,} distinct",
+        f"at most {FREE_EVENTS_MAX:,})",
+    ],
+)
+def test_the_page_names_every_model_aggregation_reason_and_limit(words: str) -> None:
+    assert words in PAGE
