@@ -9,5 +9,5 @@ books_changed = Signal()
 # Sent after commit, with customer_ids: limits, keys or contracts changed.
 config_changed = Signal()
 # Sent BEFORE commit, with customer_id and any of credential_digest, agent_id,
-# subscription_id, suspended: the edge must refuse before the record says so.
+# subscription_id, suspended, spend_cap: the edge must refuse before the record says so.
 restricting = Signal()
