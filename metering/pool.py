@@ -1,0 +1,83 @@
+"""Connections of the ingest doors: asynchronous, held by row-level security."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.db import connection as django_connection
+from psycopg_pool import AsyncConnectionPool
+
+# Connections of one process; a batch holds one for about 5 ms.
+SIZE_MAX = 8
+# How long a request waits for a connection before it is told to come back.
+WAIT_S = 2.0
+# How long a statement waits for another transaction that has the same event.
+LOCK_WAIT_MS = 2000
+STATEMENT_MS = 10_000
+
+Connection = psycopg.AsyncConnection[Any]
+_pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncConnectionPool] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _options() -> dict[str, Any]:
+    """Return how to connect: as Django does, in the web role, with short waits."""
+    params = django_connection.get_connection_params()
+    wanted = ("dbname", "user", "password", "host", "port", "sslmode", "sslrootcert")
+    options = {name: params[name] for name in wanted if params.get(name)}
+    options["connect_timeout"] = 2
+    options["application_name"] = "aforo-ingest"
+    options["options"] = (
+        f"-c role=aforo_web -c lock_timeout={LOCK_WAIT_MS}"
+        f" -c statement_timeout={STATEMENT_MS}"
+        f" -c idle_in_transaction_session_timeout={STATEMENT_MS}"
+    )
+    return options
+
+
+async def _pool() -> AsyncConnectionPool:
+    """Return the pool of the running loop, opened when it is first needed."""
+    loop = asyncio.get_running_loop()
+    pool = _pools.get(loop)
+    if pool is None:
+        pool = AsyncConnectionPool(
+            kwargs=_options(),
+            min_size=1,
+            max_size=SIZE_MAX,
+            timeout=WAIT_S,
+            # The server may have been restarted: nobody meets a dead connection.
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+        _pools[loop] = pool
+        await pool.open()
+    return pool
+
+
+async def close() -> None:
+    """Close the pool of the running loop."""
+    pool = _pools.pop(asyncio.get_running_loop(), None)
+    if pool is not None:
+        await pool.close()
+
+
+@asynccontextmanager
+async def transaction(tenant_id: UUID | None) -> AsyncIterator[Connection]:
+    """Give one transaction that sees the rows of one tenant.
+
+    Raises psycopg.OperationalError (PoolTimeout among them) when there is no server.
+    """
+    pool = await _pool()
+    async with pool.connection() as connection:
+        if tenant_id is not None:
+            await connection.execute(
+                "SELECT set_config('aforo.tenant', %b, true)", [str(tenant_id)]
+            )
+        yield connection
