@@ -173,6 +173,10 @@ WHITENOISE_AUTOREFRESH = DEBUG
 # Documents that can be made again (invoice PDFs) and exports.
 MEDIA_ROOT = DATA_DIR / "media"
 
+# Usage that is under way when a period ends still joins its invoice for this long.
+INVOICE_GRACE_S = env.integer("AFORO_INVOICE_GRACE_S", 3_600)
+INVOICE_DUE_DAYS = env.integer("AFORO_INVOICE_DUE_DAYS", 30)
+
 # HTTPS is the proxy's; AFORO_HTTPS says that it is there.
 HTTPS = env.flag("AFORO_HTTPS", False)
 SESSION_COOKIE_HTTPONLY = True
