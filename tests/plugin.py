@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from aforo.embedded import services
@@ -29,6 +30,9 @@ def pytest_load_initial_conftests() -> None:
         number = int(worker.removeprefix("gw")) + 1
         os.environ["AFORO_REDIS_DB_OFFSET"] = str(number * REDIS_DBS_PER_WORKER)
         return
+    # Never the servers of whoever runs the tests.
+    os.environ.pop("DATABASE_URL", None)
+    os.environ.pop("REDIS_URL", None)
     # A folder of its own, short enough for sockets and open to `nobody`: two runs at
     # a time never meet.
     folder = Path(tempfile.mkdtemp(prefix="aforo-test-"))
@@ -43,6 +47,7 @@ def pytest_load_initial_conftests() -> None:
     _started.append((running, folder))
     try:
         running.start()
+        _allow_flush(running)
     except BaseException:
         _stop()
         raise
@@ -50,10 +55,17 @@ def pytest_load_initial_conftests() -> None:
     os.environ["AFORO_DATA_DIR"] = str(folder)
     os.environ["AFORO_SECRET_KEY"] = running.secrets.secret_key
     os.environ["AFORO_TEST_SUPERUSER_URL"] = running.superuser_url
-    if running.database_url:
-        os.environ["DATABASE_URL"] = running.database_url
-    if running.redis_url:
-        os.environ["REDIS_URL"] = running.redis_url
+    os.environ["DATABASE_URL"] = running.database_url
+    os.environ["REDIS_URL"] = running.redis_url
+
+
+def _allow_flush(running: services.Services) -> None:
+    """Let the login of this cluster empty append-only tables between tests.
+
+    Only a superuser may give this right; an installation has nobody who holds it.
+    """
+    with psycopg.connect(running.superuser_url, autocommit=True) as link:
+        link.execute("GRANT SET ON PARAMETER session_replication_role TO aforo")
 
 
 def _stop() -> None:

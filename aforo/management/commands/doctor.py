@@ -9,14 +9,16 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import redis
 from django.conf import settings
-from django.core.cache import cache
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connection
+from django.db import connection
 
+from aforo.core.models import JobSlot
 from aforo.embedded import state
 from aforo.lib import clock
 from aforo.management.commands.prepare import pending_migrations
@@ -58,14 +60,17 @@ class Command(BaseCommand):
 def examine() -> Iterator[Finding]:
     """Yield everything that can be found out; what hangs on a broken part is left."""
     yield secret_key(settings.SECRET_KEY)
-    yield disk(shutil.disk_usage(settings.BASE_DIR).free)
+    yield disk(shutil.disk_usage(_data_disk()).free)
     yield from web()
     database_ok = True
     for finding in database():
         database_ok &= finding.ok
         yield finding
+    migrated = False
     if database_ok:
-        yield migrations()
+        finding = migrations()
+        migrated = finding.ok
+        yield finding
     broken = False
     for name, url in (
         ("guard", settings.GUARD_REDIS_URL),
@@ -79,7 +84,14 @@ def examine() -> Iterator[Finding]:
     if database_ok:
         yield clocks()
     yield worker()
-    yield beat(cache.get("aforo.beat"))
+    if migrated:
+        yield beat(last_beat())
+
+
+def _data_disk() -> Path:
+    """Return a folder on the disk where the data are, or will be."""
+    found: Path = settings.DATA_DIR
+    return found if found.exists() else Path(settings.BASE_DIR)
 
 
 def secret_key(key: str) -> Finding:
@@ -130,18 +142,20 @@ def database() -> Iterator[Finding]:
         yield Finding(False, "database", text)
         return
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(
+        # Not through the pool, which tries for long and keeps the reason to itself.
+        with psycopg.connect(settings.DATABASE_URL, connect_timeout=5) as link:
+            row = link.execute(
                 "SELECT session_user, current_setting('server_version_num')::int,"
                 " current_setting('server_version'),"
                 " current_setting('synchronous_commit'), current_setting('fsync'),"
                 " (SELECT bool_or(rolsuper) FROM pg_roles"
                 "   WHERE rolname IN (session_user, current_user))"
-            )
-            user, number, version, commit, fsync, is_super = cursor.fetchone()
-    except DatabaseError as error:
+            ).fetchone()
+    except psycopg.Error as error:
         yield Finding(False, "database", f"{_unreachable()} {_first_line(error)}")
         return
+    assert row is not None
+    user, number, version, commit, fsync, is_super = row
     if number < POSTGRES_MIN:
         text = f"Postgres {version} is too old: 18 is needed."
         yield Finding(False, "database", text)
@@ -253,12 +267,18 @@ def worker() -> Finding:
     return Finding(True, "worker", f"{len(answers)} answers")
 
 
-def beat(last: str | None) -> Finding:
-    """Judge when the clock of the scheduled work last struck, given in ISO format."""
+def last_beat() -> dt.datetime | None:
+    """Return when scheduled work last reached a worker."""
+    latest = JobSlot.objects.filter(job="beat").order_by("-slot").first()
+    return latest.started_at if latest else None
+
+
+def beat(last: dt.datetime | None) -> Finding:
+    """Judge when scheduled work last reached a worker."""
     if last is None:
         text = "Beat has not run: periods are not closed. `make up` runs it."
         return Finding(False, "beat", text)
-    age = (clock.now() - dt.datetime.fromisoformat(last)).total_seconds()
+    age = (clock.now() - last).total_seconds()
     if age > BEAT_AGE_S_MAX:
         text = f"Beat's last tick is {age:.0f} s old: see logs/beat.log."
         return Finding(False, "beat", text)
