@@ -34,6 +34,7 @@ def prepare(request: CheckRequest) -> scripts.Call:
         request.subscription,
         request.product,
         request.feature,
+        request.tenant,
         keys.request_key(request.request_id),
         keys.request_key(request.minted_id) if request.minted_id else "",
         request.decision_id,
@@ -51,10 +52,11 @@ def _text(value: Any) -> str:
 
 
 def _facts(raw: list[Any]) -> Facts:
-    *texts, expires_at = raw
+    *texts, expires_at, config_version, tenant = raw
     customer, agent, subscription, product, credential, *rest = map(_text, texts)
     currency, on_outage, throttle_model = rest
     return Facts(
+        tenant_id=_text(tenant),
         customer_id=customer,
         agent_id=agent,
         subscription_id=subscription,
@@ -64,6 +66,7 @@ def _facts(raw: list[Any]) -> Facts:
         on_outage=on_outage,
         throttle_model=throttle_model,
         credential_expires_at_ms=expires_at,
+        config_version=config_version,
     )
 
 

@@ -65,6 +65,7 @@ class CheckRequest:
     subscription: str = ""
     product: str = ""
     feature: str = ""
+    tenant: str = ""
     # Set when request_id is a correlation id that stands in while it is unused.
     minted_id: str = ""
     amount_micros: int | None = None
@@ -93,6 +94,7 @@ class Limit:
 class Facts:
     """Whom the request was found to be for."""
 
+    tenant_id: str
     customer_id: str
     agent_id: str
     subscription_id: str
@@ -102,6 +104,7 @@ class Facts:
     on_outage: str
     throttle_model: str
     credential_expires_at_ms: int  # 0: never
+    config_version: int
 
 
 @dataclass(frozen=True, slots=True)

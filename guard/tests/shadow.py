@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+def passes(limit: int | None, value: int) -> bool:
+    return limit is not None and value > limit
+
+
 @dataclass
 class ShadowHold:
     """One admitted request."""
@@ -53,12 +57,10 @@ class Shadow:
         recent_tokens = sum(n for at, n in self.token_times if at >= second - 60)
         held = sum(hold.micros for hold in in_flight)
         held_tokens = sum(hold.tokens for hold in in_flight)
-        if self.requests_per_minute is not None:
-            if len(recent) + 1 > self.requests_per_minute:
-                return "requests.subscription.minute"
-        if self.tokens_per_minute is not None:
-            if recent_tokens + tokens > self.tokens_per_minute:
-                return "tokens.subscription.minute"
+        if passes(self.requests_per_minute, len(recent) + 1):
+            return "requests.subscription.minute"
+        if passes(self.tokens_per_minute, recent_tokens + tokens):
+            return "tokens.subscription.minute"
         if self.token_quota is not None:
             so_far = self.tokens_used + held_tokens
             if so_far >= self.token_quota or so_far + tokens > self.token_quota:

@@ -57,6 +57,7 @@ def test_a_known_credential_is_allowed(edge: Edge) -> None:
             {"digest": "", "tenant_id": "ten_other"},
             "identity.unknown",
         ),
+        ("other tenant named", {}, {"tenant": "ten_other"}, "identity.unknown"),
         ("other customer named", {}, {"customer": "cus_eve"}, "identity.unknown"),
         ("unknown agent named", {}, {"agent": "agt_2"}, "identity.unknown"),
         ("other team named", {}, {"team": "sales"}, "identity.unknown"),
@@ -103,6 +104,7 @@ def test_it_refuses_by_state(
         {"product": "code-of-prd_reviewer"},
         {"client_id": "agt_client"},
         {"tenant_id": TENANT},
+        {"tenant": TENANT},
         {"digest": "", "tenant_id": TENANT, "customer": "cus_bob"},
     ],
 )

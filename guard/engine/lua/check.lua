@@ -6,10 +6,10 @@
 --       3 client id the credential must have, or ''  4 customer named, or ''
 --       5 agent named, or ''                          6 team named, or ''
 --       7 subscription named, or ''                   8 product named, or ''
---       9 feature named, or ''
---      10 request key (16 bytes)                      11 key to mint instead, or ''
---      12 decision id    13 estimated micros, or ''   14 ceiling in micros, or ''
---      15 estimated tokens, or ''                     16.. unit, quantity pairs
+--       9 feature named, or ''                       10 tenant named, or ''
+--      11 request key (16 bytes)                      12 key to mint instead, or ''
+--      13 decision id    14 estimated micros, or ''   15 ceiling in micros, or ''
+--      16 estimated tokens, or ''                     17.. unit, quantity pairs
 -- ->   {'cold'}                                       no projection: ask for one
 --      {'no', reason, retry_at_ms, tail…}             refused, nothing moved
 --      {'yes', decision, reason, decision_id, hold_until_ms, replayed, tail…}
@@ -18,7 +18,7 @@
 -- Numbers are whole and below 2^53; time is the server's; names of keys are in
 -- guard/engine/keys.py; what the fields hold is in guard/engine/state.py.
 local CFG, USE, HOLD, EXP, WIN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-assert(#KEYS == 5 and #ARGV >= 15, "five keys, fifteen arguments or more")
+assert(#KEYS == 5 and #ARGV >= 16, "five keys, sixteen arguments or more")
 local MICROS_MAX = 4503599627370496 -- 2^52: sums of two stay exact
 local WINDOW_S = 60
 local MARK_MS = 86400000 -- a used request key is remembered for a day
@@ -36,7 +36,7 @@ if not (c[1] and c[2] and u[1] and u[2]) then return {'cold'} end
 local cust = cmsgpack.unpack(c[2])
 local total = cmsgpack.unpack(u[2])
 local cred = c[3] and ARGV[2] ~= '' and cmsgpack.unpack(c[3]) or nil
-local facts = {cust.id, '', '', '', '', cust.cur, 'open', '', 0}
+local facts = {cust.id, '', '', '', '', cust.cur, 'open', '', 0, tonumber(c[1]), cust.ten}
 
 local function refuse(reason, retry_at)
   return {'no', reason, retry_at or 0, now, '', 0, 0, facts, {}}
@@ -53,7 +53,8 @@ if ARGV[2] ~= '' then
 elseif ARGV[1] ~= cust.ten then
   return refuse('identity.unknown')
 end
-if ARGV[4] ~= '' and ARGV[4] ~= cust.id and ARGV[4] ~= cust.x then
+if (ARGV[4] ~= '' and ARGV[4] ~= cust.id and ARGV[4] ~= cust.x)
+    or (ARGV[10] ~= '' and ARGV[10] ~= cust.ten) then
   return refuse('identity.unknown')
 end
 
@@ -123,9 +124,9 @@ local function priced(quantity, price)
 end
 
 local units, estimate, defaulted = {}, 0, 0
-local tokens = tonumber(ARGV[15])
+local tokens = tonumber(ARGV[16])
 local known = false
-for i = 16, #ARGV, 2 do
+for i = 17, #ARGV, 2 do
   local unit, quantity = ARGV[i], tonumber(ARGV[i + 1])
   units[unit] = quantity
   if sub.ep[unit] then
@@ -140,8 +141,8 @@ end
 if not tokens then
   tokens = (units.input_tokens or 0) + (units.output_tokens or 0)
 end
-if ARGV[13] ~= '' then
-  estimate = tonumber(ARGV[13])
+if ARGV[14] ~= '' then
+  estimate = tonumber(ARGV[14])
 elseif not known then
   estimate, defaulted = sub.de, 1
 end
@@ -152,10 +153,10 @@ units.tokens = tokens
 units.requests = 1
 
 -- Holds: what is in flight, and what ran out ----------------------------------
-local key = ARGV[10]
+local key = ARGV[11]
 local h = redis.call('HMGET', HOLD, key, 'p')
-if h[1] and ARGV[11] ~= '' then
-  key = ARGV[11] -- a correlation id that is used stands in for nothing
+if h[1] and ARGV[12] ~= '' then
+  key = ARGV[12] -- a correlation id that is used stands in for nothing
   h[1] = redis.call('HGET', HOLD, key)
 end
 local pending = h[2] and cmsgpack.unpack(h[2]) or {n = 0, m = 0, q = {}}
@@ -293,9 +294,9 @@ if sub.w then
   report('wallet.customer.balance', 'micros', total.w,
     pending.m + ((refused or first) and 0 or estimate), 0)
 end
-if not refused and not first and ARGV[14] ~= '' and estimate > tonumber(ARGV[14]) then
+if not refused and not first and ARGV[15] ~= '' and estimate > tonumber(ARGV[15]) then
   refused, retry_at = 'ceiling.request.call', now + 60000
-  report(refused, 'micros', tonumber(ARGV[14]), estimate, 0)
+  report(refused, 'micros', tonumber(ARGV[15]), estimate, 0)
 end
 if not refused and not first and pending.n >= OPEN_MAX then
   refused, retry_at = 'open_calls.customer.total', now + 60000
@@ -342,8 +343,8 @@ end
 local decision = throttle_reason ~= '' and 'throttle' or 'allow'
 local hold_until = now + (sub.mc + 60) * 1000
 redis.call('HSET', HOLD, key, cmsgpack.pack({a = decision, r = throttle_reason,
-  d = ARGV[12], e = hold_until, m = estimate, q = held, f = defaulted}), 'p',
+  d = ARGV[13], e = hold_until, m = estimate, q = held, f = defaulted}), 'p',
   cmsgpack.pack(pending))
 redis.call('ZADD', EXP, hold_until, key)
-return {'yes', decision, throttle_reason, ARGV[12], hold_until, 0, now, key, estimate,
+return {'yes', decision, throttle_reason, ARGV[13], hold_until, 0, now, key, estimate,
   defaulted, facts, limits}
