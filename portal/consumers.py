@@ -91,8 +91,10 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             # A fresh copy: a sign-out in another tab must be seen here.
             return tenant_of(type(session._wrapped)(session.session_key))
 
+        # The lazy session of the scope is made when it is first asked.
         await database_sync_to_async(lambda: session.get(USER_KEY))()
-        return await database_sync_to_async(read)()
+        found: uuid.UUID | None = await database_sync_to_async(read)()
+        return found
 
     async def _beat(self, tenant_id: uuid.UUID) -> None:
         """Beat, and leave when the person may no longer look."""

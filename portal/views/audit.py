@@ -28,7 +28,7 @@ def _people(request: HttpRequest | None) -> QuerySet[User]:
     return User.objects.filter(pk__in=members.values("user_id"))
 
 
-class AuditFilter(django_filters.FilterSet):
+class AuditFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Filters of the audit, all in the address."""
 
     actor = django_filters.ModelChoiceFilter(queryset=_people, empty_label="Anybody")
