@@ -29,27 +29,8 @@ class Rate(NamedTuple):
     valid_to: dt.datetime | None
     amount: Decimal
     currency: str
-    id: uuid.UUID
-
-
-class CostLine(NamedTuple):
-    """One leaf of a cost: quantity × rate = amount."""
-
-    unit: str
-    quantity: Decimal
-    rate: Decimal
-    amount: Decimal
-    rate_id: uuid.UUID
-
-    def to_json(self) -> list[str]:
-        """Return the line as texts."""
-        return [
-            self.unit,
-            plain(self.quantity),
-            plain(self.rate),
-            plain(self.amount),
-            str(self.rate_id),
-        ]
+    # For the line of a cost: the amount and the rate's id as texts.
+    texts: tuple[str, str]
 
 
 class Cost(NamedTuple):
@@ -57,7 +38,8 @@ class Cost(NamedTuple):
 
     amount: Decimal | None
     currency: str
-    lines: tuple[CostLine, ...]
+    # Per leaf, as texts: unit, quantity, rate, amount, id of the rate.
+    lines: list[list[str]]
     provider: str
     unknown: str
 
@@ -103,7 +85,9 @@ class CostBook:
             wanted.append((tool, f"{TOOL}.{CALL}", Decimal(1)))
         if not wanted:
             wanted.append((event_type, f"{EVENT}.{CALL}", Decimal(1)))
-        lines, missing, currency = [], [], ""
+        lines: list[list[str]] = []
+        missing: list[str] = []
+        total, currency = ZERO, ""
         for name, unit, quantity in wanted:
             rate = self.rate(name, unit, at)
             if rate is None:
@@ -114,13 +98,14 @@ class CostBook:
                 continue
             currency = rate.currency
             amount = q12(quantity * rate.amount)
-            lines.append(CostLine(unit, quantity, rate.amount, amount, rate.id))
+            total += amount
+            price, rate_id = rate.texts
+            lines.append([unit, plain(quantity), price, plain(amount), rate_id])
         provider = self.providers.get(model or tool or event_type, "")
         if missing:
             unknown = ("no rate for " + ", ".join(missing))[:200]
-            return Cost(None, currency or "USD", tuple(lines), provider, unknown)
-        total = sum((line.amount for line in lines), ZERO)
-        return Cost(total, currency, tuple(lines), provider, "")
+            return Cost(None, currency or "USD", lines, provider, unknown)
+        return Cost(total, currency, lines, provider, "")
 
 
 def token_leaves(measurements: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
@@ -166,7 +151,8 @@ def load(tenant_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, CostBook]:
     for tenant in stale:
         _books[tenant] = (version, CostBook())
     for owner, provider, model, unit, source, since, until, amount, money, key in rows:
-        rate = Rate(SOURCES[source], since, until, amount, money, key)
+        texts = plain(amount), str(key)
+        rate = Rate(SOURCES[source], since, until, amount, money, texts)
         for tenant in stale if owner is None else [owner]:
             book = _books[tenant][1]
             book.rates.setdefault((model, unit), []).append(rate)

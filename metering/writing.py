@@ -39,7 +39,7 @@ def save_costs(items: Sequence[Item]) -> None:
         [i.body.properties.get("model", "")[:120] for i in items],
         [i.cost.currency for i in items],
         [i.cost.amount for i in items],
-        [_json([line.to_json() for line in i.cost.lines]).decode() for i in items],
+        [_json(i.cost.lines).decode() for i in items],
         [i.cost.unknown for i in items],
         [i.reported_cost for i in items],
         [r.occurred_at for r in rows],
