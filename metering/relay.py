@@ -24,7 +24,7 @@ LOCK = 0x61666F726F01
 
 
 @functools.cache
-def streams() -> redis.Redis[Any]:
+def streams() -> redis.Redis:
     """Return the client of the topics."""
     return redis.Redis.from_url(settings.TOPICS_REDIS_URL, socket_timeout=5)
 
@@ -45,8 +45,10 @@ def _publish() -> int:
     """Publish one batch under the relay's lock."""
     with transaction.atomic():
         with sql.cursor() as cursor:
-            row = cursor.execute("SELECT pg_try_advisory_xact_lock(%b)", [LOCK])
-            if not row.fetchone()[0]:
+            row = cursor.execute(
+                "SELECT pg_try_advisory_xact_lock(%b)", [LOCK]
+            ).fetchone()
+            if row is None or not row[0]:
                 return 0
         messages = list(
             OutboxMessage.objects.filter(published_at=None).order_by("id")[:BATCH]
@@ -55,7 +57,7 @@ def _publish() -> int:
             return 0
         pipe = streams().pipeline(transaction=False)
         for message in messages:
-            fields = {
+            fields: dict[Any, Any] = {
                 "tenant": message.tenant_id.hex,
                 "customer": message.customer_id.hex,
                 "version": message.version,

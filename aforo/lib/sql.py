@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -18,7 +19,7 @@ def cursor() -> psycopg.Cursor[Any]:
     return psycopg.Cursor(connection.connection)
 
 
-def array(values: tuple[str, ...] | list[str]) -> str:
+def array(values: Sequence[str]) -> str:
     """Return a Postgres array literal of the texts."""
     if not values:
         return "{}"

@@ -117,7 +117,10 @@ def test_token_leaves_are_disjoint() -> None:
             "cache_write_tokens": Decimal(40),
         }
     )
-    assert leaves == [("cache_read_tokens", 60), ("cache_write_tokens", 40)]
+    assert dict(leaves) == {
+        "cache_read_tokens": Decimal(60),
+        "cache_write_tokens": Decimal(40),
+    }
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,15 @@ class UserManager(BaseUserManager):  # type: ignore[type-arg]
 
     def create_user(self, *, email: str, password: str | None, **extra: Any) -> User:
         """Create a user; the address is compared without regard to case."""
-        user = self.model(email=email.strip().lower(), **extra)
+        user: User = self.model(email=email.strip().lower(), **extra)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def get_by_natural_key(self, username: str | None) -> User:
         """Return the user of an e-mail address."""
-        return self.get(email=(username or "").strip().lower())
+        found: User = self.get(email=(username or "").strip().lower())
+        return found
 
 
 class User(AbstractBaseUser, PermissionsMixin, BaseModel):
