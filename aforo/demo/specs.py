@@ -82,9 +82,9 @@ METRICS: Mapping[str, MetricSpec] = {
 def charge(
     key: str, name: str, metric: str, price: Mapping[str, Any], **filters: Any
 ) -> dict[str, Any]:
-    """Return one charge of plan JSON; its unit is the metric's."""
+    """Return one charge of plan JSON, counted in the units of its metric."""
     row: dict[str, Any] = {"key": key, "name": name, "metric": metric, "price": price}
-    row["unit"] = METRICS[metric].unit
+    row["unit"] = f"{METRICS[metric].unit}s"
     if filters:
         row["filter"] = filters
     return row
