@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from hypothesis import given, settings
@@ -25,7 +25,9 @@ from catalog.pricing import (
     state_to_json,
 )
 from catalog.pricing.curves import breakdown
+from catalog.pricing.exact import EXACT
 from catalog.pricing.lines import amount_of, difference
+from catalog.pricing.meters import Pricer, part_of
 from catalog.tests.pricing_kit import (
     START,
     amounts,
@@ -252,24 +254,24 @@ def test_a_plan_survives_its_json(data: dict[str, Any]) -> None:
     assert parse_plan(json.loads(json.dumps(plan_to_json(plan)))) == plan
 
 
-@settings(max_examples=80, deadline=None)
-@given(quantity_prices(), st.lists(QUANTITIES, min_size=1, max_size=6))
-def test_the_short_way_gives_the_steps_that_the_whole_breakdown_gives(
-    model: dict[str, Any], values: list[str]
+@settings(max_examples=400, deadline=None)
+@given(quantity_prices(), st.lists(QUANTITIES, min_size=2, max_size=8))
+def test_the_short_way_gives_what_the_whole_breakdown_gives_up_and_down(
+    model: dict[str, Any], quantities: list[str]
 ) -> None:
-    plan = plan_of(charge("tokens", model))
-    state: Any = {}
-    quantity = ZERO
-    for number, value in enumerate(values):
-        rated = rate(plan, state, event(number, tokens=value))
-        before = breakdown(plan.charges[0].model, quantity)
-        quantity += Decimal(value)
-        after = breakdown(plan.charges[0].model, quantity)
-        if rated.lines:
-            assert rated.lines[0].steps == difference(after=after, before=before)
-        else:
-            assert amount_of(after) == amount_of(before)
-        state = rated.after
+    (row,) = plan_of(charge("tokens", model)).charges
+    with localcontext(EXACT):
+        pricer = Pricer(part_of(row, "USD"), ZERO)
+        before = breakdown(row.model, ZERO)
+        for quantity in quantities:
+            line = pricer.move(Decimal(quantity))
+            after = breakdown(row.model, Decimal(quantity))
+            if line is None:
+                assert amount_of(after) == amount_of(before)
+            else:
+                assert line.amount == amount_of(after) - amount_of(before)
+                assert line.steps == difference(after=after, before=before)
+            before = after
 
 
 @settings(max_examples=80, deadline=None)

@@ -73,6 +73,46 @@ def test_a_quantity_costs_what_the_price_list_says(
     assert amount(price(plan, rated.after)) == Decimal(expected)
 
 
+IN_STEPS: list[tuple[str, dict[str, Any], list[int], list[str]]] = [
+    (
+        "included, then graduated overage",
+        {"model": "included", "units": "10"}
+        | {"overage": {"model": "graduated", "tiers": tiers(("5", "2"), (None, "1"))}},
+        [8, 4, 1, 2, 3],
+        ["0", "4", "2", "4", "3"],
+    ),
+    (
+        "included, then volume overage",
+        {"model": "included", "units": "10"}
+        | {"overage": {"model": "volume", "tiers": tiers(("5", "2"), (None, "1"))}},
+        [10, 3, 2, 1, 1],
+        ["0", "6", "4", "-4", "1"],
+    ),
+    (
+        "free money, then a rate",
+        {"model": "percentage", "rate": "10", "free_amount": "100"},
+        [90, 20, 30],
+        ["0", "1", "3"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("_case", "model", "quantities", "expected"),
+    IN_STEPS,
+    ids=[row[0] for row in IN_STEPS],
+)
+def test_events_one_after_another_cost_what_each_adds(
+    _case: str, model: dict[str, Any], quantities: list[int], expected: list[str]
+) -> None:
+    plan = plan_of(charge("tokens", model))
+    events = [event(n, tokens=value) for n, value in enumerate(quantities)]
+    outcomes, _ = rate_many(plan, {}, events)
+    assert [amount(priced([outcome])) for outcome in outcomes] == [
+        Decimal(value) for value in expected
+    ]
+
+
 COGS = {"key": "cost", "aggregation": "sum", "cogs": True}
 PERCENT = {"model": "percentage", "rate": "2.5", "minimum": "0.50"}
 
