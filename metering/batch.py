@@ -20,7 +20,7 @@ from billing.rating import Fact
 from catalog import costs
 from catalog.costs import Cost, CostBook
 from catalog.pricing import UsageEvent
-from metering.measurements import contradiction, unknown
+from metering.measurements import contradiction, priced, unknown
 
 
 class Body(msgspec.Struct):
@@ -213,7 +213,7 @@ def _attribute(item: Item, known: Context) -> None:
             row.occurred_at,
             row.event_type,
             {**properties, **facets} if facets else properties,
-            item.measurements,
+            priced(item.measurements),
             item.cost_amount,
         ),
         subscription_id=contract.id,

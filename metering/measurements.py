@@ -48,6 +48,20 @@ def contradiction(measurements: Mapping[str, Decimal]) -> str:
     return ""
 
 
+def priced(measurements: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
+    """Return the measurements with the leaf that follows from the others.
+
+    A plan prices the inclusive `input_tokens`, or its disjoint parts: then what no
+    cache held is `input_uncached_tokens`.
+    """
+    total = measurements.get("input_tokens")
+    if total is None or "input_uncached_tokens" in measurements:
+        return measurements
+    cached = measurements.get("cache_read_tokens", ZERO)
+    cached += measurements.get("cache_write_tokens", ZERO)
+    return {**measurements, "input_uncached_tokens": total - cached}
+
+
 def unknown(names: Iterable[str], known: frozenset[str]) -> str:
     """Return a sentence about the names that nothing knows; empty without any."""
     strangers = sorted(n for n in names if n not in CANONICAL and n not in known)
