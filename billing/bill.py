@@ -20,7 +20,9 @@ from billing.recurring import Term
 from catalog.pricing import (
     Charge,
     Flat,
+    Included,
     Line,
+    Percentage,
     closing,
     explain_step,
     price,
@@ -235,11 +237,19 @@ def _line(
         usage_period_id=late.pk if late else None,
         name=name[:200],
         quantity=group.quantity,
-        unit="" if isinstance(charge.model, Flat) else charge.unit,
+        unit=_unit(charge, currency),
         exact_amount=exact,
         amount=round_minor(exact, currency),
         recurring=q12(group.recurring),
     )
+
+
+def _unit(charge: Charge, currency: str) -> str:
+    """Return what a line's quantity counts; a percentage is taken of money."""
+    inner = charge.model.overage if isinstance(charge.model, Included) else charge.model
+    if isinstance(inner, Percentage):
+        return charge.unit or currency
+    return "" if isinstance(inner, Flat) else charge.unit
 
 
 def month(period: BillingPeriod) -> str:

@@ -134,17 +134,21 @@ def _day(day: dt.date) -> str:
 
 def _facts(invoice: Invoice) -> list[list[Any]]:
     """Return the dates of an invoice; instants are UTC."""
-    period = invoice.period
-    start, end = (at.astimezone(dt.UTC) for at in (period.start_at, period.end_at))
-    spans = [f"{_day(start)} {start:%H:%M} –", f"{_day(end)} {end:%H:%M} UTC"]
     issued = invoice.issued_at.astimezone(dt.UTC) if invoice.issued_at else None
     return [
-        ["Invoice number", [clean(invoice.number or "—")]],
         ["Issued", [_day(issued) if issued else "—"]],
         ["Due", [_day(invoice.due_on) if invoice.due_on else "—"]],
-        ["Billing period", [" ".join(spans), *_zone(period)]],
+        ["Billing period", [*_span(invoice.period), *_zone(invoice.period)]],
         ["Currency", [invoice.currency]],
     ]
+
+
+def _span(period: BillingPeriod) -> list[str]:
+    """Return from when to when a period lasts: whole UTC days, or the instants."""
+    start, end = (at.astimezone(dt.UTC) for at in (period.start_at, period.end_at))
+    if start.time() == end.time() == dt.time():
+        return [f"{_day(start)} – {_day(end - dt.timedelta(days=1))} (UTC)"]
+    return [f"{_day(start)} {start:%H:%M} –", f"{_day(end)} {end:%H:%M} (UTC)"]
 
 
 def _zone(period: BillingPeriod) -> list[str]:
@@ -176,12 +180,11 @@ def _row(line: InvoiceLine, currency: str) -> dict[str, Any]:
     if single is not None:
         unit = money_words(Decimal(single["unit_amount"]), currency)
         price = unit + _PER.get(single["per"], "")
-    fixed = single is not None and single["label"] == "flat amount"
     quantity = number_words(line.quantity)
     return {
         "name": clean(line.name),
-        "quantity": "" if fixed else clean(f"{quantity} {line.unit}".strip()),
-        "price": "" if fixed else price,
+        "quantity": clean(f"{quantity} {line.unit}".strip()),
+        "price": price,
         "amount": figure(line.amount, currency),
         "steps": [
             [clean(step["label"]), money_words(Decimal(step["amount"]), currency)]
