@@ -66,6 +66,12 @@ def _redis_db(number: int) -> str:
 
 GUARD_REDIS_URL = env.text("AFORO_GUARD_REDIS_URL") or _redis_db(0)
 BROKER_URL = env.text("AFORO_BROKER_URL") or _redis_db(1)
+# How many door processes share the limits while the guard's Redis is away.
+GUARD_DOORS = env.integer("AFORO_GUARD_DOORS", 1)
+# Where doors spool what they decided until the worker stores it.
+GUARD_JOURNAL_DIR = DATA_DIR / "journal"
+# Proxies whose X-Forwarded-For is believed.
+TRUSTED_PROXIES = [p for p in env.text("AFORO_TRUSTED_PROXIES").split(",") if p]
 CHANNELS_REDIS_URL = env.text("AFORO_CHANNELS_REDIS_URL") or _redis_db(2)
 CACHE_REDIS_URL = env.text("AFORO_CACHE_REDIS_URL") or _redis_db(3)
 TOPICS_REDIS_URL = env.text("AFORO_TOPICS_REDIS_URL") or _redis_db(4)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include("guard.api_urls")),
+    path("v1/", include("metering.api_urls")),
     path("", include("portal.urls")),
 ]
 

@@ -10,3 +10,9 @@ class GuardConfig(AppConfig):
 
     name = "guard"
     verbose_name = "Guard"
+
+    def ready(self) -> None:
+        """Hear of what changes in billing and the core."""
+        from guard import listening
+
+        listening.connect()

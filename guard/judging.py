@@ -262,7 +262,9 @@ def _with_store(memory: Memory, who: Caller, request: CheckRequest) -> Flow:
     found = check.interpret(request, (yield Run(check.prepare(request))))
     if isinstance(found, Decision):
         return found
-    memory.failures.refuse_if_full(who.address)
+    if memory.seen.get(request.tag, within_s=STALE_S) is None:
+        # Keys made up at random would have Postgres asked for each.
+        memory.failures.refuse_if_full(who.address)
     if memory.absent.get(request.tag, within_s=ABSENT_S):
         return _unknown(request)
     if not (yield _warm(request)):
@@ -330,28 +332,22 @@ def judge(memory: Memory, who: Caller, ask: Ask) -> Generator[Operation, Any, Ve
     Raises AforoError where there is nothing to judge: 401, 403 scope_missing,
     404, 400 payer_missing, 429 too_many_attempts, 503 guard_unavailable.
     """
+    payer = yield from _payer(memory, who, ask)
+    request = _question(payer, ask)
+    fault = ""
     try:
-        payer = yield from _payer(memory, who, ask)
-        request = _question(payer, ask)
-        fault = ""
-        try:
-            decision = yield from _with_store(memory, who, request)
-            memory.learn(request, decision)
-        except StoreFault as error:
-            fault = error.kind
-            decision = yield from _without_store(memory, request)
-        except RecordFault as error:
-            # The edge answers but has nothing of this customer.
-            fault = "record"
-            known = memory.known.get(subject(request), within_s=KNOWN_S)
-            if known is None:
-                raise unavailable("the customer cannot be looked up now") from error
-            decision = memory.local.judge(request, known)
-        if decision.reason and wording.WORDINGS[decision.reason].status == 401:
-            raise unauthenticated("api_key" if ask["api_key"] else None)
-    except AforoError as error:
-        if error.status == 401:
-            memory.failures.refuse_if_full(who.address)
-            memory.failures.note(who.address)
-        raise
+        decision = yield from _with_store(memory, who, request)
+        memory.learn(request, decision)
+    except StoreFault as error:
+        fault = error.kind
+        decision = yield from _without_store(memory, request)
+    except RecordFault as error:
+        # The edge answers but has nothing of this customer.
+        fault = "record"
+        known = memory.known.get(subject(request), within_s=KNOWN_S)
+        if known is None:
+            raise unavailable("the customer cannot be looked up now") from error
+        decision = memory.local.judge(request, known)
+    if decision.reason and wording.WORDINGS[decision.reason].status == 401:
+        raise unauthenticated("api_key" if ask["api_key"] else None)
     return Verdict(decision, request, fault)

@@ -84,6 +84,8 @@ class Memory:
     identities: Recent[str, Identity] = field(default_factory=Recent)
     known: Recent[Hashable, Known] = field(default_factory=Recent)
     absent: Recent[str, bool] = field(default_factory=Recent)
+    # Tags of customers that were judged: they exist.
+    seen: Recent[str, bool] = field(default_factory=Recent)
     changes: Recent[str, dict[str, int]] = field(default_factory=Recent)
     failures: Failures = field(default_factory=Failures)
     breaker: Breaker = field(default_factory=Breaker)
@@ -92,6 +94,7 @@ class Memory:
     def learn(self, request: CheckRequest, decision: Decision) -> None:
         """Remember whom a judged request was for, for the time of an outage."""
         if decision.facts is not None and decision.facts.subscription_id:
+            self.seen.put(request.tag, True)
             self.known.put(
                 subject(request),
                 Known(decision.facts, decision.limits, decision.estimate_micros),

@@ -102,14 +102,15 @@ def span(seconds: int) -> str:
     return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
 
 
-def _instant(milliseconds: int) -> dt.datetime:
+def instant(milliseconds: int) -> dt.datetime:
+    """Return the instant of milliseconds since 1970."""
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
 
 
 def resets(reset_at_ms: int, now_ms: int) -> str:
     """Return when a limit resets: `Resets 00:00 UTC (in 5 h 12 min).`"""
     seconds = whole_seconds((reset_at_ms - now_ms) / 1000)
-    moment = _instant(reset_at_ms)
+    moment = instant(reset_at_ms)
     day = "" if seconds < 86_400 else f"{moment.day} {moment:%b} "
     return f"Resets {day}{moment:%H:%M} UTC (in {span(seconds)})."
 
@@ -240,7 +241,7 @@ def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
         "detail": sentence(decision) if throttled else None,
         "decision_id": decision.decision_id,
         "hold_id": hold,
-        "hold_expires_at": _instant(decision.hold_until_ms).isoformat()
+        "hold_expires_at": instant(decision.hold_until_ms).isoformat()
         if decision.hold_until_ms
         else None,
         "customer_id": facts.customer_id if facts else None,

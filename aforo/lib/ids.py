@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import uuid
 
 import uuid_utils.compat
@@ -38,6 +39,11 @@ PREFIXES = {
 def new_id() -> uuid.UUID:
     """Return a new UUIDv7: later ids sort after earlier ones."""
     return uuid_utils.compat.uuid7()
+
+
+def oldest_since(instant: dt.datetime) -> uuid.UUID:
+    """Return an id before every one that is made from the instant on."""
+    return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)
 
 
 def public(prefix: str, value: uuid.UUID) -> str:

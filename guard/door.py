@@ -1,0 +1,84 @@
+"""What every door of /v1/check shares: one flow from a request to its answer."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Generator, Mapping
+from typing import Any, Final
+
+from django.conf import settings
+
+from aforo.lib import http
+from aforo.lib.errors import AforoError
+from guard import asking, judging, wording
+from guard.drivers import Blocking
+from guard.journal import Journal
+from guard.memory import Memory
+from guard.operations import Operation
+from guard.outage import LocalLimits
+from guard.stores import for_checks
+from guard.wording import Answer
+
+METHODS: Final = ("POST",)
+
+security = logging.getLogger("aforo.security")
+
+
+@functools.cache
+def memory() -> Memory:
+    """Return what this process remembers."""
+    return Memory(local=LocalLimits(settings.GUARD_DOORS))
+
+
+@functools.cache
+def journal() -> Journal:
+    """Return the spool of this process."""
+    return Journal(settings.GUARD_JOURNAL_DIR)
+
+
+@functools.cache
+def blocking() -> Blocking:
+    """Return the blocking driver of this process."""
+    return Blocking(memory(), for_checks())
+
+
+def address(headers: Mapping[str, str], peer: str) -> str:
+    """Return the caller's address; a header counts only from a listed proxy.
+
+    It bounds failed attempts and nothing else: limits go by the credential.
+    """
+    if peer not in settings.TRUSTED_PROXIES:
+        return peer
+    return headers.get("x-forwarded-for", peer).split(",")[-1].strip()
+
+
+def _refuse(error: AforoError, caller: str) -> Answer:
+    """Return the answer of a refusal; refused credentials are counted and logged."""
+    if error.status == 401:
+        try:
+            memory().failures.refuse_if_full(caller)
+        except AforoError as full:
+            return wording.refusal(full)
+        memory().failures.note(caller)
+        security.warning("%s from %s", error.code, caller)
+    return wording.refusal(error)
+
+
+def flow(
+    *, headers: Mapping[str, str], query: str, body: bytes, peer: str
+) -> Generator[Operation, Any, Answer]:
+    """Answer one request whose method and size are right: auth → parse → judge."""
+    started = time.perf_counter_ns()
+    caller = address(headers, peer)
+    try:
+        http.refuse_key_in_url(query)
+        who = judging.caller(headers.get("authorization", ""), caller)
+        http.require_json(headers.get("content-type", ""))
+        ask = asking.parse(body)
+        verdict = yield from judging.judge(memory(), who, ask)
+    except AforoError as error:
+        return _refuse(error, caller)
+    journal().note(verdict, ask, (time.perf_counter_ns() - started) // 1000)
+    return wording.answer(verdict.decision, ask, verdict.request.tag)

@@ -1,0 +1,229 @@
+"""Two ways to perform what a check needs: waiting on asyncio, or blocking."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import redis
+from django.db import close_old_connections
+
+from guard import record, stores
+from guard.engine import scripts
+from guard.memory import Memory
+from guard.operations import (
+    Changes,
+    Fields,
+    Operation,
+    Record,
+    RecordFault,
+    RecordIdentity,
+    RecordKey,
+    Run,
+    StoreFault,
+    Warm,
+)
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RECORD_THREADS: Final = 4
+# A door waits a little longer than the statements of guard.record may take.
+LOOK_UP_S: Final = 0.1
+WARM_S: Final = 3.0
+# After the record failed to answer, how long nobody asks it again.
+RECORD_PAUSE_S: Final = 1.0
+PROBE_S: Final = 1.0
+
+
+def _record_call(operation: Operation) -> tuple[Callable[[], Any], float]:
+    """Return the blocking call of an operation on Postgres, and its patience."""
+    match operation:
+        case Warm():
+            return lambda: record.warm(operation), WARM_S
+        case Record(warm):
+            return lambda: record.snapshot(warm), LOOK_UP_S
+        case RecordKey(digest):
+            return lambda: record.service_key(digest), LOOK_UP_S
+        case RecordIdentity(tenant_id, field):
+            return lambda: record.identity(tenant_id, field), LOOK_UP_S
+        case Changes():
+            return record.changes, LOOK_UP_S
+    raise AssertionError(f"{operation} is no operation on the record")
+
+
+class Recovery:
+    """Closes the breaker once the store answers and knows what changed meanwhile."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._running = threading.Lock()
+        self._pause = threading.Event()  # never set: a wait that sleeps
+
+    def start(self) -> None:
+        """Probe the store in the background until it is back; once at a time."""
+        if self._running.acquire(blocking=False):
+            threading.Thread(target=self._run, name="recovery", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_back():
+                self._pause.wait(PROBE_S)
+            self._memory.local.forget()
+            self._memory.breaker.close()
+        finally:
+            self._running.release()
+
+    def _is_back(self) -> bool:
+        """Return whether the store takes writes and has what changed."""
+        try:
+            # A store that is read-only or full answers PING, so a write is tried.
+            stores.for_checks().set("aforo:guard:probe", "1", px=1000)
+            record.catch_up()
+        except RecordFault:
+            # Without the record nothing can have changed either.
+            return True
+        except redis.RedisError:
+            return False
+        finally:
+            close_old_connections()
+        return True
+
+
+def note_fault(memory: Memory, recovery: Recovery, error: Exception) -> StoreFault:
+    """Count a fault of the store; return it as the flow knows it.
+
+    What is no fault of the store is raised again: it is ours.
+    """
+    kind = stores.fault_kind(error)
+    if kind is None:
+        raise error
+    if memory.breaker.fault():
+        logger.error("the guard's store is skipped: %s", kind)
+        recovery.start()
+    return StoreFault(kind)
+
+
+class Blocking:
+    """Performs operations one after the other, in the caller's thread."""
+
+    def __init__(self, memory: Memory, client: redis.Redis) -> None:
+        self._memory, self._client = memory, client
+        self._recovery = Recovery(memory)
+        self._warming: dict[str, threading.Lock] = {}
+
+    def run(self, flow: Generator[Operation, Any, T]) -> T:
+        """Return what the flow returns."""
+        answer: Any = None
+        fault: Exception | None = None
+        try:
+            while True:
+                operation = flow.throw(fault) if fault else flow.send(answer)
+                answer = fault = None
+                try:
+                    answer = self._perform(operation)
+                except (StoreFault, RecordFault) as error:
+                    fault = error
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _perform(self, operation: Operation) -> Any:
+        if isinstance(operation, Fields | Run):
+            return self._ask_store(operation)
+        call, _ = _record_call(operation)
+        if not isinstance(operation, Warm):
+            return call()
+        with self._warming.setdefault(operation.tag, threading.Lock()):
+            try:
+                return call()
+            finally:
+                self._warming.pop(operation.tag, None)
+
+    def _ask_store(self, operation: Fields | Run) -> Any:
+        if self._memory.breaker.is_open:
+            raise StoreFault("skipped")
+        try:
+            if isinstance(operation, Run):
+                return scripts.run(self._client, operation.call)
+            return self._client.hmget(operation.key, list(operation.names))
+        except (redis.RedisError, OSError) as error:
+            raise note_fault(self._memory, self._recovery, error) from error
+
+
+class Waiting:
+    """Performs operations for one event loop; Postgres is asked in threads."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._client = stores.for_async_checks()
+        self._recovery = Recovery(memory)
+        self._threads = ThreadPoolExecutor(RECORD_THREADS, "record")
+        self._warming: dict[str, asyncio.Future[Any]] = {}
+        self._record_rests_until = 0.0
+
+    async def run(self, flow: Generator[Operation, Any, T]) -> T:
+        """Return what the flow returns."""
+        answer: Any = None
+        fault: Exception | None = None
+        try:
+            while True:
+                operation = flow.throw(fault) if fault else flow.send(answer)
+                answer = fault = None
+                try:
+                    if isinstance(operation, Fields | Run):
+                        answer = await self._ask_store(operation)
+                    else:
+                        answer = await self._ask_record(operation)
+                except (StoreFault, RecordFault) as error:
+                    fault = error
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _ask_store(self, operation: Fields | Run) -> Any:
+        if self._memory.breaker.is_open:
+            raise StoreFault("skipped")
+        try:
+            async with asyncio.timeout(stores.CHECK_TIMEOUT_S):
+                if isinstance(operation, Run):
+                    return await scripts.run_async(self._client, operation.call)
+                return await self._client.hmget(operation.key, list(operation.names))
+        except (redis.RedisError, OSError) as error:
+            raise note_fault(self._memory, self._recovery, error) from error
+
+    async def _ask_record(self, operation: Operation) -> Any:
+        call, patience_s = _record_call(operation)
+        if time.monotonic() < self._record_rests_until:
+            raise RecordFault("the record did not answer a moment ago")
+        if isinstance(operation, Warm):
+            future = self._warming.get(operation.tag)
+            if future is None:
+                future = self._submit(call)
+                self._warming[operation.tag] = future
+                future.add_done_callback(
+                    lambda _: self._warming.pop(operation.tag, None)
+                )
+        else:
+            future = self._submit(call)
+        try:
+            # Shielded: others may wait for the same answer.
+            async with asyncio.timeout(patience_s):
+                return await asyncio.shield(future)
+        except TimeoutError as error:
+            self._record_rests_until = time.monotonic() + RECORD_PAUSE_S
+            raise RecordFault("the record did not answer in time") from error
+
+    def _submit(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
+        def run() -> Any:
+            try:
+                return call()
+            finally:
+                close_old_connections()
+
+        return asyncio.get_running_loop().run_in_executor(self._threads, run)

@@ -1,0 +1,357 @@
+"""What Postgres says of customers, read in few statements, as edge state."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from psycopg.rows import namedtuple_row
+
+from aforo.lib import clock, ids, money, sql
+from billing import periods
+from catalog.plans import PricedPlan, load_plans
+from catalog.pricing import Source, state_from_json
+from catalog.pricing.state import Tally, quantity_of
+from guard import statements
+from guard.engine import keys, state
+
+# A secret that ended longer ago is simply unknown.
+ENDED_KEPT: Final = dt.timedelta(days=1)
+BOUNDS: Final = 3  # This period's end and two more: months without a projection.
+DEFAULT_ESTIMATE: Final = "0.01"
+
+
+@dataclass(slots=True)
+class CustomerFacts:
+    """Everything that the edge must know of one customer."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    tenant_tag: str
+    tag: str
+    version: int
+    config_version: int
+    totals: dict[str, bytes]
+    settled: list[str]
+    # Both empty when only totals were read.
+    config: dict[str, bytes] = field(default_factory=dict)
+    identities: dict[str, bytes] = field(default_factory=dict)
+
+
+Row = Any
+Rows = dict[uuid.UUID, list[Row]]
+
+
+def _query(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """Return rows with their columns as attributes."""
+    with sql.cursor() as cursor:
+        cursor.row_factory = namedtuple_row
+        return cursor.execute(statement, parameters).fetchall()
+
+
+def _by_customer(statement: str, parameters: Mapping[str, Any]) -> Rows:
+    """Return rows grouped by their customer."""
+    grouped: Rows = defaultdict(list)
+    for row in _query(statement, parameters):
+        grouped[row.customer_id].append(row)
+    return grouped
+
+
+def milliseconds(instant: dt.datetime) -> int:
+    """Return an instant as milliseconds since 1970, rounded down."""
+    return int(instant.timestamp() * 1000)
+
+
+def _bounds(customer: Row, now: dt.datetime) -> tuple[int, ...]:
+    """Return this period's end and the next ones."""
+    zone = ZoneInfo(customer.timezone)
+    end = customer.end_at or periods.month_bounds(now, zone)[1]
+    found = [end]
+    while len(found) < BOUNDS:
+        found.append(periods.bounds_after(found[-1], zone))
+    return tuple(milliseconds(end) for end in found)
+
+
+def _limits(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> dict[str, Any]:
+    """Return what limits hold: the plan's, with the customer's own before them."""
+    own = subscription.overrides.get("limits", {})
+    return {**plans[subscription.plan_version_id].limits, **own}
+
+
+def _units(plan: PricedPlan) -> dict[str, str]:
+    """Return by which name estimates speak of a metric: its measurement."""
+    units = {}
+    for charge in plan.plan.charges:
+        if charge.metric is not None:
+            measured = charge.metric.source is Source.MEASUREMENT
+            units[charge.metric.key] = charge.metric.field if measured else "requests"
+    return units
+
+
+def _estimate_prices(limits: Mapping[str, Any]) -> dict[str, int]:
+    """Return micros per million units; tokens alone cost as the dearest of them."""
+    prices = {
+        unit: money.micros_up(Decimal(price) * 1_000_000)
+        for unit, price in limits.get("estimate", {}).items()
+    }
+    tokens = [p for unit, p in prices.items() if unit.endswith("put_tokens")]
+    if tokens:
+        prices.setdefault("tokens", max(tokens))
+    return prices
+
+
+def _micros(amount: str | Decimal | None) -> int | None:
+    """Return a cap in micros, rounded down; None stays None."""
+    return None if amount is None else money.micros_down(Decimal(amount))
+
+
+def _subscription(
+    row: Row, plan: PricedPlan, limits: Mapping[str, Any], wallet: bool
+) -> state.Subscription:
+    """Return the edge's record of a subscription."""
+    units = _units(plan)
+    return state.Subscription(
+        id=ids.public("sub", row.id),
+        state=row.state,
+        starts_at=milliseconds(row.started_at),
+        ends_at=milliseconds(row.ends_at) if row.ends_at else None,
+        requests_per_minute=limits.get("requests_per_minute"),
+        tokens_per_minute=limits.get("tokens_per_minute"),
+        spend_cap=_micros(limits.get("spend_cap")),
+        quotas=tuple(
+            state.Quota(
+                metric=units.get(quota["metric"], quota["metric"]),
+                limit=quota["limit"],
+                on_exceed=quota["on_exceed"],
+            )
+            for quota in limits.get("quotas", ())
+        ),
+        estimate_prices=_estimate_prices(limits),
+        default_estimate=money.micros_up(
+            Decimal(limits.get("default_estimate", DEFAULT_ESTIMATE))
+        ),
+        wallet=wallet or limits.get("wallet_required", False),
+        features=tuple(row.features),
+        on_outage=limits.get("on_outage", "open"),
+        max_call_s=row.max_call_s,
+    )
+
+
+def _credential(row: Row) -> state.Credential:
+    """Return the edge's record of a credential."""
+    return state.Credential(
+        id=ids.public("crd", row.id),
+        agent_id=ids.public("agt", row.agent_id),
+        client_id=row.client_id,
+        revoked=row.revoked_at is not None,
+        expires_at=milliseconds(row.expires_at) if row.expires_at else None,
+        products=tuple(ids.public("prd", product) for product in row.product_ids),
+    )
+
+
+def _agent(row: Row) -> tuple[state.Agent, list[str]]:
+    """Return the edge's record of an agent and the names it goes by."""
+    agent = state.Agent(
+        id=ids.public("agt", row.id),
+        state=row.state,
+        team_id=ids.public("tem", row.team_id),
+        team_external_id=row.team_external_id or None,
+    )
+    return agent, [name for name in (agent.id, row.external_id) if name]
+
+
+def _quantities(
+    rows: Sequence[Row], plans: Mapping[uuid.UUID, PricedPlan]
+) -> dict[str, int]:
+    """Return what a subscription used in the period, per unit, rounded up."""
+    used: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        used["tokens"] += row.token_count
+        used["requests"] += row.event_count
+        plan = plans[row.plan_version_id].plan
+        units = _units(plans[row.plan_version_id])
+        counted = state_from_json(row.state)
+        for charge in plan.charges:
+            tally = counted.get(charge.key)
+            if charge.metric is None or not isinstance(tally, Tally):
+                continue
+            unit = units[charge.metric.key]
+            if unit not in {"tokens", "requests"}:
+                used[unit] += quantity_of(charge.metric.aggregation, tally)
+    return {unit: -int(-value // 1) for unit, value in used.items()}
+
+
+def _totals(
+    customer: Row,
+    rows: Sequence[Row],
+    wallets: Sequence[Row],
+    plans: Mapping[uuid.UUID, PricedPlan],
+    now: dt.datetime,
+) -> dict[str, bytes]:
+    """Return the fields of use: this period's spend and usage, the wallet's rest."""
+    by_subscription: dict[uuid.UUID, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_subscription[row.subscription_id].append(row)
+    spend = sum((r.spend for r in rows if r.currency == customer.currency), Decimal(0))
+    available = sum(
+        (w.available for w in wallets if w.currency == customer.currency), Decimal(0)
+    )
+    return state.totals_fields(
+        customer=state.CustomerTotals(
+            spend=money.micros_up(spend),
+            ends_at=_bounds(customer, now)[0],
+            available=money.micros_down(available),
+        ),
+        subscriptions={
+            ids.public("sub", subscription): state.SubscriptionTotals(
+                spend=money.micros_up(sum((r.spend for r in mine), Decimal(0))),
+                quantities=_quantities(mine, plans),
+            )
+            for subscription, mine in by_subscription.items()
+        },
+    )
+
+
+def _identities(
+    customer: Row, credentials: Sequence[Row], agents: Sequence[Row]
+) -> dict[str, bytes]:
+    """Return where the customer's ids live, for calls that name them."""
+    here = state.pack(state.Identity(tag=customer.tag))
+    found = {
+        keys.customer_identity_field(name): here
+        for name in (ids.public("cus", customer.id), customer.external_id)
+        if name
+    }
+    for agent in agents:
+        for name in _agent(agent)[1]:
+            if agent.customer_id == customer.id:
+                found[keys.agent_identity_field(name)] = here
+    for credential in credentials:
+        if credential.client_id and credential.revoked_at is None:
+            place = state.Identity(tag=customer.tag, digest=credential.digest)
+            found[keys.client_identity_field(credential.client_id)] = state.pack(place)
+    return found
+
+
+@dataclass(slots=True)
+class _Config:
+    """Rows of the configuration, by customer."""
+
+    credentials: Rows
+    agents: Rows
+    subscriptions: Rows
+
+
+def _read_config(parameters: Mapping[str, Any]) -> _Config:
+    """Read credentials, agents (granted ones too) and subscriptions."""
+    credentials = _by_customer(statements.CREDENTIALS, parameters)
+    wanted = {row.agent_id for rows in credentials.values() for row in rows}
+    found = _query(statements.AGENTS, {**parameters, "agents": list(wanted)})
+    by_id = {row.id: row for row in found}
+    agents: Rows = defaultdict(list)
+    for row in found:
+        agents[row.customer_id].append(row)
+    for customer, rows in credentials.items():
+        foreign = {r.agent_id for r in rows} - {a.id for a in agents[customer]}
+        agents[customer] += [by_id[agent] for agent in foreign]
+    return _Config(
+        credentials, agents, _by_customer(statements.SUBSCRIPTIONS, parameters)
+    )
+
+
+def _config(
+    customer: Row,
+    rows: _Config,
+    wallets: Sequence[Row],
+    plans: Mapping[uuid.UUID, PricedPlan],
+    now: dt.datetime,
+) -> dict[str, bytes]:
+    """Return the fields of cfg of one customer."""
+    credentials = rows.credentials.get(customer.id, [])
+    enforced = any(w.enforced and w.currency == customer.currency for w in wallets)
+    subscriptions, products = {}, {}
+    for row in rows.subscriptions.get(customer.id, []):
+        product = ids.public("prd", row.product_id)
+        agent = ids.public("agt", row.agent_id) if row.agent_id else ""
+        subscriptions[keys.subscription_field(product, agent)] = _subscription(
+            row, plans[row.plan_version_id], _limits(row, plans), enforced
+        )
+        products[product] = [product, row.code]
+    return state.config_fields(
+        customer=state.Customer(
+            id=ids.public("cus", customer.id),
+            tenant_id=ids.public("ten", customer.tenant_id),
+            external_id=customer.external_id or None,
+            state=customer.state,
+            currency=customer.currency,
+            spend_cap=_micros(customer.spend_cap),
+            products=tuple(products),
+            bounds=_bounds(customer, now),
+        ),
+        credentials={row.digest: _credential(row) for row in credentials},
+        agents=[_agent(row) for row in rows.agents.get(customer.id, [])],
+        subscriptions=subscriptions,
+        products=products,
+    )
+
+
+def read(
+    customer_ids: Iterable[uuid.UUID], *, config: bool = True
+) -> list[CustomerFacts]:
+    """Return the facts of customers that the transaction may see.
+
+    Seven statements for any number of customers, four without configuration, and one
+    more for plan versions that this process has not met. The version is read first,
+    then what is settled, then totals: so these are never older than what they are
+    written as, and no hold is dropped whose usage they lack.
+    """
+    now = clock.now()
+    parameters: dict[str, Any] = {
+        "ids": list(customer_ids),
+        "now": now,
+        "ended": now - ENDED_KEPT,
+    }
+    customers = _query(statements.CUSTOMERS, parameters)
+    settled = _by_customer(statements.SETTLED, parameters)
+    spans = [row.period_id for row in customers if row.period_id is not None]
+    totals = _by_customer(statements.TOTALS, {"periods": spans})
+    wallets = _by_customer(statements.WALLETS, parameters)
+    rows = _read_config(parameters) if config else _Config({}, {}, {})
+    versions = {
+        row.plan_version_id
+        for group in (*totals.values(), *rows.subscriptions.values())
+        for row in group
+    }
+    plans = load_plans(versions)
+    found = []
+    for customer in customers:
+        own = wallets.get(customer.id, [])
+        facts = CustomerFacts(
+            id=customer.id,
+            tenant_id=customer.tenant_id,
+            tenant_tag=customer.tenant_tag,
+            tag=customer.tag,
+            version=customer.version,
+            config_version=customer.config_version,
+            totals=_totals(customer, totals.get(customer.id, []), own, plans, now),
+            settled=[
+                request
+                for row in settled.get(customer.id, [])
+                for request in row.settled
+            ],
+        )
+        if config:
+            facts.config = _config(customer, rows, own, plans, now)
+            facts.identities = _identities(
+                customer,
+                rows.credentials.get(customer.id, []),
+                rows.agents.get(customer.id, []),
+            )
+        found.append(facts)
+    return found

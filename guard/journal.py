@@ -1,0 +1,244 @@
+"""What doors decided: spooled to files at once, stored by the worker in batches.
+
+A file survives the death of the door, and a time without Redis or Postgres. Refusals,
+throttles and degraded passes are kept one by one, ordinary passes are counted.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from django.db import transaction
+
+from aforo.core.tenancy import enter
+from aforo.lib import clock, ids, sql
+from guard import wording
+from guard.asking import Ask
+from guard.engine.decision import Limit, Outcome
+from guard.judging import Verdict
+from guard.models import Decision
+
+logger = logging.getLogger(__name__)
+
+ROTATE_S: Final = 0.5
+# No file is written to when it is older; so one of this age is complete.
+COMPLETE_S: Final = 5.0
+NOTES_MAX: Final = 2_000  # one by one in a file; beyond, they are only counted
+FILES_PER_RUN: Final = 200
+
+# What the inputs of a decision show; secrets are not among them.
+_SHOWN: Final = (
+    "product_id",
+    "mcp_server_id",
+    "feature",
+    "tool_name",
+    "model",
+    "session_id",
+    "correlation_id",
+    "args_hash",
+    "last_tool_status",
+)
+COUNT_SQL = """
+INSERT INTO guard_doorcount
+  (id, created_at, tenant_id, minute, allowed, throttled, denied, degraded)
+VALUES (%(id)s, %(now)s, %(tenant)s, %(minute)s, %(allow)s, %(throttle)s, %(deny)s,
+  %(degraded)s)
+ON CONFLICT (tenant_id, minute) DO UPDATE SET
+  allowed = guard_doorcount.allowed + excluded.allowed,
+  throttled = guard_doorcount.throttled + excluded.throttled,
+  denied = guard_doorcount.denied + excluded.denied,
+  degraded = guard_doorcount.degraded + excluded.degraded
+"""
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def _check(limit: Limit) -> dict[str, Any]:
+    return {
+        "name": limit.name,
+        "unit": limit.unit,
+        "limit": limit.limit,
+        "used": limit.used,
+    }
+
+
+def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
+    """Return one decision as it is spooled."""
+    decision, facts = verdict.decision, verdict.decision.facts
+    return {
+        "id": str(wording.decision_uuid(decision.decision_id)),
+        "tenant": facts and facts.tenant_id,
+        "customer": facts and facts.customer_id,
+        "agent": facts and facts.agent_id,
+        "credential": facts and facts.credential_id,
+        "decision": decision.outcome.value,
+        "reason_code": decision.reason.value if decision.reason else "",
+        "degraded": decision.degraded,
+        "request_id": ask["request_id"],
+        "inputs": {
+            **{name: ask[name] for name in _SHOWN if ask[name]},
+            "estimate_micros": decision.estimate_micros,
+            **({"fault": verdict.fault} if verdict.fault else {}),
+        },
+        "checks": [_check(limit) for limit in decision.limits],
+        "latency_us": latency_us,
+        "decided_at_ms": decision.now_ms,
+    }
+
+
+class Journal:
+    """The spool of one door process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._path = folder
+        self._opened = 0.0
+        self._notes = 0
+        self._counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
+
+    def note(self, verdict: Verdict, ask: Ask, latency_us: int) -> None:
+        """Spool a decision; a full disk is logged and never stops a check."""
+        decision = verdict.decision
+        if decision.facts is None:
+            return  # Nobody's: an unknown customer.
+        with self._lock:
+            tenant, minute = decision.facts.tenant_id, decision.now_ms // 60_000
+            self._counts[tenant, minute, decision.outcome.value] += 1
+            if decision.degraded:
+                self._counts[tenant, minute, "degraded"] += 1
+            plain = decision.outcome == Outcome.ALLOW and not decision.degraded
+            try:
+                if not plain and (decision.degraded or self._notes < NOTES_MAX):
+                    self._write(_note(verdict, ask, latency_us))
+                    self._notes += 1
+                self._rotate_if_due()
+            except OSError:
+                logger.exception("a decision could not be spooled")
+
+    def rotate(self) -> None:
+        """Close the file of this moment, if it is due."""
+        with self._lock:
+            self._rotate_if_due()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            stamp = time.time_ns()
+            name = f"{stamp}-{os.getpid()}-{next(self._numbers)}.open"
+            self._path = self._folder / name
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+        os.write(self._file, _encode(line) + b"\n")
+
+    def _rotate_if_due(self) -> None:
+        if time.monotonic() - self._opened < ROTATE_S:
+            return
+        for (tenant, minute, kind), count in self._counts.items():
+            self._write({"tenant": tenant, "minute": minute, kind: count})
+        self._counts.clear()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self._path.rename(self._path.with_suffix(".jsonl"))
+        self._opened, self._notes = time.monotonic(), 0
+
+
+def _complete(folder: Path) -> Iterable[Path]:
+    """Return the files that nobody writes to any more, oldest first."""
+    limit = time.time_ns() - int(COMPLETE_S * 1e9)
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".jsonl"
+        or (path.suffix == ".open" and int(path.name.partition("-")[0]) < limit)
+    ]
+    return sorted(found)[:FILES_PER_RUN]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return what a file says; a line that a death cut short is left out."""
+    found = []
+    for line in path.read_bytes().splitlines():
+        try:
+            found.append(_decode(line))
+        except msgspec.DecodeError:
+            logger.warning("%s has a broken line", path.name)
+    return found
+
+
+def _id(prefix: str, text: str | None) -> uuid.UUID | None:
+    return ids.parse_public(prefix, text) if text else None
+
+
+def _decision(tenant: uuid.UUID, line: dict[str, Any]) -> Decision:
+    return Decision(
+        id=uuid.UUID(line["id"]),
+        tenant_id=tenant,
+        customer_id=_id("cus", line["customer"]),
+        agent_id=_id("agt", line["agent"]),
+        credential_id=_id("crd", line["credential"]),
+        decision=line["decision"],
+        reason_code=line["reason_code"],
+        degraded=line["degraded"],
+        request_id=line["request_id"],
+        inputs=line["inputs"],
+        checks=line["checks"],
+        latency_us=line["latency_us"],
+        decided_at=wording.instant(line["decided_at_ms"]),
+    )
+
+
+def _count(tenant: uuid.UUID, line: dict[str, Any]) -> None:
+    kinds = ("allow", "throttle", "deny", "degraded")
+    with sql.cursor() as cursor:
+        cursor.execute(
+            COUNT_SQL,
+            {
+                "id": ids.new_id(),
+                "now": clock.now(),
+                "tenant": tenant,
+                "minute": wording.instant(line["minute"] * 60_000),
+                **{kind: line.get(kind, 0) for kind in kinds},
+            },
+        )
+
+
+def collect(folder: Path) -> int:
+    """Store what doors spooled; return how many decisions.
+
+    Decisions carry their id, so a file that is read twice (the worker died before it
+    removed it) stores them once; its counts would be added twice.
+    """
+    if not folder.is_dir():
+        return 0
+    stored = 0
+    for path in _complete(folder):
+        by_tenant: dict[uuid.UUID, list[dict[str, Any]]] = collections.defaultdict(list)
+        for line in _lines(path):
+            tenant = _id("ten", line["tenant"])
+            if tenant is not None:
+                by_tenant[tenant].append(line)
+        with transaction.atomic():
+            for tenant, lines in sorted(by_tenant.items()):
+                enter(tenant_id=tenant)
+                notes = [_decision(tenant, one) for one in lines if "id" in one]
+                Decision.objects.bulk_create(notes, ignore_conflicts=True)
+                for one in lines:
+                    if "minute" in one:
+                        _count(tenant, one)
+                stored += len(notes)
+        path.unlink()
+    return stored

@@ -1,0 +1,322 @@
+"""Postgres facts → Redis: absolute, versioned, written by nobody else.
+
+A change, a repair and a rebuild are the same call. Every write path here is
+idempotent by (customer, version); the only rows it changes are the projected versions
+of billing.CustomerBooks, those that nobody holds locked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+from django.db import connection, transaction
+
+from aforo.core.tenancy import enter
+from aforo.lib import clock, ids, sql
+from guard import facts, stores
+from guard.engine import keys, scripts, settle, state
+from guard.facts import CustomerFacts
+
+logger = logging.getLogger(__name__)
+
+CHUNK: Final = 500
+# Set when everything was projected; a store without it has lost what it knew.
+EPOCH_KEY: Final = "aforo:guard:epoch"
+
+TENANTS_OF = "SELECT customer_id, tenant_id FROM aforo_tenants_of(%(ids)s)"
+# Rows that a rating transaction holds are left for the next call.
+PROJECTED = """
+UPDATE billing_customerbooks b
+SET projected_version = greatest(b.projected_version, w.version),
+  projected_config_version = greatest(b.projected_config_version, w.config_version)
+FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(configs)s::bigint[])
+  AS w (customer_id, version, config_version)
+WHERE b.customer_id = w.customer_id AND b.customer_id IN (
+  SELECT customer_id FROM billing_customerbooks WHERE customer_id = ANY(%(ids)s)
+  ORDER BY customer_id FOR UPDATE SKIP LOCKED)
+"""
+BEHIND = """
+SELECT customer_id FROM billing_customerbooks
+WHERE version > projected_version OR config_version > projected_config_version
+UNION
+SELECT n.customer_id FROM billing_subscriptionsnapshot n
+WHERE n.effective_from BETWEEN %(since)s AND %(now)s
+LIMIT %(most)s
+"""
+ALL = """
+SELECT id FROM billing_customer WHERE id > %(after)s ORDER BY id LIMIT %(most)s
+"""
+PART = """
+SELECT id FROM billing_customer WHERE mod(abs(hashtext(id::text)), %(of)s) = %(turn)s
+"""
+SERVICE_KEYS = """
+SELECT t.tag, k.id, k.tenant_id, k.digest, k.scopes, k.expires_at, k.revoked_at
+FROM core_servicekey k JOIN core_tenant t ON t.id = k.tenant_id
+WHERE k.tenant_id = ANY(%(ids)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run of the projection did."""
+
+    customers: int
+    settled: int
+
+
+@contextmanager
+def as_tenant(tenant_id: uuid.UUID) -> Iterator[None]:
+    """Read inside a transaction that row-level security lets see one tenant.
+
+    Somebody else's open transaction keeps the tenant that it speaks for.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        enter(tenant_id=tenant_id)
+        yield
+
+
+def _rows(statement: str, **parameters: Any) -> list[Any]:
+    with sql.cursor() as cursor:
+        return cursor.execute(statement, parameters).fetchall()
+
+
+def _state(customer: CustomerFacts, *, config: bool, repair: bool) -> settle.State:
+    """Return what project.lua is told of a customer."""
+    return settle.State(
+        customer.tag,
+        config_version=customer.config_version if config else None,
+        config=customer.config,
+        version=customer.version,
+        totals=customer.totals,
+        settled=customer.settled,
+        repair=repair,
+    )
+
+
+def write(
+    client: redis.Redis,
+    customers: Sequence[CustomerFacts],
+    *,
+    config: bool,
+    repair: bool = False,
+) -> int:
+    """Write facts to the store in one batch; return how many holds were settled."""
+    if not customers:
+        return 0
+    # In a pipeline nobody can give a lost script again.
+    client.script_load(scripts.PROJECT.text)
+    with client.pipeline(transaction=False) as pipe:
+        for customer in customers:
+            call = settle.prepare(_state(customer, config=config, repair=repair))
+            pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+        for customer in customers:
+            if customer.identities:
+                place = keys.identities_key(customer.tenant_tag)
+                pipe.hset(place, mapping=dict[Any, Any](customer.identities))
+        replies = pipe.execute()
+    done = replies[: len(customers)]
+    return sum(settle.interpret(reply).settled for reply in done)
+
+
+def _note(customers: Sequence[CustomerFacts], *, config: bool) -> None:
+    """Remember what the edge has."""
+    ordered = sorted(customers, key=lambda customer: customer.id)
+    with sql.cursor() as cursor:
+        cursor.execute(
+            PROJECTED,
+            {
+                "ids": [c.id for c in ordered],
+                "versions": [c.version for c in ordered],
+                "configs": [c.config_version if config else -1 for c in ordered],
+            },
+        )
+
+
+def _project_one_tenant(
+    tenant_id: uuid.UUID,
+    customer_ids: Sequence[uuid.UUID],
+    *,
+    config: bool,
+    repair: bool,
+) -> Report:
+    count = settled = 0
+    for start in range(0, len(customer_ids), CHUNK):
+        with as_tenant(tenant_id):
+            found = facts.read(customer_ids[start : start + CHUNK], config=config)
+            settled += write(
+                stores.for_projection(), found, config=config, repair=repair
+            )
+            _note(found, config=config)
+        count += len(found)
+    return Report(count, settled)
+
+
+def project_customers(
+    customer_ids: Iterable[uuid.UUID], *, config: bool = True, repair: bool = False
+) -> Report:
+    """Bring the edge up to the record for these customers.
+
+    Without `config` only totals and holds: what a rating transaction changes. Raises
+    redis.RedisError when the store does not answer.
+    """
+    wanted = sorted(set(customer_ids))
+    tenants: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
+    for customer, tenant in _rows(TENANTS_OF, ids=wanted):
+        tenants[tenant].append(customer)
+    done = [
+        _project_one_tenant(tenant, sorted(mine), config=config, repair=repair)
+        for tenant, mine in sorted(tenants.items())
+    ]
+    return Report(sum(d.customers for d in done), sum(d.settled for d in done))
+
+
+def project(customer_id: uuid.UUID) -> Report:
+    """Bring the edge up to the record for one customer."""
+    return project_customers([customer_id])
+
+
+def restrict(customer_id: uuid.UUID) -> None:
+    """Let the edge refuse what the running transaction forbids, before its commit.
+
+    The caller has raised config_version and changed its rows; both are seen here
+    because it is the same transaction. When it is rolled back, the edge is ahead of
+    the record until reconciliation repairs it. Without a store there is no edge to
+    tell: degraded doors ask the record.
+    """
+    found = facts.read([customer_id])
+    try:
+        write(stores.for_projection(), found, config=True)
+    except redis.RedisError:
+        logger.exception("a restriction could not be told to the edge")
+
+
+def behind(now: dt.datetime, *, most: int = 5_000) -> list[uuid.UUID]:
+    """Return customers whose edge state is older than the record, or soon was.
+
+    A snapshot that takes effect by itself changes no version, so those of the last
+    minute count too.
+    """
+    since = now - dt.timedelta(seconds=70)
+    return [row[0] for row in _rows(BEHIND, now=now, since=since, most=most)]
+
+
+def all_customers() -> Iterator[list[uuid.UUID]]:
+    """Yield every customer that this connection may see, in chunks."""
+    after = uuid.UUID(int=0)
+    while True:
+        chunk = [row[0] for row in _rows(ALL, after=after, most=CHUNK)]
+        if not chunk:
+            return
+        yield chunk
+        after = chunk[-1]
+
+
+def part_of_all(turn: int, *, of: int) -> list[uuid.UUID]:
+    """Return one of so many parts of all customers that this connection may see."""
+    return [row[0] for row in _rows(PART, of=of, turn=turn)]
+
+
+def project_service_keys(tenant_ids: Iterable[uuid.UUID]) -> None:
+    """Write the service keys of tenants that the transaction may see."""
+    found: dict[str, dict[str, bytes]] = defaultdict(dict)
+    for tag, key, tenant, digest, scopes, expires, revoked in _rows(
+        SERVICE_KEYS, ids=list(tenant_ids)
+    ):
+        found[tag][digest] = state.pack(
+            state.ServiceKey(
+                id=ids.public("svk", key),
+                tenant_id=ids.public("ten", tenant),
+                scopes=tuple(scopes),
+                revoked=revoked is not None,
+                expires_at=facts.milliseconds(expires) if expires else None,
+            )
+        )
+    client = stores.for_projection()
+    for tag, fields in found.items():
+        client.hset(keys.service_keys_key(tag), mapping=dict[Any, Any](fields))
+
+
+def rebuild_all() -> Report:
+    """Project everything: after a flush, or onto a new store (worker or owner only)."""
+    count = settled = 0
+    tenants = [row[0] for row in _rows("SELECT id FROM core_tenant")]
+    project_service_keys(tenants)
+    for chunk in all_customers():
+        done = project_customers(chunk)
+        count, settled = count + done.customers, settled + done.settled
+    stores.for_projection().set(EPOCH_KEY, clock.now().isoformat())
+    return Report(count, settled)
+
+
+def is_flushed() -> bool:
+    """Return whether the store lost what it knew."""
+    return not stores.for_projection().exists(EPOCH_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the edge was from the record before it was repaired."""
+
+    customers: int  # that were compared
+    wrong: int  # whose totals or configuration differed at the same version
+    ahead: int  # whose edge had a version that the record does not
+    micros: int  # by which running sums of holds were off
+
+
+def _edge_versions(
+    client: redis.Redis, customers: Sequence[CustomerFacts]
+) -> list[tuple[bytes | None, dict[bytes, bytes]]]:
+    """Return the config version and the whole totals that the edge has."""
+    with client.pipeline(transaction=False) as pipe:
+        for customer in customers:
+            pipe.hget(keys.config_key(customer.tag), "v")
+            pipe.hgetall(keys.totals_key(customer.tag))
+        replies = pipe.execute()
+    return [(replies[at], replies[at + 1]) for at in range(0, len(replies), 2)]
+
+
+def reconcile(customer_ids: Sequence[uuid.UUID]) -> Drift:
+    """Compare edge and record, repair what differs, and say by how much."""
+    client = stores.for_projection()
+    found: list[CustomerFacts] = []
+    for start in range(0, len(customer_ids), CHUNK):
+        with transaction.atomic():
+            found += facts.read(customer_ids[start : start + CHUNK])
+    wrong, ahead, micros = [], [], 0
+    for customer, (config, totals) in zip(
+        found, _edge_versions(client, found), strict=True
+    ):
+        version = int(totals.pop(b"v", b"-1"))
+        told = {name.decode(): value for name, value in totals.items()}
+        if int(config or -1) > customer.config_version or version > customer.version:
+            ahead.append(customer.id)
+        elif version == customer.version and told != customer.totals:
+            wrong.append(customer.id)
+        micros += abs(settle.recount(client, customer.tag).drift_micros)
+    # Read again: an edge that is ahead may only have been faster than our reading.
+    repairs = [
+        customer.id for customer in facts.read(ahead) if _is_ahead(client, customer)
+    ]
+    project_customers([*wrong, *repairs], repair=True)
+    return Drift(len(found), len(wrong), len(repairs), micros)
+
+
+def _is_ahead(client: redis.Redis, customer: CustomerFacts) -> bool:
+    """Return whether the edge has versions that the record has not."""
+    config = client.hget(keys.config_key(customer.tag), "v")
+    totals = client.hget(keys.totals_key(customer.tag), "v")
+    return (
+        int(config or -1) > customer.config_version
+        or int(totals or -1) > customer.version
+    )

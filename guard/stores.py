@@ -1,0 +1,102 @@
+"""Clients of the guard's Redis, with the short patience of a request."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MaxConnectionsError,
+    MovedError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+CHECK_TIMEOUT_S: Final = 0.025
+PROJECT_TIMEOUT_S: Final = 5.0
+# First words of replies that say the store is unfit, whatever class they come as.
+_UNFIT: Final = (
+    "READONLY",
+    "LOADING",
+    "OOM",
+    "MISCONF",
+    "BUSY",
+    "CLUSTERDOWN",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "NOAUTH",
+    "WRONGPASS",
+)
+_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (BusyLoadingError, "LOADING"),
+    (ReadOnlyError, "READONLY"),
+    (OutOfMemoryError, "OOM"),
+    (ClusterDownError, "CLUSTERDOWN"),
+    (MovedError, "MOVED"),
+    (MaxConnectionsError, "busy"),
+    (redis.TimeoutError, "timeout"),
+    (TimeoutError, "timeout"),
+    (redis.ConnectionError, "unreachable"),
+    (OSError, "unreachable"),
+)
+
+
+def fault_kind(error: Exception) -> str | None:
+    """Return the kind of a fault of the store, or None for a mistake of ours."""
+    for cls, kind in _KINDS:
+        if isinstance(error, cls):
+            return kind
+    if isinstance(error, ResponseError):
+        word = str(error).partition(" ")[0].rstrip(":,")
+        return word if word in _UNFIT else None
+    return "error" if isinstance(error, RedisError) else None
+
+
+def _no_retry() -> Retry:
+    """Return the policy of a request: what fails, fails at once."""
+    return Retry(NoBackoff(), 0)
+
+
+@functools.cache
+def for_checks() -> redis.Redis:
+    """Return the client of the blocking door: 25 ms, no retry."""
+    return redis.Redis.from_url(
+        settings.GUARD_REDIS_URL,
+        socket_timeout=CHECK_TIMEOUT_S,
+        socket_connect_timeout=CHECK_TIMEOUT_S,
+        retry=_no_retry(),
+    )
+
+
+@functools.cache
+def for_projection() -> redis.Redis:
+    """Return the client that writes state: patient, for whole batches."""
+    return redis.Redis.from_url(
+        settings.GUARD_REDIS_URL,
+        socket_timeout=PROJECT_TIMEOUT_S,
+        socket_connect_timeout=1,
+        health_check_interval=1,
+    )
+
+
+def for_async_checks() -> redis.asyncio.Redis:
+    """Return a client for one event loop: 25 ms, no retry."""
+    return redis.asyncio.Redis.from_url(
+        settings.GUARD_REDIS_URL,
+        socket_timeout=CHECK_TIMEOUT_S,
+        socket_connect_timeout=CHECK_TIMEOUT_S,
+        retry=_no_retry(),
+        max_connections=256,
+    )
