@@ -162,7 +162,9 @@ CACHES = {
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [CHANNELS_REDIS_URL]},
+        # A socket waits 5 s for a message; the client's own limit, also 5 s unless
+        # told otherwise, would close every quiet page's socket.
+        "CONFIG": {"hosts": [{"address": CHANNELS_REDIS_URL, "socket_timeout": 15}]},
     }
 }
 
