@@ -39,12 +39,21 @@ sockets = AllowedHostsOriginValidator(
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand each connection to the part that answers it."""
     if scope["type"] == "http":
-        door = DOORS.get(scope["path"], pages)
+        door = DOORS.get(scope["path"], _pages)
         await door(scope, receive, send)  # type: ignore[arg-type]
     elif scope["type"] == "websocket":
         await sockets(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
+
+
+async def _pages(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer by Django: a2wsgi waits for coroutines, granian hands out futures."""
+
+    async def hear() -> MutableMapping[str, Any]:
+        return await receive()
+
+    await pages(scope, hear, send)  # type: ignore[arg-type]
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
