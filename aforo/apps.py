@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from django.apps import AppConfig
 
 from aforo.embedded.process import bind_to_parent
@@ -14,5 +16,6 @@ class AforoConfig(AppConfig):
     label = "aforo"
 
     def ready(self) -> None:
-        """Leave no process behind when the supervisor is killed."""
+        """Leave no process behind when the supervisor is killed; name our Celery."""
         bind_to_parent()
+        importlib.import_module("aforo.celery")

@@ -11,9 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aforo.settings")
 
 app = Celery("aforo")
 app.conf.update(
-    broker_url="redis+socket" + settings.BROKER_URL.removeprefix("unix").replace(
-        "?db=", "?virtual_host="
-    )
+    broker_url="redis+socket"
+    + settings.BROKER_URL.removeprefix("unix").replace("?db=", "?virtual_host=")
     if settings.BROKER_URL.startswith("unix://")
     else settings.BROKER_URL,
     task_ignore_result=True,
@@ -43,4 +42,6 @@ app.conf.update(
         "beat": {"task": "aforo.beat", "schedule": 10.0},
     },
 )
-app.autodiscover_tasks(["aforo.core", "billing", "guard", "metering"])
+# Messages are sent from threads too, where there is no current app.
+app.set_default()
+app.autodiscover_tasks(["aforo.core", "billing", "guard", "metering", "portal"])

@@ -52,7 +52,9 @@ def postgres(url: str, role: str) -> dict[str, Any]:
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise BadSetting(f"DATABASE_URL must start with postgres://; got {parts.scheme!r}")
+        raise BadSetting(
+            f"DATABASE_URL must start with postgres://; got {parts.scheme!r}"
+        )
     query = dict(urllib.parse.parse_qsl(parts.query))
     options: dict[str, Any] = {
         "pool": {"min_size": 1, "max_size": 12, "timeout": 10},

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from catalog.plans import PricedPlan, load_plans
-
 from aforo.lib import sql
 from billing import periods
 from billing.models import BillingPeriod
+from catalog.plans import PricedPlan, load_plans
 
 
 class Snapshot(NamedTuple):
