@@ -16,6 +16,7 @@ from billing import contracts
 from billing.rating import TotalKey
 from catalog.pricing import UsageEvent, collect, opening, price
 from metering.batch import Body
+from metering.measurements import priced
 
 PATIENCE = dt.timedelta(seconds=60)
 
@@ -92,7 +93,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
                     at,
                     kind,
                     {**body.properties, **(facets if row[9] else {})},
-                    {n: Decimal(v) for n, v in body.measurements.items()},
+                    priced({n: Decimal(v) for n, v in body.measurements.items()}),
                     row[13],
                 )
             )
