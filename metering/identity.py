@@ -159,7 +159,9 @@ def _party(draft: Draft, caller: Caller, book: Book, at: dt.datetime) -> Party:
     agent = _agent(draft, credential, book)
     customer = _customer(draft, credential, agent, book)
     team_id = agent.team_id if agent else None
-    if agent is not None and (agent.customer_id != customer.id or "team" in names):
+    # A credential that was issued to another payer says by itself who pays.
+    lent = credential is None and agent and agent.customer_id != customer.id
+    if agent is not None and (lent or "team" in names):
         team_id = _using_team(draft, agent, customer, book, at)
     elif "team" in names:
         team = book.find("team", names["team"])

@@ -242,15 +242,16 @@ def _cost(draft: Draft, value: Any, key: str) -> None:
     """Keep what the provider says that the call cost; it is never a price."""
     if not isinstance(value, dict) or set(value) != {"amount", "currency"}:
         raise bad("invalid_cost", 'send {"amount": …, "currency": …}', key)
-    if value["currency"] not in CURRENCIES:
+    currency = value["currency"]
+    if not isinstance(currency, str) or currency not in CURRENCIES:
         field_name = f"{key}.currency"
         raise bad("invalid_currency", "send an ISO 4217 code, such as USD", field_name)
     amount = canonical.quantity(value["amount"], f"{key}.amount")
-    draft.body["cost"] = {"amount": amount, "currency": value["currency"]}
+    draft.body["cost"] = {"amount": amount, "currency": currency}
 
 
 def _status(draft: Draft, value: Any, key: str) -> None:
-    if value not in STATUSES:
+    if not isinstance(value, str) or value not in STATUSES:
         raise bad("invalid_status", f"send one of {', '.join(sorted(STATUSES))}", key)
     draft.status = value
     draft.body.setdefault("properties", {})["status"] = value

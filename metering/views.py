@@ -1,0 +1,114 @@
+"""POST /v1/events behind Django: for other servers, tests and the API's description."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from aforo.lib import http
+from aforo.lib.errors import AforoError
+from metering import answers, ingest, schema
+from metering.answers import Answer
+
+T = TypeVar("T")
+
+
+class Background:
+    """One event loop in a thread of its own: the store's connections live there."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of asynchronous work, from any thread."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=self._loop.run_forever, name="aforo-ingest", daemon=True
+                ).start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+background = Background()
+
+
+class EventsView(APIView):
+    """Takes usage events, one or a batch."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    # Both doors send the same headers.
+    default_response_headers: ClassVar[dict[str, str]] = {}
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Refuse other methods as the bare door does, OPTIONS among them."""
+        try:
+            http.require_method(request.method or "", ingest.METHODS)
+        except AforoError as error:
+            return _response(answers.refusal(error))
+        return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Leave form, size and caller to what both doors share."""
+
+    @extend_schema(
+        operation_id="events_create",
+        summary="Report usage",
+        description=schema.DESCRIPTION,
+        request={"application/json": schema.REQUEST},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Sent again with the same body, the first answer returns.",
+            )
+        ],
+        responses={
+            200: OpenApiResponse(schema.RESULT, description=schema.DURABLE),
+            **{
+                status: OpenApiResponse(schema.PROBLEM, description=text)
+                for status, text in schema.REFUSALS.items()
+            },
+        },
+        examples=schema.EXAMPLES,
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Store the events of the body."""
+        try:
+            answer = _answer(request._request)
+        except AforoError as error:
+            answer = answers.refusal(error)
+        return _response(answer)
+
+
+def _response(answer: Answer) -> HttpResponse:
+    """Return an answer as Django sends it."""
+    return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
+
+
+def _answer(request: HttpRequest) -> Answer:
+    """Check the request's form, read its body and have it answered."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    size = sum(len(name) + len(value) for name, value in headers.items())
+    http.check_headers(headers, size=size)
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > http.BODY_MAX:
+        raise http.too_large(http.BODY_MAX)
+    # One byte more than the limit tells a body without a length that is too long.
+    raw = request.read(http.BODY_MAX + 1)
+    body = http.decode_body(raw, headers.get("content-encoding", ""))
+    query = request.META.get("QUERY_STRING", "")
+    return background.run(ingest.answer(headers=headers, query=query, body=body))
