@@ -32,7 +32,9 @@ def edge_equals_record() -> Iterator[str]:
     for group in projection.all_customers():
         for customer in facts.read(group, config=False):
             try:
-                told = client.hgetall(keys.totals_key(customer.tag))
+                told: dict[bytes, bytes] = client.hgetall(  # type: ignore[assignment]
+                    keys.totals_key(customer.tag)
+                )
             except redis.RedisError as error:
                 yield f"Redis cannot be asked: {type(error).__name__}"
                 return
