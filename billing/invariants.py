@@ -176,7 +176,7 @@ def numbers_have_no_gap() -> Iterator[str]:
           count(i.id), COALESCE(max(substring(i.number from '(\d+)$')::bigint), 0)
         FROM billing_invoicecounter c LEFT JOIN billing_invoice i
           ON i.tenant_id = c.tenant_id
-          AND i.number ~ ('^' || c.prefix || '\d+$')
+          AND i.number ~ ('^' || c.prefix || '-\d+$')
         GROUP BY c.id
         HAVING count(i.id) <> c.last
           OR COALESCE(max(substring(i.number from '(\d+)$')::bigint), 0) <> c.last
