@@ -42,8 +42,14 @@ def _calls_by_tool(name: str) -> PlanSpec:
             charge("write", "Writes", "tool_calls", each("0.05"), tool=_WRITES),
             charge("send", "Reports", "tool_calls", each("0.02"), tool="send_report"),
         ],
-        # Fast enough for the agent that runs away; its customer's cap stops it.
-        limits(60_000, default_estimate="0.25", estimate={"tool_calls": "0.25"}),
+        # Fast enough for the agent that runs away; its customer's cap stops it. What
+        # costs so much per call is not let through while the guard is out.
+        limits(
+            60_000,
+            default_estimate="0.25",
+            estimate={"tool_calls": "0.25"},
+            on_outage="closed",
+        ),
     )
 
 

@@ -28,14 +28,14 @@ from catalog.models import ProductType
 SEARCH_PLAN = PlanSpec(
     "Search Standard",
     [
-        fee("Search platform", "49"),
+        fee("Search platform", "29"),
         charge(
             "searches",
             "Searches",
             "search_requests",
             {
                 "model": "included",
-                "units": "200",
+                "units": "50",
                 "overage": tiers("graduated", 1_000, ("1000", "4.00"), (None, "3.00")),
             },
         ),
@@ -45,7 +45,7 @@ SEARCH_PLAN = PlanSpec(
 CODE_PLAN = PlanSpec(
     "Code Team",
     [
-        fee("Code completion seats", "99"),
+        fee("Code completion seats", "49"),
         charge(
             "input",
             "Context tokens",
@@ -108,7 +108,7 @@ _CONVERSATION_USE = [
 CONVERSATION_PLAN = PlanSpec(
     "Conversation Pro",
     [
-        fee("Conversation platform", "200"),
+        fee("Conversation platform", "90"),
         *_CONVERSATION_USE,
         charge(
             "priority",
@@ -142,7 +142,7 @@ _BOOKINGS = [
 AIRLINE_PLAN = PlanSpec(
     "Airline Support",
     [
-        fee("Airline support server", "150"),
+        fee("Airline support server", "75"),
         charge(
             "lookups",
             "Tool calls",

@@ -20,8 +20,9 @@ from aforo.demo.progress import Progress
 from aforo.demo.state import State
 from aforo.lib import sql
 
-CHUNK = 200
-THREADS = 4
+# Small batches: the server answers checks between them.
+CHUNK = 100
+THREADS = 3
 # History is reported, not asked for: the guard's answer is about now. A part of it
 # is asked all the same, so that holds are made and settled; see docs/demo.md.
 ASK_EVERY = 10

@@ -116,6 +116,5 @@ def limits(requests: int, tokens: int | None = None, **others: Any) -> dict[str,
     return {
         "requests_per_minute": requests,
         "tokens_per_minute": tokens,
-        "on_outage": "open",
         **others,
     }
