@@ -122,9 +122,17 @@ def event_id(value: Any, field: str) -> str:
 
 def name(value: Any, field: str, limit: int = 255) -> str:
     """Return a short text on one line: an id, a type, a key."""
+    # One test of the common case: an event has a dozen of these.
+    if (
+        type(value) is str
+        and 0 < len(value) <= limit
+        and value.isprintable()
+        and not may_hold_secret(value)
+    ):
+        return value
     if not isinstance(value, str) or not 0 < len(value) <= limit:
         raise bad("invalid_field", f"{field} is a text of 1 to {limit}", field)
-    if not value.isprintable() and _CONTROL.search(value):
+    if _CONTROL.search(value):
         raise bad("invalid_field", f"{field} has control characters", field)
     return _without_secret(value, field)
 
@@ -138,9 +146,7 @@ def _without_secret(value: str, field: str) -> str:
 
 def may_hold_secret(value: str) -> bool:
     """Say cheaply whether a text could hold one of our secrets."""
-    return "_" in value and (
-        "_live_" in value or "_test_" in value or "whsec_" in value
-    )
+    return "_live_" in value or "_test_" in value or "whsec_" in value
 
 
 def free_text(value: Any, field: str) -> str:

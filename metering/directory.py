@@ -198,7 +198,7 @@ STATEMENTS = {
     "customer": _either(f"id, {_SEALED}, {_SUBSCRIBED}", "billing_customer"),
     "team": _either("id, customer_id", "billing_team"),
     "subscription": "SELECT '', id, customer_id, product_id"
-    f" FROM billing_subscription WHERE {_BY_ID}",
+    " FROM billing_subscription WHERE id = ANY(%(ids)b::uuid[])",
 }
 PREFIXES = {"customer": "cus", "agent": "agt", "team": "tem", "subscription": "sub"}
 PRODUCTS = "SELECT id, code, self_reporting FROM catalog_product"

@@ -12,7 +12,7 @@ from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
 from metering import canonical
 from metering.canonical import bad
-from metering.measurements import WHOLE
+from metering.measurements import CANONICAL, WHOLE
 
 TOOL_INVOKED = "mcp.tool_invoked"
 STATUSES = frozenset({"SUCCESS", "FAILED", "TIMEOUT", "RATE_LIMITED"})
@@ -208,15 +208,19 @@ def _measurements(draft: Draft, value: Any, key: str) -> None:
         if not isinstance(entry, dict) or "metricKey" not in entry:
             detail = 'a measurement is {"metricKey": …, "value": …}'
             raise bad("invalid_measurements", detail, key)
-        metric = canonical.name(entry["metricKey"], f"{key}.metricKey", 80)
+        metric, quantity = entry["metricKey"], entry.get("value")
         if len(entry) != 2 or "value" not in entry:
             _refuse_measurement(entry, key)
+        if not isinstance(metric, str) or metric not in CANONICAL:
+            metric = canonical.name(metric, f"{key}.metricKey", 80)
         if metric in read:
             raise bad("invalid_measurements", f"{metric} comes twice", key)
-        text = canonical.quantity(entry["value"], f"{key}.{metric}")
-        if metric in WHOLE and "." in text:
+        if type(quantity) is int and 0 <= quantity < canonical.INTEGER_LIMIT:
+            read[metric] = str(quantity)
+            continue
+        read[metric] = text = canonical.quantity(quantity, f"{key}.{metric}")
+        if metric in WHOLE:
             require_whole(text, f"{key}.{metric}")
-        read[metric] = text
     draft.body["measurements"] = read
 
 

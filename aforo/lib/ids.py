@@ -46,10 +46,16 @@ def oldest_since(instant: dt.datetime) -> uuid.UUID:
     return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)
 
 
+_DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
+# Two digits of base32 at a time: a batch of events names hundreds of ids.
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
+_SHIFTS = range(120, -1, -10)
+
+
 def public(prefix: str, value: uuid.UUID) -> str:
     """Return the outside form of an id, such as `cus_` and 26 characters."""
-    text = base64.b32encode(value.bytes).decode().rstrip("=").lower()
-    return f"{prefix}_{text}"
+    number = value.int << 2  # 128 bits are 26 digits of 5 bits, and 2 of padding.
+    return f"{prefix}_" + "".join([_PAIRS[number >> s & 1023] for s in _SHIFTS])
 
 
 def parse_public(prefix: str, text: str) -> uuid.UUID | None:
