@@ -107,7 +107,10 @@ def _initialise(home: Home, program: Path, secrets: Secrets) -> None:
     finally:
         password.unlink()
     if answer.returncode:
-        raise LauncherError(f"Postgres could not be set up: {answer.stderr.strip()}")
+        text = f"Postgres could not be set up: {answer.stderr.strip()}"
+        if "user does not exist" in text:
+            text += ". Give the user a name in /etc/passwd, or set DATABASE_URL."
+        raise LauncherError(text)
     fresh.rename(home.services / "postgres")
 
 

@@ -74,18 +74,31 @@ def can_enter(folder: Path, account: Account) -> bool:
 def service_account(data: Path) -> Account | None:
     """Choose who runs the services: Postgres refuses root.
 
-    The owner of the data folder if that is not root, else `nobody`.
+    The owner of the data folder if that is a user other than root, else `nobody`.
     """
     if os.geteuid() != 0:
         return None
     found = data.stat()
-    if found.st_uid != 0:
+    # A container may know nothing of the owner of a mounted folder; initdb asks.
+    if found.st_uid != 0 and _is_known(found.st_uid):
         return Account(found.st_uid, found.st_gid)
     try:
         nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        return Account(65534, 65534)
+    except KeyError as error:
+        raise LauncherError(
+            "Postgres refuses root, and this machine has no user `nobody` to run it:"
+            " run as a normal user, or set DATABASE_URL to a server."
+        ) from error
     return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def _is_known(uid: int) -> bool:
+    """Say whether the machine has a name for a user."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def open_home(data_dir: Path) -> Home:

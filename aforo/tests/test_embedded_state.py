@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from aforo.embedded import state
+from aforo.embedded.process import Account
 from aforo.tests.people import NOBODY, needs_root
 from tests import harness
 
@@ -128,15 +130,27 @@ def test_a_folder_of_another_user_is_refused_in_words(folder: Path):
 
 @needs_root
 def test_root_runs_the_services_as_the_owner_of_the_folder(folder: Path):
-    os.chown(folder, 12345, 12346)
+    owner = pwd.getpwnam("daemon")
+    os.chown(folder, owner.pw_uid, owner.pw_gid)
     home = state.open_home(folder)
-    assert home.account is not None
-    assert (home.account.uid, home.account.gid) == (12345, 12346)
+    assert home.account == Account(owner.pw_uid, owner.pw_gid)
 
     state.load_secrets(home)
     state.hand_over(home)
 
-    assert (folder / "secrets.json").stat().st_uid == 12345
+    assert (folder / "secrets.json").stat().st_uid == owner.pw_uid
+
+
+@needs_root
+def test_root_runs_the_services_as_nobody_for_an_owner_without_a_name(folder: Path):
+    """As in a container with a folder of its host."""
+    folder.chmod(0o755)
+    os.chown(folder, 54321, 54321)
+
+    home = state.open_home(folder)
+
+    assert home.account == NOBODY
+    assert home.services == folder
 
 
 @needs_root
