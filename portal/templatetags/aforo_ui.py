@@ -260,7 +260,9 @@ def field(bound: BoundField, label: str = "") -> dict[str, Any]:
 def error_summary(form: Any, focus: bool = True) -> dict[str, Any]:
     """The problems of a form, linked to their fields; it takes the focus."""
     problems = [
-        (form[name].id_for_label if name in form.fields else "", message)
+        (form[name].id_for_label, f"{form[name].label}: {message}")
+        if name in form.fields
+        else ("", message)
         for name, messages in form.errors.items()
         for message in messages
     ]

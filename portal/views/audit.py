@@ -34,10 +34,13 @@ class AuditFilter(django_filters.FilterSet):  # type: ignore[misc]
     actor = django_filters.ModelChoiceFilter(queryset=_people, empty_label="Anybody")
     action = django_filters.CharFilter(
         lookup_expr="icontains",
+        label="Action",
         widget=forms.TextInput({"placeholder": "member.invited"}),
     )
     object = django_filters.CharFilter(
-        method="filter_object", widget=forms.TextInput({"placeholder": "Name or id"})
+        method="filter_object",
+        label="Object",
+        widget=forms.TextInput({"placeholder": "Name, id or kind"}),
     )
     since = django_filters.DateFilter(method="filter_since", label="From", widget=DATE)
     until = django_filters.DateFilter(method="filter_until", label="To", widget=DATE)
