@@ -18,6 +18,11 @@ def register_pending_check(check: PendingCheck) -> None:
         _pending_checks.append(check)
 
 
+def forget_pending_check(check: PendingCheck) -> None:
+    """Ask a queue of usage no more."""
+    _pending_checks.remove(check)
+
+
 def pending_before(
     customer_ids: Collection[uuid.UUID], instant: dt.datetime
 ) -> set[uuid.UUID]:
