@@ -7,10 +7,13 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+from aforo.demo import seed
+from aforo.embedded import state
 
 
 class Command(BaseCommand):
@@ -34,7 +37,7 @@ class Command(BaseCommand):
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         if not settings.WHITENOISE_USE_FINDERS:
             call_command("collectstatic", interactive=False, verbosity=0)
-        if options["demo"] and "demo" in get_commands() and not has_tenant():
+        if options["demo"] and (not has_tenant() or demo_is_unfinished()):
             self._say("making a demo tenant")
             call_command("demo", seed_only=True)
 
@@ -53,3 +56,12 @@ def has_tenant() -> bool:
     """Say whether anybody has set this database up."""
     tenants: Any = apps.get_model("core", "Tenant")
     return bool(tenants._base_manager.exists())
+
+
+def demo_is_unfinished() -> bool:
+    """Say whether the demo tenant was begun and its logins never written down.
+
+    A start that was stopped or failed half-way goes on at the next one.
+    """
+    logins = state.read_run(settings.DATA_DIR).get("demo_logins")
+    return not logins and seed.find() is not None
