@@ -40,11 +40,9 @@ def prefix_of(tenant: Tenant) -> str:
     return f"demo:{tenant.tag}"
 
 
-def plan(tenant: Tenant) -> list[Call]:
-    """Return every call of the tenant's history, in the order of time."""
-    end = history.end_of(tenant)
+def plan(prefix: str, end: dt.datetime) -> list[Call]:
+    """Return every call of the month before an instant, in the order of time."""
     month = stretch.month_before(end)
-    prefix = prefix_of(tenant)
     middle = month.start + history.LENGTH / 2
 
     def clock(at_ms: int) -> dt.datetime:

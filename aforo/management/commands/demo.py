@@ -119,7 +119,8 @@ class Command(BaseCommand):
         options: dict[str, Any],
     ) -> bool:
         """Send what is left of the history; return whether all of it was sent."""
-        calls = replay.plan(tenant)[: options["slice"]]
+        calls = replay.plan(replay.prefix_of(tenant), history.end_of(tenant))
+        calls = calls[: options["slice"]]
         door = Door(url, keyring.service_key)
         sender = replay.Sender(calls, door, progress)
         if progress.chunks_done >= sender.chunk_count:
