@@ -10,3 +10,10 @@ class PortalConfig(AppConfig):
 
     name = "portal"
     verbose_name = "Console"
+
+    def ready(self) -> None:
+        """Let the relay tell open pages what was rated."""
+        from metering.signals import usage_published
+        from portal import live_home
+
+        usage_published.connect(live_home.on_usage, dispatch_uid="portal.live_home")

@@ -4,9 +4,73 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from portal.views import audit, auth, devui, health, profile, search, setup, team
+from portal.views import (
+    accounts,
+    audit,
+    auth,
+    customers,
+    devui,
+    events,
+    health,
+    home,
+    invoices,
+    products,
+    profile,
+    search,
+    sessions,
+    setup,
+    team,
+)
 
 urlpatterns: list[URLPattern] = [
+    path("", home.page, name="home"),
+    path("customers", customers.table, name="customers"),
+    path("customers.csv", customers.table_csv, name="customers-csv"),
+    path("customers/<str:public_id>", customers.customer, name="customer"),
+    path("customers/<str:public_id>/upcoming", invoices.upcoming, name="upcoming"),
+    path("customers/<str:public_id>/top-up", accounts.top_up, name="top-up"),
+    path("customers/<str:public_id>/spend-cap", accounts.spend_cap, name="spend-cap"),
+    path("customers/<str:public_id>/suspend", accounts.suspend, name="suspend"),
+    path(
+        "customers/<str:public_id>/reactivate", accounts.reactivate, name="reactivate"
+    ),
+    path("agents/<str:public_id>/pause", accounts.pause_agent, name="agent-pause"),
+    path("agents/<str:public_id>/resume", accounts.resume_agent, name="agent-resume"),
+    path(
+        "agents/<str:public_id>/credentials",
+        accounts.issue_credential,
+        name="credential-issue",
+    ),
+    path("credentials/secret", accounts.secret, name="credential-secret"),
+    path(
+        "credentials/<str:public_id>/rotate",
+        accounts.rotate_credential,
+        name="credential-rotate",
+    ),
+    path(
+        "credentials/<str:public_id>/revoke",
+        accounts.revoke_credential,
+        name="credential-revoke",
+    ),
+    path("products", products.table, name="products"),
+    path("products/<str:public_id>", products.product, name="product"),
+    path("sessions", sessions.table, name="sessions"),
+    path("sessions.csv", sessions.table_csv, name="sessions-csv"),
+    path("sessions/<str:public_id>", sessions.session, name="session"),
+    path("events", events.table, name="events"),
+    path("events.csv", events.table_csv, name="events-csv"),
+    path("events/replay", events.replay, name="events-replay"),
+    path("events/<str:public_id>", events.event, name="event"),
+    path("invoices", invoices.table, name="invoices"),
+    path("invoices.csv", invoices.table_csv, name="invoices-csv"),
+    path("invoices/<str:public_id>.pdf", invoices.document, name="invoice-pdf"),
+    path("invoices/<str:public_id>", invoices.invoice, name="invoice"),
+    path("invoices/<str:public_id>/release", invoices.release, name="invoice-release"),
+    path(
+        "invoices/<str:public_id>/lines/<str:line_id>.csv",
+        invoices.line_csv,
+        name="invoice-line-csv",
+    ),
     path("login", auth.sign_in, name="login"),
     path("login/code", auth.sign_in_code, name="login-code"),
     path("logout", auth.sign_out, name="logout"),

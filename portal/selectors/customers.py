@@ -140,7 +140,7 @@ def rows(customers: Sequence[Customer], span: Span) -> list[Row]:
 def _live_subscriptions(customer_ids: Sequence[uuid.UUID]) -> list[Any]:
     """Return the customers' subscriptions that were not cancelled, with their plan."""
     latest = SubscriptionSnapshot.objects.select_related("plan_version__plan")
-    latest = latest.order_by("subscription", "-number").distinct("subscription")
+    latest = latest.order_by("subscription_id", "-number").distinct("subscription_id")
     live = Subscription.objects.filter(customer__in=customer_ids).exclude(
         state=Subscription.State.CANCELLED
     )

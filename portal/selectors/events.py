@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 from django.db.models import Count, Exists, Func, OuterRef, Q, QuerySet
 
+from aforo.lib import ids
 from aforo.lib.money import ZERO
 from billing.models import (
     Invoice,
@@ -24,6 +26,7 @@ from metering.models import CostFact, PendingEvents, Session, Unrateable, UsageE
 from portal.selectors.sessions import EFFECTS, with_effects
 
 FAMILY_MAX = 100
+MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def _pending_ids() -> Any:
@@ -56,6 +59,18 @@ class Row:
     event: Any  # UsageEvent with the annotations of with_effects.
     status: str  # rated, pending, unrateable
     unrateable: Unrateable | None
+
+    @property
+    def public_id(self) -> str:
+        """The event's id as addresses have it."""
+        return ids.public("evt", self.event.pk)
+
+    @property
+    def why_no_price(self) -> str:
+        """Why the price is a dash."""
+        if self.unrateable is not None:
+            return self.unrateable.get_reason_display()
+        return "not rated yet"
 
     @property
     def margin(self) -> Decimal | None:
@@ -107,6 +122,25 @@ class Posted:
     batch: LedgerBatch | None
     invoice: Invoice | None
 
+    @property
+    def public_id(self) -> str:
+        """The ledger entry's id as people see it."""
+        return ids.public("led", self.entry.pk)
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """An event of the same piece of work."""
+
+    event: Any
+    is_this: bool
+    is_child: bool  # Named its parent.
+
+    @property
+    def public_id(self) -> str:
+        """The event's id as addresses have it."""
+        return ids.public("evt", self.event.pk)
+
 
 @dataclass(slots=True)
 class CostLine:
@@ -131,7 +165,8 @@ class Story:
     cost_lines: list[CostLine] = field(default_factory=list)
     session: Session | None = None
     decision: Decision | None = None
-    family: list[Any] = field(default_factory=list)
+    product: Any = None  # Of the event, or of the contract that paid.
+    family: list[Relative] = field(default_factory=list)
     family_is_cut: bool = False
     conflicts: list[Any] = field(default_factory=list)
 
@@ -158,7 +193,7 @@ def story(event_id: uuid.UUID) -> Story | None:
     ).first()
     if event is None:
         return None
-    told = Story(event=event, row=rows([event])[0])
+    told = Story(event=event, row=rows([event])[0], product=event.product)
     _postings(told)
     told.fact = CostFact.objects.filter(event=event).order_by("id").first()
     if told.fact is not None:
@@ -182,13 +217,16 @@ def story(event_id: uuid.UUID) -> Story | None:
     return told
 
 
-def _family(event: UsageEvent) -> list[Any]:
+def _family(event: UsageEvent) -> list[Relative]:
     """Return the events of the same piece of work in time, one more than shown."""
     rows = UsageEvent.objects.filter(
         customer=event.customer_id, correlation_id=event.correlation_id
     )
     found = with_effects(rows).order_by("occurred_at", "id")
-    return list(found[: FAMILY_MAX + 1])
+    return [
+        Relative(e, e.pk == event.pk, bool(e.body.get("parent_id")))
+        for e in found[: FAMILY_MAX + 1]
+    ]
 
 
 def _postings(told: Story) -> None:
@@ -235,6 +273,7 @@ def _postings(told: Story) -> None:
             )
         )
         told.plan, told.snapshot = plan, entry.snapshot
+        told.product = entry.subscription.product
 
 
 def charged(entry: LedgerEntry, plan: PricedPlan | None) -> list[Charged]:

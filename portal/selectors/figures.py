@@ -19,7 +19,6 @@ from aforo.lib.money import ZERO
 from billing.models import UsageTotal
 from metering.models import UsageRollup
 
-
 TICK = dt.timedelta(microseconds=1)
 
 
@@ -39,6 +38,16 @@ class Span(NamedTuple):
         """When the last hour that the span touches ends: rollups cover it whole."""
         hour = (self.end - TICK).replace(minute=0, second=0, microsecond=0)
         return hour + dt.timedelta(hours=1)
+
+    @property
+    def days(self) -> str:
+        """The days in words, without the year: 1–18 Feb."""
+        last = self.last_moment
+        if last.date() == self.start.date():
+            return f"{self.start:%-d %b}"
+        if last.month == self.start.month:
+            return f"{self.start.day}–{last:%-d %b}"
+        return f"{self.start:%-d %b} – {last:%-d %b}"
 
     @property
     def last_moment(self) -> dt.datetime:

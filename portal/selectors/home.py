@@ -24,6 +24,7 @@ SAMPLE_EVENTS = 1_000
 # Events wait this long at most; older ones mean that no worker runs.
 PENDING_LIMIT = dt.timedelta(seconds=60)
 CHECK_WINDOW_MIN = 5
+TENTH = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,26 @@ SELECT e.event_id, e.recorded_at, c.name, e.event_type, e.tool_name, e.amount,
 FROM (
   SELECT * FROM billing_ledgerentry
   WHERE event_id IS NOT NULL AND kind IN ('usage', 'adjustment')
-  ORDER BY id DESC LIMIT %s
+    AND (%(ids)s::uuid[] IS NULL OR event_id = ANY(%(ids)s))
+  ORDER BY id DESC LIMIT %(limit)s
 ) e JOIN billing_customer c ON c.id = e.customer_id
 ORDER BY e.id DESC
 """
 
 
-def feed(limit: int = FEED_ROWS) -> list[Fed]:
+def feed() -> list[Fed]:
     """Return the events rated last, newest first."""
+    return _feed(None, FEED_ROWS)
+
+
+def fed(event_ids: Sequence[uuid.UUID]) -> list[Fed]:
+    """Return these events as the feed shows them, newest first."""
+    return _feed(list(event_ids), len(event_ids))
+
+
+def _feed(event_ids: list[uuid.UUID] | None, limit: int) -> list[Fed]:
     with connection.cursor() as cursor:
-        cursor.execute(FEED, [limit])
+        cursor.execute(FEED, {"ids": event_ids, "limit": limit})
         return [Fed(*row) for row in cursor.fetchall()]
 
 
@@ -66,6 +77,11 @@ class Sample:
     charges: Decimal | None  # Charges that price one event, on average.
     dimensions: int  # Different charges among them.
     attributed: Decimal | None  # The part of the money that names its request.
+
+    @property
+    def charges_shown(self) -> Decimal | None:
+        """The average with one decimal."""
+        return None if self.charges is None else self.charges.quantize(TENTH)
 
 
 SAMPLE = """

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Max, Prefetch, Q, QuerySet, Sum
@@ -15,7 +14,14 @@ from billing.models import Subscription, SubscriptionSnapshot
 from catalog.models import Metric, Plan, PlanVersion, Product, Tool
 from catalog.plans import describe, load_plans
 from metering.models import UsageRollup
-from portal.selectors.figures import SUMS, Figures, Span, by_day, figures
+from portal.selectors.figures import (
+    SUMS,
+    Figures,
+    Span,
+    by_day,
+    figures,
+    main_currency,
+)
 
 TREND_DAYS = 30
 
@@ -28,11 +34,15 @@ class Row:
     figures: dict[str, Figures]  # Of rated usage, by currency.
     plan_count: int
     subscription_count: int
-    course: list[Decimal] = field(default_factory=list)
+
+    def main(self, preferred: str) -> Figures:
+        """Return the figures in the preferred currency, or where the money is."""
+        currency = main_currency(self.figures, preferred)
+        return self.figures.get(currency, Figures(currency))
 
 
-def rows(products: Sequence[Product], span: Span, currency: str) -> list[Row]:
-    """Return what the list shows of these products; four statements."""
+def rows(products: Sequence[Product], span: Span) -> list[Row]:
+    """Return what the list shows of these products; three statements."""
     ids = [p.pk for p in products]
     sums: dict[uuid.UUID, dict[str, Figures]] = {key: {} for key in ids}
     grouped = UsageRollup.objects.filter(span.hours, product_id__in=ids)
@@ -108,8 +118,8 @@ def _subscribers(product: Product) -> dict[uuid.UUID, int]:
     latest = (
         SubscriptionSnapshot.objects.filter(subscription__product=product)
         .exclude(subscription__state=Subscription.State.CANCELLED)
-        .order_by("subscription", "-number")
-        .distinct("subscription")
+        .order_by("subscription_id", "-number")
+        .distinct("subscription_id")
         .values_list("plan_version", flat=True)
     )
     counts: dict[uuid.UUID, int] = {}

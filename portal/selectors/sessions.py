@@ -11,13 +11,18 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.utils.safestring import SafeString
 
+from aforo.lib import ids
 from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO
 from billing.models import LedgerEntry, SubscriptionSnapshot
 from catalog.plans import load_plans
 from metering.models import CostFact, Session, UsageEvent
+from metering.sessions import ERRORS
+from portal.selectors.meters import meters
 from portal.trace import Stage, stage_of, stage_of_charge
+from portal.ui.waterfall import bar as waterfall_bar
 
 # What one page draws of a session's events.
 EVENTS_MAX = 200
@@ -55,6 +60,27 @@ class Bar:
     duration_ms: int
     left: Decimal  # In percent of the session's time.
     width: Decimal
+
+    @property
+    def public_id(self) -> str:
+        """The event's id as addresses have it."""
+        return ids.public("evt", self.event.pk)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the work did not succeed."""
+        return self.event.status in ERRORS
+
+    @property
+    def note(self) -> str:
+        """What else is known of the event: model, tokens, what it wrote."""
+        model = self.event.body.get("properties", {}).get("model", "")
+        return ", ".join(part for part in (model, meters(self.event)) if part)
+
+    @property
+    def plot(self) -> SafeString:
+        """The bar."""
+        return waterfall_bar(self.left, self.width, "failed" if self.failed else "")
 
 
 def duration_ms(event: UsageEvent) -> int:
@@ -150,7 +176,7 @@ FROM metering_usageevent u WHERE u.customer_id = %s AND u.session_key = %s
 
 def trace(session: Session) -> Trace:
     """Return the session's price and cost by stage; four statements."""
-    key = [session.customer_id, session.key]
+    key: list[Any] = [session.customer_id, session.key]
     with connection.cursor() as cursor:
         cursor.execute(CHARGES, key)
         charges = cursor.fetchall()

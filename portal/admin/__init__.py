@@ -1,0 +1,8 @@
+"""The back office: the Django admin on a site of our own."""
+
+from __future__ import annotations
+
+from portal.admin import accounts, books, catalog, contracts, core, usage
+from portal.admin.site import site
+
+__all__ = ["accounts", "books", "catalog", "contracts", "core", "site", "usage"]

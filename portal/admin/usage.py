@@ -1,0 +1,190 @@
+"""Events, sessions, costs and the guard's decisions: what happened, read-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+
+from aforo.core.roles import OPERATE
+from aforo.lib import ids
+from aforo.lib.errors import AforoError
+from guard.models import Decision, DoorCount
+from metering import unrateable
+from metering.models import (
+    CostFact,
+    EventConflict,
+    PendingEvents,
+    Session,
+    Unrateable,
+    UsageEvent,
+    UsageRollup,
+)
+from portal.admin.base import ReadOnlyAdmin, confirmed
+from portal.admin.site import site
+from portal.pages import person
+
+
+def event_page(event_id: Any) -> str:
+    """Return an event's page in the console."""
+    return reverse("event", args=[ids.public("evt", event_id)])
+
+
+@admin.register(UsageEvent, site=site)
+class EventAdmin(ReadOnlyAdmin):
+    """Events as they were stored."""
+
+    list_display = ("received_at", "customer", "event_type", "tool_name", "event_id")
+    list_filter = ("event_type", "product")
+    search_fields = ("=event_id", "=correlation_id", "=request_id")
+    list_select_related = ("customer",)
+    date_hierarchy = "received_at"
+    ordering = ("-id",)
+    view_on_site = staticmethod(lambda row: event_page(row.pk))  # type: ignore[assignment]
+
+
+@admin.register(PendingEvents, site=site)
+class PendingAdmin(ReadOnlyAdmin):
+    """The queue of record."""
+
+    list_display = ("customer", "received_at", "attempts")
+    list_select_related = ("customer",)
+    date_hierarchy = "received_at"
+    view_on_site = False
+
+
+@admin.register(Unrateable, site=site)
+class UnrateableAdmin(ReadOnlyAdmin):
+    """Events without a price, and why."""
+
+    list_display = ("created_at", "customer", "reason", "detail", "resolved_at")
+    list_filter = ("reason", "resolved_at")
+    search_fields = ("detail", "customer__name")
+    list_select_related = ("customer",)
+    date_hierarchy = "created_at"
+    view_on_site = staticmethod(  # type: ignore[assignment]
+        lambda row: event_page(row.event_id)
+    )
+    actions = (
+        confirmed(
+            "Replay",
+            OPERATE,
+            lambda request, row: _replay(request, row),
+            warning="The events are rated again as they stand; none is charged twice.",
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Unrateable]:
+        """Return the rows, the open ones first."""
+        found: QuerySet[Unrateable] = super().get_queryset(request)
+        return found.select_related("event")
+
+
+def _replay(request: HttpRequest, row: Unrateable) -> None:
+    """Rate an event again."""
+    priced, _ = unrateable.replay([row.pk], actor=person(request))
+    if not priced:
+        raise AforoError("still_unrateable", 409, "It still has no price.")
+
+
+@admin.register(EventConflict, site=site)
+class ConflictAdmin(ReadOnlyAdmin):
+    """Other bodies that came under a known event id."""
+
+    list_display = ("event_id", "attempts", "last_at")
+    search_fields = ("event_id",)
+    date_hierarchy = "last_at"
+    view_on_site = staticmethod(  # type: ignore[assignment]
+        lambda row: event_page(row.first_event_id)
+    )
+
+
+@admin.register(CostFact, site=site)
+class CostFactAdmin(ReadOnlyAdmin):
+    """What events cost the seller."""
+
+    list_display = (
+        "occurred_at",
+        "customer",
+        "provider",
+        "model",
+        "amount",
+        "currency",
+        "unknown",
+    )
+    list_filter = ("kind", "provider", "currency")
+    search_fields = ("model",)
+    list_select_related = ("customer",)
+    date_hierarchy = "occurred_at"
+    ordering = ("-id",)
+    view_on_site = staticmethod(  # type: ignore[assignment]
+        lambda row: event_page(row.event_id)
+    )
+
+
+@admin.register(UsageRollup, site=site)
+class RollupAdmin(ReadOnlyAdmin):
+    """Hourly sums."""
+
+    list_display = (
+        "hour",
+        "customer",
+        "event_type",
+        "model",
+        "tool_name",
+        "event_count",
+        "revenue",
+        "cost",
+        "currency",
+    )
+    list_filter = ("event_type", "model", "currency")
+    search_fields = ("customer__name", "tool_name", "model")
+    list_select_related = ("customer",)
+    date_hierarchy = "hour"
+    ordering = ("-hour",)
+    view_on_site = False
+
+
+@admin.register(Session, site=site)
+class SessionAdmin(ReadOnlyAdmin):
+    """Runs of agents and MCP servers."""
+
+    list_display = (
+        "started_at",
+        "customer",
+        "key",
+        "state",
+        "event_count",
+        "price",
+        "cost",
+    )
+    list_filter = ("state", "product")
+    search_fields = ("key", "customer__name")
+    list_select_related = ("customer",)
+    date_hierarchy = "started_at"
+    view_on_site = staticmethod(  # type: ignore[assignment]
+        lambda row: reverse("session", args=[row.public_id])
+    )
+
+
+@admin.register(Decision, site=site)
+class DecisionAdmin(ReadOnlyAdmin):
+    """Calls that the guard refused, throttled, or let through degraded."""
+
+    list_display = ("decided_at", "decision", "reason_code", "degraded", "request_id")
+    list_filter = ("decision", "reason_code", "degraded")
+    search_fields = ("reason_code", "=request_id")
+    date_hierarchy = "decided_at"
+    view_on_site = False
+
+
+@admin.register(DoorCount, site=site)
+class DoorCountAdmin(ReadOnlyAdmin):
+    """How many checks the doors answered, minute by minute."""
+
+    list_display = ("minute", "allowed", "throttled", "denied", "degraded")
+    date_hierarchy = "minute"
+    view_on_site = False
