@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import redis
+from django.conf import settings
 from django.db import close_old_connections
 
 from guard import record, stores
@@ -186,11 +187,16 @@ class Waiting:
             result: T = end.value
             return result
 
+    async def close(self) -> None:
+        """Close the connections and threads of this loop."""
+        await self._client.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def _ask_store(self, operation: Fields | Run) -> Any:
         if self._memory.breaker.is_open:
             raise StoreFault("skipped")
         try:
-            async with asyncio.timeout(stores.CHECK_TIMEOUT_S):
+            async with asyncio.timeout(settings.GUARD_TIMEOUT_S):
                 if isinstance(operation, Run):
                     return await scripts.run_async(self._client, operation.call)
                 return await self._client.hmget(operation.key, list(operation.names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 from psycopg.rows import namedtuple_row
 
 from aforo.lib import clock, ids, money, sql
@@ -49,7 +51,7 @@ Rows = dict[uuid.UUID, list[Row]]
 
 
 def _query(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """Return rows with their columns as attributes."""
+    """Return rows with their columns as attributes; jsonb comes as text."""
     with sql.cursor() as cursor:
         cursor.row_factory = namedtuple_row
         return cursor.execute(statement, parameters).fetchall()
@@ -80,7 +82,7 @@ def _bounds(customer: Row, now: dt.datetime) -> tuple[int, ...]:
 
 def _limits(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> dict[str, Any]:
     """Return what limits hold: the plan's, with the customer's own before them."""
-    own = subscription.overrides.get("limits", {})
+    own = json.loads(subscription.overrides).get("limits", {})
     return {**plans[subscription.plan_version_id].limits, **own}
 
 
@@ -176,7 +178,7 @@ def _quantities(
         used["requests"] += row.event_count
         plan = plans[row.plan_version_id].plan
         units = _units(plans[row.plan_version_id])
-        counted = state_from_json(row.state)
+        counted = state_from_json(msgspec.json.decode(row.state))
         for charge in plan.charges:
             tally = counted.get(charge.key)
             if charge.metric is None or not isinstance(tally, Tally):
@@ -343,7 +345,7 @@ def read(
             settled=[
                 request
                 for row in settled.get(customer.id, [])
-                for request in row.settled
+                for request in json.loads(row.settled)
             ],
         )
         if config:

@@ -21,7 +21,6 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-CHECK_TIMEOUT_S: Final = 0.025
 PROJECT_TIMEOUT_S: Final = 5.0
 # First words of replies that say the store is unfit, whatever class they come as.
 _UNFIT: Final = (
@@ -71,11 +70,11 @@ def _no_retry() -> Retry:
 
 @functools.cache
 def for_checks() -> redis.Redis:
-    """Return the client of the blocking door: 25 ms, no retry."""
+    """Return the client of the blocking door: short patience, no retry."""
     return redis.Redis.from_url(
         settings.GUARD_REDIS_URL,
-        socket_timeout=CHECK_TIMEOUT_S,
-        socket_connect_timeout=CHECK_TIMEOUT_S,
+        socket_timeout=settings.GUARD_TIMEOUT_S,
+        socket_connect_timeout=settings.GUARD_TIMEOUT_S,
         retry=_no_retry(),
     )
 
@@ -92,11 +91,11 @@ def for_projection() -> redis.Redis:
 
 
 def for_async_checks() -> redis.asyncio.Redis:
-    """Return a client for one event loop: 25 ms, no retry."""
+    """Return a client for one event loop: short patience, no retry."""
     return redis.asyncio.Redis.from_url(
         settings.GUARD_REDIS_URL,
-        socket_timeout=CHECK_TIMEOUT_S,
-        socket_connect_timeout=CHECK_TIMEOUT_S,
+        socket_timeout=settings.GUARD_TIMEOUT_S,
+        socket_connect_timeout=settings.GUARD_TIMEOUT_S,
         retry=_no_retry(),
         max_connections=256,
     )
