@@ -52,6 +52,9 @@ async def _pool() -> AsyncConnectionPool:
             min_size=1,
             max_size=SIZE_MAX,
             timeout=WAIT_S,
+            # Its pauses between attempts double up to this; at the default of five
+            # minutes a server that is back would be ignored as long as it was away.
+            reconnect_timeout=WAIT_S,
             # The server may have been restarted: nobody meets a dead connection.
             check=AsyncConnectionPool.check_connection,
             open=False,

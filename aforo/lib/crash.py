@@ -1,13 +1,17 @@
 """Fault points: places where tests may kill the process, and nothing else.
 
 AFORO_CRASH=name:nth kills the process (SIGKILL) when it reaches the point for the
-nth time. Unset, a point costs one comparison.
+nth time. AFORO_CRASH=@file reads the point from a file at every visit, so that a
+whole tree of processes can be armed while it runs: `name` kills, `name:STOP` sends
+SIGSTOP; whoever is hit removes the file first, so it strikes once. Unset, a point
+costs one comparison.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 # Every point by name; a test fails when one is never reached.
 POINTS = frozenset(
@@ -46,14 +50,30 @@ def _target(text: str) -> tuple[str, int]:
     return name, int(nth or 1)
 
 
-_name, _left = _target(os.environ.get("AFORO_CRASH", ""))
+_setting = os.environ.get("AFORO_CRASH", "")
+_file = Path(_setting[1:]) if _setting.startswith("@") else None
+_name, _left = ("", 0) if _file else _target(_setting)
 
 
 def crashpoint(name: str) -> None:
     """Die here if this is the visit that AFORO_CRASH names."""
     global _left
+    if _file is not None:
+        _look(_file, name)
     if name != _name:
         return
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _look(file: Path, name: str) -> None:
+    """Send ourselves the signal that the file has for this point, once."""
+    try:
+        point, _, word = file.read_text().partition(":")
+        if point != name:
+            return
+        file.unlink()
+    except FileNotFoundError:
+        return  # Nothing is armed, or another process was hit.
+    os.kill(os.getpid(), signal.Signals[f"SIG{word or 'KILL'}"])

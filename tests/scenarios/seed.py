@@ -1,0 +1,41 @@
+"""Makes shops in the Aforo that AFORO_DATA_DIR names, and prints what to call them.
+
+Run by tests.scenarios.stage: `python -m tests.scenarios.seed '[{"limits": {}}, …]'`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import django
+
+
+def main(wanted: list[dict[str, Any]]) -> None:
+    """Make a shop for each description and print them as JSON."""
+    from billing import accounts
+    from tests.factories import make_shop
+
+    made = []
+    for options in wanted:
+        cap = options.pop("customer_cap", None)
+        shop = make_shop(**options)
+        if cap is not None:
+            accounts.set_spend_cap(customer=shop.customer, amount=cap, actor=None)
+        made.append(
+            {
+                "tenant_id": str(shop.tenant.pk),
+                "customer_id": str(shop.customer.pk),
+                "external_id": shop.customer.external_id,
+                "subscription_id": str(shop.subscription.pk),
+                "secret": shop.secret,
+                "service_secret": shop.service_secret,
+            }
+        )
+    print(json.dumps(made))
+
+
+if __name__ == "__main__":
+    django.setup()
+    main(json.loads(sys.argv[1]))
