@@ -56,8 +56,11 @@ def postgres(url: str, role: str) -> dict[str, Any]:
             f"DATABASE_URL must start with postgres://; got {parts.scheme!r}"
         )
     query = dict(urllib.parse.parse_qsl(parts.query))
+    # The pool's pauses between attempts double up to reconnect_timeout; at its default
+    # of five minutes a server that is back is ignored as long as it was away.
+    pool = {"min_size": 1, "max_size": 12, "timeout": 10, "reconnect_timeout": 10}
     options: dict[str, Any] = {
-        "pool": {"min_size": 1, "max_size": 12, "timeout": 10},
+        "pool": pool,
         "prepare_threshold": 5,
     }
     if role:
