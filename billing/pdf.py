@@ -17,6 +17,7 @@ import typst
 from aforo.lib.money import plain
 from billing.models import BillingPeriod, Invoice, InvoiceLine
 from catalog.pricing.words import money_words, number_words
+from catalog.units import many, one
 
 FOLDER = Path(__file__).parent / "typst"
 # Archival, with text that can be searched and copied.
@@ -178,12 +179,13 @@ def _row(line: InvoiceLine, currency: str) -> dict[str, Any]:
     single = steps[0] if len(steps) == 1 and _is_plain(steps[0]) else None
     price = ""
     if single is not None:
-        unit = money_words(Decimal(single["unit_amount"]), currency)
-        price = unit + _PER.get(single["per"], "")
-    quantity = number_words(line.quantity)
+        price = money_words(Decimal(single["unit_amount"]), currency)
+        price += _PER.get(single["per"], "")
+    unit = one(line.unit) if line.quantity == 1 else many(line.unit)
+    quantity = f"{number_words(line.quantity)} {unit}".strip()
     return {
         "name": clean(line.name),
-        "quantity": clean(f"{quantity} {line.unit}".strip()),
+        "quantity": clean(quantity),
         "price": price,
         "amount": figure(line.amount, currency),
         "steps": [

@@ -19,6 +19,7 @@ from catalog.pricing import (
     Volume,
 )
 from catalog.pricing.words import money_words, number_words
+from catalog.units import many, one
 
 WORDS_MAX = 120
 # Room for the sentence that counts what was left out.
@@ -81,20 +82,15 @@ def _model(model: Model, unit: str, currency: str) -> str:
         case Percentage():
             return _percentage(model, currency)
         case Included():
-            free = f"{number_words(model.units)} {unit}".strip()
+            free = f"{number_words(model.units)} {many(unit)}".strip()
             return f"{free} included, then {_model(model.overage, unit, currency)}"
 
 
 def _per(per: int, unit: str) -> str:
     """Return for how many units a price is."""
     if per in _PER:
-        return f"per {_PER[per]} {unit}".strip()
-    return f"per {_one(unit) or 'unit'}"
-
-
-def _one(unit: str) -> str:
-    """Return the singular of a unit's label, as far as that is an s."""
-    return unit[:-1] if unit.endswith("s") and not unit.endswith("ss") else unit
+        return f"per {_PER[per]} {many(unit)}".strip()
+    return f"per {one(unit) or 'unit'}"
 
 
 def _tiers(tiers: tuple[Tier, ...], per: int, unit: str, currency: str) -> str:
@@ -117,7 +113,7 @@ def _tiers(tiers: tuple[Tier, ...], per: int, unit: str, currency: str) -> str:
 
 def _package(model: Package, unit: str, currency: str) -> str:
     """Return a package's price."""
-    size = f"{number_words(model.size)} {unit}".strip()
+    size = f"{number_words(model.size)} {many(unit)}".strip()
     if isinstance(model.price, PerUnit):
         price = money_words(model.price.unit_amount, currency)
         return f"{price} per started {size}"
