@@ -49,7 +49,8 @@ class Answer(NamedTuple):
 class Tally:
     """What was asked and reported, counted by every thread."""
 
-    asked: Counter[str] = field(default_factory=Counter)  # By answer.
+    # By answer; `unseen` are those that the guard let pass while its store was out.
+    asked: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)  # By status.
     reasons: list[str] = field(default_factory=list)  # The first rejections.
     held_back: int = 0  # Calls not even asked for while an agent was throttled.
@@ -85,7 +86,7 @@ class Door:
         while True:
             status, headers, answer = self._post("/v1/check", body)
             code = answer.get("code") or answer.get("decision") or str(status)
-            self.tally.ask(code)
+            self.tally.ask(f"{code} unseen" if answer.get("degraded") else code)
             found = Answer(status, code, int(headers.get("Retry-After") or 0))
             if status in {400, 401, 403, 404, 422}:
                 raise DoorError(f"/v1/check: {code}: {answer.get('detail')}")
