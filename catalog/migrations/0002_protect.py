@@ -14,7 +14,8 @@ BEGIN
   END IF;
   IF TG_OP = 'UPDATE' AND NEW.state IN ('published', 'retired')
      AND NEW.body = OLD.body AND NEW.limits = OLD.limits
-     AND NEW.prorate = OLD.prorate AND NEW.number = OLD.number AND NEW.plan_id = OLD.plan_id
+     AND NEW.prorate = OLD.prorate AND NEW.number = OLD.number
+     AND NEW.plan_id = OLD.plan_id
      AND NEW.currency = OLD.currency AND NEW.tenant_id = OLD.tenant_id
      AND NEW.published_at IS NOT DISTINCT FROM OLD.published_at THEN
     RETURN NEW;
