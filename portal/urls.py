@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from portal.views import (
     accounts,
+    apidocs,
     audit,
     auth,
     customers,
@@ -87,6 +88,8 @@ urlpatterns: list[URLPattern] = [
     path("settings/team/<uuid:pk>/role", team.change_role, name="team-role"),
     path("settings/team/<uuid:pk>/deactivate", team.deactivate, name="team-deactivate"),
     path("settings/team/<uuid:pk>/reactivate", team.reactivate, name="team-reactivate"),
+    path("docs/api", apidocs.reference, name="api-reference"),
+    path("v1/openapi.json", apidocs.openapi, name="openapi"),
     path("audit", audit.entries, name="audit"),
     path("audit.csv", audit.entries_csv, name="audit-csv"),
     path("search", search.results, name="search"),

@@ -1,0 +1,43 @@
+"""The API reference shows what the OpenAPI document says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+
+from portal.views import apidocs
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_document_is_openapi_3_1_and_names_both_doors(client: Client) -> None:
+    document = json.loads(client.get("/v1/openapi.json").content)
+    assert document["openapi"].startswith("3.1")
+    assert {"/v1/check", "/v1/events"} <= set(document["paths"])
+
+
+def test_every_operation_has_words_examples_and_answers() -> None:
+    for operation in apidocs.operations(apidocs.document()):
+        assert operation.summary, operation.path
+        assert operation.examples, operation.path
+        assert {"200", "400", "401", "503"} <= {a.status for a in operation.answers}
+        assert all(answer.text for answer in operation.answers), operation.path
+
+
+def test_fields_of_inner_objects_are_named_by_their_path() -> None:
+    names = {
+        field.name
+        for operation in apidocs.operations(apidocs.document())
+        for shape in operation.shapes
+        for field in shape.fields
+    }
+    assert "measurements[].metricKey" in names
+    assert "tool_name" in names
+
+
+def test_the_reference_needs_no_sign_in(client: Client) -> None:
+    page = client.get("/docs/api")
+    assert page.status_code == 200
+    assert "/v1/check" in page.content.decode()
