@@ -1,0 +1,110 @@
+"""The demo: real traffic through the real doors, into books that add up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from aforo.demo import files
+from aforo.demo.files import Tokens
+from tests import harness
+from tests.harness import Instance
+from tests.scenarios import replays
+
+SLICE = 3_000
+# Sum of the ledger beside the invoice that would be issued now, per subscription.
+PREVIEWS = """
+import json
+from collections import defaultdict
+from django.db.models import Sum
+from billing.models import BillingPeriod, Customer, LedgerEntry
+from billing.preview import preview_period
+found = []
+for period in BillingPeriod.objects.select_related("customer__tenant"):
+    made = preview_period(period, currency="USD")
+    lines = defaultdict(int)
+    for line in made.lines if made else ():
+        lines[str(line.subscription_id)] += line.exact_amount
+    booked = LedgerEntry.objects.filter(billing_period=period)
+    for row in booked.values("subscription_id").annotate(sum=Sum("amount")):
+        key = str(row["subscription_id"])
+        found.append([key, str(lines[key]), str(row["sum"])])
+print("PREVIEWS", json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Instance]:
+    """An instance with a slice of the demo's history in its books."""
+    with harness.short_folder() as folder:
+        running = Instance(folder)
+        running.start()
+        try:
+            replays.run(running, "--slice", str(SLICE))
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("file", files.FILES)
+def test_every_token_of_the_slice_is_stored_as_its_file_says(demo, file):
+    calls = replays.planned(demo)[:SLICE]
+    wanted = replays.expected(calls, file)
+    assert wanted != Tokens()
+    assert replays.stored(demo, file) == wanted
+
+
+def test_every_event_has_its_price_and_its_cost(demo):
+    assert replays.query(demo, "SELECT count(*) FROM metering_unrateable") == [(0,)]
+    unknown = "SELECT count(*) FROM metering_costfact WHERE amount IS NULL"
+    assert replays.query(demo, unknown) == [(0,)]
+    rated = "SELECT count(*) FROM billing_ledgerentry WHERE event_id IS NOT NULL"
+    assert replays.query(demo, rated) == [(SLICE,)]
+
+
+def test_the_ledger_of_a_subscription_is_its_part_of_the_invoice(demo):
+    printed = demo.manage("shell", "-c", PREVIEWS).stdout
+    found = json.loads(printed.partition("PREVIEWS")[2])
+    assert len(found) > 10
+    for subscription, on_invoice, booked in found:
+        assert Decimal(on_invoice) == Decimal(booked), subscription
+
+
+def test_every_invariant_holds(demo):
+    assert demo.manage("verify").returncode == 0
+
+
+@pytest.mark.timeout(600)
+def test_a_second_replay_changes_nothing(demo):
+    before = replays.books(demo)
+    printed = replays.run(demo, "--again", "--slice", str(SLICE))
+    assert f"{SLICE:,} duplicate" in printed
+    assert replays.books(demo) == before
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1_800)
+def test_the_whole_history_is_billed_and_stops_the_agent_at_its_cap(demo):
+    printed = replays.run(demo)
+    assert replays.stored(demo, files.CONVERSATION) == Tokens(
+        12_031, 90_695_412, 54_098_411, 4_122_048
+    )
+    assert printed.count("✓") == len(files.FILES)
+    assert "4,000 spend_cap" in printed
+    ((count, price),) = replays.query(
+        demo,
+        "SELECT event_count, price FROM metering_session WHERE key = %s",
+        "transform-weekend",
+    )
+    assert (count, price) == (10_000, Decimal(2_500))
+    issued = replays.query(
+        demo, "SELECT count(*) FROM billing_invoice WHERE state = 'finalised'"
+    )
+    assert issued > [(0,)]
+    before = replays.books(demo)
+    replays.run(demo, "--again")
+    assert replays.books(demo) == before
