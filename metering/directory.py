@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from aforo.lib import ids
+from metering.flight import Flights
 from metering.pool import Connection, transaction
 
 # A revocation must take effect within a second, reading it included.
@@ -147,8 +148,11 @@ FROM aforo_find_credential(%b)
 async def caller(prefix: str, digest: str) -> Caller | None:
     """Return who holds a secret, by its digest; None when nobody does."""
     found = _callers.get(digest)
-    if found is not None:
-        return found
+    return found or await _callers_read.join((prefix, digest), {})
+
+
+async def _read_caller(key: tuple[str, str], _: dict[str, set[str]]) -> Caller | None:
+    prefix, digest = key
     statement = SERVICE_KEY if prefix == "svc" else OWN_CREDENTIAL
     async with transaction(None) as connection:
         row = await (await connection.execute(statement, [digest])).fetchone()
@@ -164,6 +168,8 @@ async def caller(prefix: str, digest: str) -> Caller | None:
     _callers.put(digest, found)
     return found
 
+
+_callers_read = Flights(_read_caller)
 
 # Ours and the tenant's own ids apart, so that each is found by its index; the
 # second condition is the one of the partial indexes.
@@ -244,18 +250,25 @@ async def book(tenant_id: UUID, wanted: dict[str, set[str]]) -> Book:
     `wanted` holds names by kind. The agents of the credentials found are added, and
     the customers of both, under our own ids.
     """
-    made = Book(tenant_id, Catalog({}, frozenset()), {kind: {} for kind in STATEMENTS})
     known = _catalogs.get(tenant_id)
     if known is not None:
-        made.catalog = known
+        made = Book(tenant_id, known, {kind: {} for kind in STATEMENTS})
         if not any(_missing(made, kind, wanted) for kind in STATEMENTS):
             return made
+    return await _books_read.join(tenant_id, wanted)
+
+
+async def _read_book(tenant_id: UUID, wanted: dict[str, set[str]]) -> Book:
+    known = _catalogs.get(tenant_id)
     async with transaction(tenant_id) as connection:
-        if known is None:
-            made.catalog = await _read_catalog(connection, tenant_id)
+        catalog = known or await _read_catalog(connection, tenant_id)
+        made = Book(tenant_id, catalog, {kind: {} for kind in STATEMENTS})
         for kind in STATEMENTS:
             await _read(connection, made, kind, _missing(made, kind, wanted))
     return made
+
+
+_books_read = Flights(_read_book)
 
 
 def _missing(made: Book, kind: str, wanted: dict[str, set[str]]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,15 +49,14 @@ async def _pool() -> AsyncConnectionPool:
     pool = _pools.get(loop)
     if pool is None:
         pool = AsyncConnectionPool(
-            kwargs=_options(),
+            # Transactions are begun and ended here, with the tenant in one step.
+            kwargs=_options() | {"autocommit": True},
             min_size=1,
             max_size=SIZE_MAX,
             timeout=WAIT_S,
             # Its pauses between attempts double up to this; at the default of five
             # minutes a server that is back would be ignored as long as it was away.
             reconnect_timeout=WAIT_S,
-            # The server may have been restarted: nobody meets a dead connection.
-            check=AsyncConnectionPool.check_connection,
             open=False,
         )
         _pools[loop] = pool
@@ -71,16 +71,40 @@ async def close() -> None:
         await pool.close()
 
 
+async def _begin(pool: AsyncConnectionPool, tenant_id: UUID | None) -> Connection:
+    """Return a connection in a new transaction of a tenant.
+
+    The server may have been restarted while connections were idle: a dead one is
+    dropped and the next is taken, until there is none left to drop.
+    """
+    # One round trip: statements without parameters may come together.
+    statement = f"BEGIN; SELECT set_config('aforo.tenant', '{tenant_id or ''}', true)"
+    for spare in reversed(range(SIZE_MAX + 1)):
+        connection = await pool.getconn()
+        try:
+            await connection.execute(statement)
+            return connection
+        except BaseException as error:
+            await pool.putconn(connection)
+            if not spare or not isinstance(error, psycopg.OperationalError):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
 @asynccontextmanager
 async def transaction(tenant_id: UUID | None) -> AsyncIterator[Connection]:
-    """Give one transaction that sees the rows of one tenant.
+    """Give one transaction that sees the rows of one tenant; durable when left.
 
     Raises psycopg.OperationalError (PoolTimeout among them) when there is no server.
     """
     pool = await _pool()
-    async with pool.connection() as connection:
-        if tenant_id is not None:
-            await connection.execute(
-                "SELECT set_config('aforo.tenant', %b, true)", [str(tenant_id)]
-            )
+    connection = await _begin(pool, tenant_id)
+    try:
         yield connection
+        await connection.execute("COMMIT")
+    except Exception:
+        with contextlib.suppress(psycopg.Error):
+            await connection.rollback()
+        raise
+    finally:
+        await pool.putconn(connection)

@@ -100,21 +100,29 @@ WHERE s.agent_id IS NOT NULL
 """
 
 
+# Whose a session is never changes, so it is read once.
+_owners: dict[tuple[UUID, str], UUID] = {}
+OWNERS_MAX = 50_000
+
+
 async def foreign_sessions(
     connection: Connection, events: Sequence[Event]
 ) -> set[UUID]:
     """Return the ids of events that name the session of another agent."""
     held = [e for e in events if e.session_key and e.agent_id is not None]
-    if not held:
-        return set()
-    keys = sorted({(e.customer_id, e.session_key) for e in held})
-    columns = [[k[0] for k in keys], [k[1] for k in keys]]
-    cursor = await connection.execute(SESSIONS, columns)
-    owners = {(c, key): agent for c, key, agent in await cursor.fetchall()}
+    keys = {(e.customer_id, e.session_key) for e in held}
+    unknown = sorted(keys - _owners.keys())
+    if unknown:
+        columns = [[customer for customer, _ in unknown], [key for _, key in unknown]]
+        cursor = await connection.execute(SESSIONS, columns)
+        if len(_owners) > OWNERS_MAX:
+            _owners.clear()
+        for customer_id, key, agent_id in await cursor.fetchall():
+            _owners[customer_id, key] = agent_id
     return {
         e.id
         for e in held
-        if owners.get((e.customer_id, e.session_key), e.agent_id) != e.agent_id
+        if _owners.get((e.customer_id, e.session_key), e.agent_id) != e.agent_id
     }
 
 

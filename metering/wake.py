@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 TASK = "metering.rate"
 # One message per process and interval is enough: it names everybody who waits.
-INTERVAL_S = 0.01
+INTERVAL_S = 0.025
 CUSTOMERS_MAX = 50  # In one message: many small ones are shared among workers.
 
 
