@@ -68,6 +68,8 @@ GUARD_REDIS_URL = env.text("AFORO_GUARD_REDIS_URL") or _redis_db(0)
 BROKER_URL = env.text("AFORO_BROKER_URL") or _redis_db(1)
 # How long a check waits for the guard's Redis before it is judged without.
 GUARD_TIMEOUT_S = env.integer("AFORO_GUARD_TIMEOUT_MS", 25) / 1000
+# How long a statement of a door may take when Postgres stands in for Redis.
+GUARD_LOOKUP_S = env.integer("AFORO_GUARD_LOOKUP_MS", 50) / 1000
 # How many door processes share the limits while the guard's Redis is away.
 GUARD_DOORS = env.integer("AFORO_GUARD_DOORS", 1)
 # Where doors spool what they decided until the worker stores it.

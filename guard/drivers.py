@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECORD_THREADS: Final = 4
-# A door waits a little longer than the statements of guard.record may take.
-LOOK_UP_S: Final = 0.1
+# A look-up is at most this many statements.
+LOOK_UP_STATEMENTS: Final = 2
 WARM_S: Final = 3.0
 # After the record failed to answer, how long nobody asks it again.
 RECORD_PAUSE_S: Final = 1.0
@@ -44,17 +44,18 @@ PROBE_S: Final = 1.0
 
 def _record_call(operation: Operation) -> tuple[Callable[[], Any], float]:
     """Return the blocking call of an operation on Postgres, and its patience."""
+    patience_s = settings.GUARD_LOOKUP_S * LOOK_UP_STATEMENTS
     match operation:
         case Warm():
             return lambda: record.warm(operation), WARM_S
         case Record(warm):
-            return lambda: record.snapshot(warm), LOOK_UP_S
+            return lambda: record.snapshot(warm), patience_s
         case RecordKey(digest):
-            return lambda: record.service_key(digest), LOOK_UP_S
+            return lambda: record.service_key(digest), patience_s
         case RecordIdentity(tenant_id, field):
-            return lambda: record.identity(tenant_id, field), LOOK_UP_S
+            return lambda: record.identity(tenant_id, field), patience_s
         case Changes():
-            return record.changes, LOOK_UP_S
+            return record.changes, patience_s
     raise AssertionError(f"{operation} is no operation on the record")
 
 

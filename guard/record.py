@@ -17,6 +17,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import psycopg
 import psycopg_pool
 import redis
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.transaction import TransactionManagementError
 
@@ -31,8 +32,7 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LOOK_UP_MS: Final = 50
-WARM_MS: Final = 2_000
+WARM_S: Final = 2.0
 CHANGES_WITHIN: Final = dt.timedelta(minutes=15)
 CATCH_UP_WITHIN: Final = dt.timedelta(minutes=10)
 
@@ -84,12 +84,13 @@ def _faults(call: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def _within(milliseconds: int, tenant_id: uuid.UUID | None) -> Iterator[None]:
+def _within(seconds: float, tenant_id: uuid.UUID | None) -> Iterator[None]:
     """Run the block as the web role, each statement within a time."""
     with as_web(tenant_id=tenant_id):
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)]
+                "SELECT set_config('statement_timeout', %s, true)",
+                [str(int(seconds * 1000))],
             )
         yield
 
@@ -103,14 +104,14 @@ def _tenant(text: str) -> uuid.UUID | None:
     return ids.parse_public("ten", text) if text else None
 
 
-def _find(warm: Warm, milliseconds: int) -> tuple[uuid.UUID, uuid.UUID] | None:
+def _find(warm: Warm, seconds: float) -> tuple[uuid.UUID, uuid.UUID] | None:
     """Return (tenant, customer) of a caller's own key, or of a tenant's customer."""
     tenant = _tenant(warm.tenant_id)
     if tenant is None:
-        with _within(milliseconds, None):
+        with _within(seconds, None):
             found = _one(CREDENTIAL, digest=warm.digest)
         return (found[0], found[1]) if found else None
-    with _within(milliseconds, tenant):
+    with _within(seconds, tenant):
         row = _one(CUSTOMER, tag=warm.tag)
     return (tenant, row[0]) if row else None
 
@@ -121,7 +122,7 @@ def warm(operation: Warm) -> bool:
 
     Raises StoreFault when the store does not take it.
     """
-    found = _find(operation, WARM_MS)
+    found = _find(operation, WARM_S)
     if found is None:
         return False
     try:
@@ -132,12 +133,12 @@ def warm(operation: Warm) -> bool:
 
 @_faults
 def snapshot(operation: Warm) -> Snapshot | None:
-    """Return what a projection would write, read within 50 ms a statement."""
-    found = _find(operation, LOOK_UP_MS)
+    """Return what a projection would write, read with a door's patience."""
+    found = _find(operation, settings.GUARD_LOOKUP_S)
     if found is None:
         return None
     tenant, customer = found
-    with _within(LOOK_UP_MS, tenant):
+    with _within(settings.GUARD_LOOKUP_S, tenant):
         for read in facts.read([customer]):
             return Snapshot(read.config, read.totals, read.config_version)
     return None
@@ -146,7 +147,7 @@ def snapshot(operation: Warm) -> Snapshot | None:
 @_faults
 def service_key(digest: str) -> state.ServiceKey | None:
     """Return a service key by its digest."""
-    with _within(LOOK_UP_MS, None):
+    with _within(settings.GUARD_LOOKUP_S, None):
         row = _one(SERVICE_KEY, digest=digest)
     if row is None:
         return None
@@ -165,7 +166,7 @@ def identity(tenant_id: str, field: str) -> state.Identity | None:
     """Return where an id of a tenant lives; field is one of guard.engine.keys."""
     kind, _, text = field.partition(":")
     prefix = kind if kind != "cid" else "agt"
-    with _within(LOOK_UP_MS, _tenant(tenant_id)):
+    with _within(settings.GUARD_LOOKUP_S, _tenant(tenant_id)):
         row = _one(IDENTITIES[kind], id=ids.parse_public(prefix, text), text=text)
     return state.Identity(tag=row[0], digest=row[1]) if row else None
 
@@ -173,7 +174,7 @@ def identity(tenant_id: str, field: str) -> state.Identity | None:
 @_faults
 def changes() -> dict[str, int]:
     """Return the config versions of customers that changed lately, by cus_… id."""
-    with _within(LOOK_UP_MS, None), sql.cursor() as cursor:
+    with _within(settings.GUARD_LOOKUP_S, None), sql.cursor() as cursor:
         since = clock.now() - CHANGES_WITHIN
         rows = cursor.execute(CHANGES, {"since": since}).fetchall()
     return {ids.public("cus", customer): version for customer, version in rows}

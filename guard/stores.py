@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
+    MasterDownError,
     MaxConnectionsError,
     MovedError,
     OutOfMemoryError,
@@ -42,6 +43,8 @@ _KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (BusyLoadingError, "LOADING"),
     (ReadOnlyError, "READONLY"),
     (OutOfMemoryError, "OOM"),
+    # Before CLUSTERDOWN, whose class it specialises.
+    (MasterDownError, "MASTERDOWN"),
     (ClusterDownError, "CLUSTERDOWN"),
     (MovedError, "MOVED"),
     (MaxConnectionsError, "busy"),

@@ -38,6 +38,7 @@ def fresh_process(tmp_path: Path, settings: Any) -> Iterator[None]:
     settings.GUARD_JOURNAL_DIR = tmp_path / "journal"
     # A busy machine must not turn a test of answers into one of outages.
     settings.GUARD_TIMEOUT_S = 5
+    settings.GUARD_LOOKUP_S = 5
     caches = (door.memory, door.journal, door.blocking, stores.for_checks)
     for cache in caches:
         cache.cache_clear()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from django.test import Client
 
-from guard import front
+from guard import door, front, stores
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Door(Protocol):
     ) -> Reply:
         """Send a request as it stands."""
 
+    def disconnect(self) -> None:
+        """Let the next request connect anew."""
+
 
 class BareDoor:
     """The ASGI application itself, on an event loop of its own."""
@@ -46,11 +49,15 @@ class BareDoor:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
 
-    def close(self) -> None:
-        """End the loop and what runs on it."""
+    def disconnect(self) -> None:
+        """Let the next request connect anew."""
         driver = front._drivers.pop(self.loop, None)
         if driver is not None:
             self.loop.run_until_complete(driver.close())
+
+    def close(self) -> None:
+        """End the loop and what runs on it."""
+        self.disconnect()
         self.loop.close()
 
     def send(
@@ -92,8 +99,15 @@ class DjangoDoor:
     def __init__(self) -> None:
         self.client = Client(enforce_csrf_checks=True)
 
+    def disconnect(self) -> None:
+        """Let the next request connect anew."""
+        stores.for_checks().close()
+        stores.for_checks.cache_clear()
+        door.blocking.cache_clear()
+
     def close(self) -> None:
-        """Nothing to end."""
+        """End the connections."""
+        self.disconnect()
 
     def send(
         self, method: str, body: bytes, headers: Mapping[str, str], query: str
