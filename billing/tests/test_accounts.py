@@ -35,7 +35,7 @@ def test_a_customer_comes_with_books_and_the_tenants_currency_and_zone():
     made = accounts.create_customer(tenant=cast.tenant, name="Beta", actor=cast.owner)
     assert (made.currency, made.timezone) == ("EUR", "Europe/Berlin")
     assert CustomerBooks.objects.filter(pk=made.pk).exists()
-    entry = AuditEntry.objects.filter(action="customer.created").first()
+    entry = AuditEntry.objects.filter(action="customer.created")[0]
     assert (entry.actor, entry.object_label) == (cast.owner, "Beta")
 
 
@@ -105,7 +105,7 @@ def test_only_a_lower_cap_restricts(restricted):
     for cap in (Decimal(100), Decimal(200), None, Decimal(50), Decimal(20)):
         accounts.set_spend_cap(customer=cast.customer, amount=cap, actor=cast.owner)
     assert [fact["spend_cap"] for fact in restricted] == [100, 50, 20]
-    changes = AuditEntry.objects.filter(action="customer.spend_cap_set").first()
+    changes = AuditEntry.objects.filter(action="customer.spend_cap_set")[0]
     assert changes.changes == {"spend_cap": ["50", "20"]}
 
 

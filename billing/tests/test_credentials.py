@@ -44,6 +44,7 @@ def test_apis_take_a_bearer_token_in_the_customers_slot(type):
     cast = make_cast(type=type)
     credential, secret = issue(cast)
     parsed = crypto.parse_key(secret)
+    assert parsed is not None
     assert (parsed.prefix, parsed.env, parsed.tag) == (
         "sk",
         "live",
@@ -57,7 +58,7 @@ def test_apis_take_a_bearer_token_in_the_customers_slot(type):
 def test_agents_take_a_client_id_and_secret(type):
     cast = make_cast(type=type)
     credential, secret = issue(cast)
-    assert crypto.parse_key(secret).prefix == "cs"
+    assert secret.startswith("cs_live_")
     assert ids.parse_public("agt", credential.client_id) == credential.pk
 
 
@@ -108,7 +109,7 @@ def test_another_customer_pays_only_with_a_grant():
     )
     credential, secret = issue(cast, customer=payer)
     assert credential.customer == payer
-    assert crypto.parse_key(secret).tag == payer.tag
+    assert secret.startswith(f"sk_live_{payer.tag}_")
 
 
 def test_a_rotation_keeps_the_old_secret_for_the_overlap(ended):

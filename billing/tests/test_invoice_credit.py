@@ -135,7 +135,7 @@ def test_the_customers_own_tax_rate_goes_before_the_tenants():
     subscribe(cast, per_call("0.50"))
     use(cast, calls(2))
     (invoice,) = close_month()
-    assert (invoice.tax_rate, invoice.tax) == (0, 0)
+    assert (invoice.tax_rate, invoice.tax) == (Decimal(0), Decimal(0))
 
 
 def test_the_preview_shows_the_credit_that_will_be_applied():

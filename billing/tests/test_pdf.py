@@ -46,7 +46,7 @@ def issued(cast: Cast, body=None) -> Invoice:
 
 def draft(cast: Cast, *, lines: int, currency: str = "USD") -> Invoice:
     """Return a draft with so many lines beside an issued invoice."""
-    subscription = issued(cast).lines.first().subscription
+    subscription = issued(cast).lines.all()[0].subscription
     invoice = Invoice.objects.create(
         tenant=cast.tenant,
         customer=cast.customer,
@@ -132,6 +132,7 @@ def test_it_is_archival_and_says_when_it_was_issued():
     assert reader.metadata is not None
     assert reader.metadata.title == "Invoice INV-2026-0001"
     assert reader.metadata.creation_date == invoice.issued_at
+    assert reader.xmp_metadata is not None
     conformance = reader.xmp_metadata.stream.get_data().decode()
     assert "<pdfaid:part>2</pdfaid:part>" in conformance
     assert "<pdfaid:conformance>U</pdfaid:conformance>" in conformance

@@ -137,11 +137,13 @@ def test_the_snapshot_in_force_is_the_latest_that_has_begun():
         subscription=subscription, plan_version=version, at=OCTOBER + DAY, actor=None
     )
     subscriptions.cancel(subscription=subscription, at=OCTOBER + DAY * 2, actor=None)
-    at = subscriptions.snapshot_at
-    assert at(subscription, OCTOBER - DAY) is None
-    assert at(subscription, OCTOBER).number == 1
-    assert at(subscription, OCTOBER + DAY).plan_version == version
-    assert at(subscription, OCTOBER + DAY * 2) is None
+    snapshots = [
+        subscriptions.snapshot_at(subscription, OCTOBER + DAY * days)
+        for days in (-1, 0, 1, 2)
+    ]
+    assert [s and s.number for s in snapshots] == [None, 1, 2, None]
+    assert snapshots[2] is not None
+    assert snapshots[2].plan_version == version
 
 
 def test_an_announced_end_is_carried_out_when_it_comes():

@@ -237,7 +237,7 @@ def test_entries_are_never_changed():
 def test_threads_never_spend_more_than_there_is():
     cast = make_cast()
     give(cast, "20")
-    covered = []
+    covered: list[Decimal] = []
 
     def spend() -> None:
         covered.extend(burn(cast, "1") for _ in range(5))

@@ -20,6 +20,7 @@ def test_a_key_is_in_the_tenants_slot_and_stored_as_its_digest():
         tenant=tenant, name="gateway", scopes=["check", "ingest"], actor=make_user()
     )
     parsed = crypto.parse_key(secret)
+    assert parsed is not None
     assert (parsed.prefix, parsed.env, parsed.tag) == ("svc", "live", tenant.tag)
     assert (key.digest, key.last_four) == (crypto.hash_key(secret), secret[-4:])
     assert key.scopes == ["ingest", "check"]
