@@ -38,6 +38,15 @@ class OfCustomers(django_filters.FilterSet):  # type: ignore[misc]
         """Keep the rows of customers with the text in their name, or of that id."""
         return rows.filter(of_customer(value))
 
+    @classmethod
+    def get_filters(cls) -> Any:
+        """Return the filters, the customer's after the list's own search box."""
+        found = super().get_filters()
+        found.move_to_end("customer", last=False)
+        if "q" in found:
+            found.move_to_end("q", last=False)
+        return found
+
     @property
     def is_filtered(self) -> bool:
         """Whether the address names any filter."""

@@ -73,10 +73,14 @@ def overview(tenant: Tenant, now: dt.datetime) -> Overview:
 def values(seen: Overview, sample: home.Sample) -> dict[str, str]:
     """Return the HTML of every moving figure by its key."""
     now, then = seen.now, seen.then
-    ratio_then = then.margin_ratio
+    # A month in which nothing was used says nothing to compare with.
+    known = bool(then.event_count)
+    ratio_then = then.margin_ratio if known else None
     was = f"was {words.percent_text(ratio_then)} {seen.compared.removeprefix('vs ')}"
     cost_note = aforo_ui.delta(
-        figures.change(now.known_cost, then.known_cost), "down", seen.compared
+        figures.change(now.known_cost, then.known_cost) if known else None,
+        "down",
+        seen.compared,
     )
     if now.unknown_count and now.known_cost is not None:
         cost_note = format_html(
@@ -86,7 +90,9 @@ def values(seen: Overview, sample: home.Sample) -> dict[str, str]:
     return {
         "mtd.revenue": words.amount(now.revenue, seen.currency),
         "mtd.revenue.note": aforo_ui.delta(
-            figures.change(now.revenue, then.revenue), "up", seen.compared
+            figures.change(now.revenue, then.revenue) if known else None,
+            "up",
+            seen.compared,
         ),
         "mtd.cost": words.amount(now.known_cost, seen.currency, now.why_unknown),
         "mtd.cost.note": cost_note,

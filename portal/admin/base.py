@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.contrib import messages
-from django.contrib.admin import ModelAdmin
+from django.contrib.admin import ModelAdmin, ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -59,6 +59,7 @@ class TenantAdmin(ModelAdmin):  # type: ignore[type-arg]
     # Fields that can be given when a row is made and never changed afterwards.
     fixed: ClassVar[tuple[str, ...]] = ()
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER
     list_per_page = 50
 
     def has_module_permission(self, request: HttpRequest) -> bool:

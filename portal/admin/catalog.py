@@ -38,6 +38,10 @@ class Rows(admin.TabularInline):  # type: ignore[type-arg]
     show_change_link = True
     max_num = 0
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Every field that is shown."""
+        return self.fields or ()
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """New rows have a page of their own."""
         return False

@@ -43,6 +43,7 @@ from portal.selectors.figures import SUMS, Figures, Span
 
 # Below every real ratio: customers without a margin come last when sorted by it.
 NO_MARGIN = Decimal(-1_000_000)
+PLANS_SHOWN = 2
 LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
@@ -112,6 +113,11 @@ class Row:
     plans: list[str] = field(default_factory=list)
     wallet: Decimal | None = None  # None: the customer has no wallet.
     last_event_at: dt.datetime | None = None
+
+    @property
+    def more_plans(self) -> int:
+        """How many plans the list leaves out."""
+        return max(0, len(self.plans) - PLANS_SHOWN)
 
 
 def rows(customers: Sequence[Customer], span: Span) -> list[Row]:

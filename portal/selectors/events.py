@@ -23,6 +23,7 @@ from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import explain_step, steps_from_json
 from guard.models import Decision
 from metering.models import CostFact, PendingEvents, Session, Unrateable, UsageEvent
+from portal.selectors.meters import unit_of
 from portal.selectors.sessions import EFFECTS, with_effects
 
 FAMILY_MAX = 100
@@ -290,7 +291,7 @@ def charged(entry: LedgerEntry, plan: PricedPlan | None) -> list[Charged]:
             Charged(
                 key,
                 charge.name if charge else key,
-                charge.unit if charge else "",
+                unit_of(quantity, charge.unit) if charge else "",
                 quantity,
                 amount,
                 words,

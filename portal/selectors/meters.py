@@ -26,3 +26,10 @@ def meters(event: UsageEvent) -> str:
         f"{quantity_text(Decimal(value))} {METER_WORDS.get(name, name)}"
         for name, value in list(measured.items())[:SHOWN_MAX]
     )
+
+
+def unit_of(quantity: Decimal, unit: str) -> str:
+    """Return a unit that agrees with its quantity: 1 call, 2 calls."""
+    if quantity == 1 and len(unit) > 3 and unit.endswith("s") and unit[-2] != "s":
+        return unit[:-1]
+    return unit

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from django.core.cache import cache
 from django.test import Client
 
 from aforo.core.models import Membership, Role, Tenant, User
+from aforo.lib import clock
+from portal.tests.scene import NOW, Scene, make_scene
 
 PASSWORD = "correct horse battery"
 
@@ -63,3 +67,16 @@ def as_victor(victor: User) -> Client:
     client = Client(raise_request_exception=False)
     client.force_login(victor)
     return client
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """Time stands in the middle of a month."""
+    with clock.travel(NOW):
+        yield
+
+
+@pytest.fixture
+def scene(db: None, noon: None) -> Scene:
+    """A seller with people of every role, two months of usage and an invoice."""
+    return make_scene()

@@ -80,6 +80,7 @@ class CustomerFilter(django_filters.FilterSet):  # type: ignore[misc]
     )
     plan = django_filters.ModelChoiceFilter(
         queryset=lambda request: Plan.objects.order_by("name"),
+        label="Plan",
         method="filter_plan",
         empty_label="Any plan",
     )
@@ -217,6 +218,8 @@ def _key_figures(found: Customer, span: Span) -> dict[str, Any]:
     then = figures.of_customers(before, [found.pk])[found.pk]
     empty = figures.Figures(found.currency)
     mine, was = now.get(found.currency, empty), then.get(found.currency, empty)
+    # A month in which nothing was used says nothing to compare with.
+    known = bool(was.event_count)
     days = figures.by_day(
         figures.last_days(span.end, 30), found.currency, customer=found
     )
@@ -233,8 +236,10 @@ def _key_figures(found: Customer, span: Span) -> dict[str, Any]:
         else "lets calls pass",
         "guard": guard,
         "guard_note": _guard_note(guard),
-        "revenue_change": figures.change(mine.revenue, was.revenue),
-        "cost_change": figures.change(mine.known_cost, was.known_cost),
+        "revenue_change": figures.change(mine.revenue, was.revenue) if known else None,
+        "cost_change": figures.change(mine.known_cost, was.known_cost)
+        if known
+        else None,
         "course": [f.revenue for f in days.values()],
         "cost_course": [f.cost for f in days.values()],
     }

@@ -31,6 +31,7 @@ from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, days_of, find, may, parse_day, person
 from portal.selectors import invoices
 from portal.selectors.invoices import Bucket, Proof, Request, Slice
+from portal.selectors.meters import unit_of
 from portal.views.actions import Deed, ask
 
 STATES = (
@@ -211,7 +212,7 @@ def _lines(invoice: Invoice) -> list[Line]:
             row.public_id,
             row.name,
             row.quantity,
-            row.unit,
+            unit_of(row.quantity, row.unit),
             row.amount,
             row.exact_amount,
             row.steps,
@@ -236,7 +237,7 @@ def _preview_lines(bill: Bill) -> list[Line]:
             + (f".{line.usage_period_id.hex}" if line.usage_period_id else ""),
             line.name,
             line.quantity,
-            line.unit,
+            unit_of(line.quantity, line.unit),
             line.amount,
             line.exact_amount,
             line.steps,
