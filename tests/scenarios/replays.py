@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -55,6 +56,25 @@ def run(instance: Instance, *args: str) -> str:
     printed, _ = process.communicate()
     assert process.returncode == 0, printed + instance.logs()
     return printed
+
+
+def stop_at(instance: Instance, chunk: int, *args: str) -> str:
+    """Run `manage.py demo`, press Ctrl-C after a chunk, and return what it printed."""
+    process = start(instance, *args)
+    wait_for_chunk(instance, chunk)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed + instance.logs()
+    return printed
+
+
+def wait_for_chunk(instance: Instance, chunk: int) -> None:
+    """Return when the replay has come so far."""
+    deadline = time.monotonic() + SETTLE_S_MAX
+    while chunks_done(instance) < chunk:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"no chunk {chunk}:\n{instance.logs()}")
+        time.sleep(0.05)
 
 
 def planned(instance: Instance) -> list[Call]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -30,21 +29,13 @@ def running() -> Iterator[Instance]:
             one.stop()
 
 
-def wait_for_chunk(instance: Instance, chunk: int) -> None:
-    """Return when the replay has come so far."""
-    deadline = time.monotonic() + PATIENCE_S
-    while replays.chunks_done(instance) < chunk:
-        assert time.monotonic() < deadline, instance.logs()
-        time.sleep(0.05)
-
-
 @pytest.mark.crash
 @pytest.mark.timeout(1_200)
 def test_a_replay_survives_the_death_of_worker_redis_and_postgres(running):
     process = replays.start(running, "--slice", str(SLICE))
     try:
         for chunk, name in DEATHS:
-            wait_for_chunk(running, chunk)
+            replays.wait_for_chunk(running, chunk)
             running.wait_for_restart(name, running.kill9(name))
         printed, _ = process.communicate(timeout=PATIENCE_S)
     finally:

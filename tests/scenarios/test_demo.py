@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
 
-from aforo.demo import files
+from aforo.demo import files, replay
 from aforo.demo.files import Tokens
 from tests import harness
 from tests.harness import Instance
 from tests.scenarios import replays
 
 SLICE = 3_000
+CHUNKS = SLICE // replay.CHUNK
 # Sum of the ledger beside the invoice that would be issued now, per subscription.
 PREVIEWS = """
 import json
@@ -36,17 +39,41 @@ print("PREVIEWS", json.dumps(found))
 """
 
 
+class Halves(NamedTuple):
+    """An instance, and what the two parts of its replay printed."""
+
+    instance: Instance
+    first: str
+    second: str
+
+
 @pytest.fixture(scope="module")
-def demo() -> Iterator[Instance]:
-    """An instance with a slice of the demo's history in its books."""
+def halves() -> Iterator[Halves]:
+    """An instance whose replay of a slice was stopped midway and taken up again."""
     with harness.short_folder() as folder:
         running = Instance(folder)
         running.start()
         try:
-            replays.run(running, "--slice", str(SLICE))
-            yield running
+            first = replays.stop_at(running, CHUNKS // 3, "--slice", str(SLICE))
+            second = replays.run(running, "--slice", str(SLICE))
+            yield Halves(running, first, second)
         finally:
             running.stop()
+
+
+@pytest.fixture(scope="module")
+def demo(halves) -> Instance:
+    """An instance with a slice of the demo's history in its books."""
+    return halves.instance
+
+
+@pytest.mark.timeout(600)
+def test_a_replay_that_was_stopped_goes_on_where_it_was(halves):
+    assert "goes on from here" in halves.first
+    assert f"{SLICE:,} of {SLICE:,}" not in halves.first
+    (taken_up,) = re.findall(r"history .* (\d\S*) of 3,000  0/s", halves.second)
+    assert int(taken_up.replace(",", "")) >= SLICE // 3
+    assert f"{SLICE:,} of {SLICE:,}" in halves.second
 
 
 @pytest.mark.timeout(600)
