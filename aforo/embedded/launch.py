@@ -144,8 +144,11 @@ class _Run:
     def _welcome(self, url: str) -> None:
         """Print where to go and whom to sign in as."""
         self.say(f"\nOpen {url}")
-        for login in state.read_run(self.home.data).get("demo_logins", []):
+        run = state.read_run(self.home.data)
+        for login in run.get("demo_logins", []):
             self.say(f"  {_login_line(login)}")
+        if run.get("demo_service_key"):
+            self.say(f"  {'Service key':<16} {run['demo_service_key']}")
         self.say(f"Logs are in {self.home.logs}. Ctrl-C stops everything.")
 
     def stop(self) -> None:

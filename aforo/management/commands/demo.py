@@ -105,7 +105,11 @@ class Command(BaseCommand):
         """Print who may sign in, and write it where `up` finds it."""
         logins = seed.logins(tenant)
         if settings.DATA_DIR.is_dir():
-            update_run(settings.DATA_DIR, demo_logins=logins)
+            update_run(
+                settings.DATA_DIR,
+                demo_logins=logins,
+                demo_service_key=keyring.service_key,
+            )
         for login in logins:
             self._say(f"  {login['role']:<16}{login['email']:<32}{login['password']}")
         self._say(f"  keys      {keyring.path}")
