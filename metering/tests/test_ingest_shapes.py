@@ -359,7 +359,8 @@ def test_a_long_error_is_cut_and_flagged() -> None:
 
 
 def test_an_event_is_an_object() -> None:
-    for value in ([], "x", 1, None, True):
+    values: list[Any] = [[], "x", 1, None, True]
+    for value in values:
         with pytest.raises(AforoError) as caught:
             shapes.read(value)
         assert caught.value.code == "invalid_event"

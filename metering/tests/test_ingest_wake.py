@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import redis
+from celery import current_app
+from celery.app.amqp import AMQP
 from django.conf import settings
 
-from aforo.celery import app
 from metering import wake
 from metering.tests.conftest import Door, Seller
 
@@ -69,11 +70,9 @@ def test_a_broker_that_is_away_fails_no_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The sweep finds the events; here nobody listens at the broker's address."""
-    monkeypatch.setitem(app.conf, "broker_url", "redis://127.0.0.1:1/0")
+    monkeypatch.setitem(current_app.conf, "broker_url", "redis://127.0.0.1:1/0")
     # The producers keep their connections: this one starts with none.
-    monkeypatch.setattr(
-        app, "amqp", app.subclass_with_self("celery.app.amqp:AMQP")(app)
-    )
+    monkeypatch.setattr(current_app, "amqp", AMQP(current_app))
     assert door.post(seller, seller.event()).code == (200, "accepted")
     deadline = time.monotonic() + 10
     while "workers were not woken" not in caplog.text:
