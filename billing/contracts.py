@@ -114,12 +114,13 @@ class Account:
         return self.period_at(now)
 
 
+# A paused contract pays for nothing: usage is listed and can be replayed afterwards.
 CONTRACTS = """
 SELECT s.customer_id, s.tenant_id, s.id, s.product_id, s.agent_id,
   n.id, n.effective_from, n.plan_version_id
 FROM billing_subscription s
 JOIN billing_subscriptionsnapshot n ON n.subscription_id = s.id
-WHERE s.customer_id = ANY(%b)
+WHERE s.customer_id = ANY(%b) AND s.state <> 'paused'
 ORDER BY s.started_at, s.id, n.number
 """
 PERIODS = """

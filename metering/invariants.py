@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -12,8 +11,8 @@ import msgspec
 from aforo.lib import clock, sql
 from aforo.lib.invariants import Invariant, rows
 from aforo.lib.money import ZERO, plain
-from billing import contracts
 from billing.rating import TotalKey
+from catalog.plans import load_plans
 from catalog.pricing import UsageEvent, collect, opening, price
 from metering.batch import Body
 from metering.measurements import priced
@@ -56,8 +55,8 @@ def nothing_waits_long() -> Iterator[str]:
 
 
 RATED = """
-SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, l.customer_id, l.tenant_id,
-  e.event_id, e.occurred_at, e.event_type, e.body::text, a.agent_type, a.tier, t.tier,
+SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
+  e.event_type, e.body::text, a.agent_type, a.tier, t.tier,
   c.segment, f.amount, f.currency
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
@@ -73,42 +72,42 @@ ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id
 def rating_again_gives_the_same() -> Iterator[str]:
     """Price all rated events from their raw bodies; return charges that differ."""
     groups: dict[TotalKey, list[UsageEvent]] = {}
-    customers: set[tuple[uuid.UUID, uuid.UUID]] = set()
     decode = msgspec.json.Decoder(Body).decode
     with sql.cursor() as cursor:
         for row in cursor.execute(RATED):
-            sub, snapshot, period, customer, tenant, event_id, at, kind, text = row[:9]
+            sub, snapshot, period, event_id, at, kind, text = row[:7]
             body = decode(text)
             facets = dict(
                 zip(
                     ("agent.type", "agent.tier", "team.tier", "customer.segment"),
-                    (v or "" for v in row[9:13]),
+                    (v or "" for v in row[7:11]),
                     strict=True,
                 )
             )
-            customers.add((customer, tenant))
             groups.setdefault(TotalKey(sub, snapshot, period), []).append(
                 UsageEvent(
                     event_id,
                     at,
                     kind,
-                    {**body.properties, **(facets if row[9] else {})},
+                    {**body.properties, **(facets if row[7] else {})},
                     priced({n: Decimal(v) for n, v in body.measurements.items()}),
-                    row[13],
+                    row[11],
                 )
             )
-    plans = {
-        snapshot.id: snapshot.plan
-        for account in contracts.load(customers).values()
-        for contract in account.contracts
-        for snapshot in contract.snapshots
-    }
+    versions = dict(
+        rows(
+            "SELECT id, plan_version_id FROM billing_subscriptionsnapshot"
+            " WHERE id = ANY(%(ids)s) AND plan_version_id IS NOT NULL",
+            ids=list({key.snapshot_id for key in groups}),
+        )
+    )
+    plans = load_plans(versions.values())
     booked = _booked()
     for key, events in groups.items():
-        plan = plans[key.snapshot_id]
-        if plan is None:
+        if key.snapshot_id not in versions:
             yield f"snapshot {key.snapshot_id} has usage but no plan"
             continue
+        plan = plans[versions[key.snapshot_id]]
         again = {
             line.charge_key: line.amount
             for line in price(plan.plan, collect(plan.plan, events))

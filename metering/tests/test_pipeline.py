@@ -11,9 +11,11 @@ from django.db import IntegrityError, connection, transaction
 from aforo.lib import clock
 from aforo.lib.models import AppendOnlyError
 from aforo.management.commands.verify import breaks
-from billing import wallets
+from billing import subscriptions, wallets
 from billing.models import CustomerBooks, LedgerBatch, LedgerEntry, UsageTotal
+from catalog import products
 from catalog.costs import token_leaves
+from catalog.models import Metric, ProductType
 from metering import pipeline, unrateable
 from metering.models import (
     CostFact,
@@ -154,11 +156,20 @@ def test_usage_before_the_subscription_is_listed() -> None:
     assert_clean()
 
 
-def test_two_products_and_none_named_is_ambiguous() -> None:
-    from billing import subscriptions
-    from catalog import products
-    from catalog.models import ProductType
+def test_usage_while_paused_is_listed_and_priced_after_the_pause() -> None:
+    shop = make_shop()
+    subscriptions.pause(subscription=shop.subscription, actor=shop.owner)
+    store_event(shop, {"input_tokens": 1_000_000})
+    pipeline.rate()
+    listed = Unrateable.objects.get()
+    assert listed.reason == "no_subscription"
+    shop.subscription.refresh_from_db()
+    subscriptions.resume(subscription=shop.subscription, actor=shop.owner)
+    assert unrateable.replay([listed.pk], actor=shop.owner) == (1, 0)
+    assert_clean()
 
+
+def test_two_products_and_none_named_is_ambiguous() -> None:
     shop = make_shop()
     other = products.create_product(
         tenant=shop.tenant,
@@ -180,9 +191,6 @@ def test_two_products_and_none_named_is_ambiguous() -> None:
 
 
 def test_a_listed_event_is_priced_once_after_the_fix() -> None:
-    from catalog import products
-    from catalog.models import Metric
-
     shop = make_shop()
     store_event(shop, {"reviews": 2, "input_tokens": 1_000_000}, session_key="s-1")
     pipeline.rate()
