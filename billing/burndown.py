@@ -153,7 +153,9 @@ def _return(
     """Give an amount back to the newest burns of a period; return what found one."""
     given = ZERO
     for lot, part in _newest_burns(wallet, amount, billing_period_id):
-        if lot is not None:
+        if lot is None:
+            _lift_overdraft(wallet, part)
+        else:
             CreditGrant.objects.filter(pk=lot.pk).update(
                 remaining=F("remaining") + part
             )
@@ -170,6 +172,22 @@ def _return(
     # What comes back to a lot that has expired in the meantime expires at once.
     expire(posting, wallet, clock.now())
     return given
+
+
+def _lift_overdraft(wallet: Wallet, amount: Decimal) -> None:
+    """Take back an overdraft: what is repaid of it goes to the lots that repaid it."""
+    rest = amount - (left(wallet) - wallet.balance)
+    if rest <= ZERO:
+        return
+    # A lot's entries sum to what is left of it and what it repaid.
+    for lot in wallet.grants.annotate(moved=Sum("entries__amount")).order_by("-id"):
+        part = min(lot.moved - lot.remaining, rest)
+        if part > ZERO:
+            CreditGrant.objects.filter(pk=lot.pk).update(
+                remaining=F("remaining") + part
+            )
+            rest -= part
+    assert rest <= ZERO, "an overdraft was repaid by no lot"
 
 
 def _newest_burns(

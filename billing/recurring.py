@@ -68,11 +68,16 @@ def terms(customer_id: uuid.UUID) -> list[Term]:
 def share(
     amount: Decimal, period: BillingPeriod, start: dt.datetime, end: dt.datetime
 ) -> Decimal:
-    """Return the part of a period's amount for the days of [start, end)."""
+    """Return the part of a period's amount for the days of [start, end).
+
+    A day on which one span ends and another begins is the later one's.
+    """
     if start <= period.start_at and end >= period.end_at:
         return amount
     zone = ZoneInfo(period.timezone)
-    part = periods.days(start, end, zone)
+    part = periods.days(start, period.end_at, zone)
+    if end < period.end_at:
+        part -= periods.days(end, period.end_at, zone)
     whole = periods.days(period.start_at, period.end_at, zone)
     return divide(amount * part, Decimal(whole))
 

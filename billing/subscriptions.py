@@ -196,7 +196,11 @@ def _succeed(
             "too_early", 422, "A change comes after the one before it.", field="at"
         )
     _refuse_finalised(customer, at)
-    if subscription.ledger.filter(event_id__isnull=False, occurred_at__gte=at).exists():
+    # The period bounds what is read: a contract can have millions of older entries.
+    later = subscription.ledger.filter(
+        customer_id=subscription.customer_id, billing_period__end_at__gt=at
+    )
+    if later.filter(event_id__isnull=False, occurred_at__gte=at).exists():
         raise AforoError(
             "already_rated", 422, "Usage after that time is already rated.", field="at"
         )
