@@ -43,40 +43,40 @@ def test_a_known_credential_is_allowed(edge: Edge) -> None:
     assert decision.facts.credential_id == "crd_1"
 
 
-@pytest.mark.parametrize(
-    ("_case", "setup", "members", "reason"),
-    [
-        ("unknown secret", {}, {"digest": "e" * 64}, "credential.unknown"),
-        ("revoked", {"credential": {"revoked": True}}, {}, "credential.revoked"),
-        ("expired", {"credential": {"expires_at": 1}}, {}, "credential.expired"),
-        ("other client id", {}, {"client_id": "agt_x"}, "credential.unknown"),
-        ("other tenant's key", {}, {"tenant_id": "ten_other"}, "credential.unknown"),
-        (
-            "customer of another tenant",
-            {},
-            {"digest": "", "tenant_id": "ten_other"},
-            "identity.unknown",
-        ),
-        ("other tenant named", {}, {"tenant": "ten_other"}, "identity.unknown"),
-        ("other customer named", {}, {"customer": "cus_eve"}, "identity.unknown"),
-        ("unknown agent named", {}, {"agent": "agt_2"}, "identity.unknown"),
-        ("other team named", {}, {"team": "sales"}, "identity.unknown"),
-        ("other subscription", {}, {"subscription": "sub_2"}, "identity.unknown"),
-        ("suspended", {"customer": {"state": "suspended"}}, {}, "customer.suspended"),
-        ("paused agent", {"agent": {"state": "paused"}}, {}, "agent.paused"),
-        ("unknown product", {}, {"product": "prd_x"}, "product.not_entitled"),
-        (
-            "product the key does not reach",
-            {"credential": {"products": ("prd_other",)}},
-            {},
-            "product.not_entitled",
-        ),
-        ("feature", {}, {"feature": "ocr"}, "feature.not_entitled"),
-        ("paused contract", {"state": "paused"}, {}, "subscription.inactive"),
-        ("ended contract", {"ends_at": 1}, {}, "subscription.inactive"),
-        ("future contract", {"starts_at": 2**42}, {}, "subscription.inactive"),
-    ],
-)
+REFUSALS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("unknown secret", {}, {"digest": "e" * 64}, "credential.unknown"),
+    ("revoked", {"credential": {"revoked": True}}, {}, "credential.revoked"),
+    ("expired", {"credential": {"expires_at": 1}}, {}, "credential.expired"),
+    ("other client id", {}, {"client_id": "agt_x"}, "credential.unknown"),
+    ("other tenant's key", {}, {"tenant_id": "ten_other"}, "credential.unknown"),
+    (
+        "customer of another tenant",
+        {},
+        {"digest": "", "tenant_id": "ten_other"},
+        "identity.unknown",
+    ),
+    ("other tenant named", {}, {"tenant": "ten_other"}, "identity.unknown"),
+    ("other customer named", {}, {"customer": "cus_eve"}, "identity.unknown"),
+    ("unknown agent named", {}, {"agent": "agt_2"}, "identity.unknown"),
+    ("other team named", {}, {"team": "sales"}, "identity.unknown"),
+    ("other subscription", {}, {"subscription": "sub_2"}, "identity.unknown"),
+    ("suspended", {"customer": {"state": "suspended"}}, {}, "customer.suspended"),
+    ("paused agent", {"agent": {"state": "paused"}}, {}, "agent.paused"),
+    ("unknown product", {}, {"product": "prd_x"}, "product.not_entitled"),
+    (
+        "product the key does not reach",
+        {"credential": {"products": ("prd_other",)}},
+        {},
+        "product.not_entitled",
+    ),
+    ("feature", {}, {"feature": "ocr"}, "feature.not_entitled"),
+    ("paused contract", {"state": "paused"}, {}, "subscription.inactive"),
+    ("ended contract", {"ends_at": 1}, {}, "subscription.inactive"),
+    ("future contract", {"starts_at": 2**42}, {}, "subscription.inactive"),
+]
+
+
+@pytest.mark.parametrize(("_case", "setup", "members", "reason"), REFUSALS)
 def test_it_refuses_by_state(
     edge: Edge,
     _case: str,

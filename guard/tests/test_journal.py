@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aforo.core.models import Tenant
+from aforo.lib import ids
+from guard import journal, tasks, wording
+from guard.asking import parse
+from guard.engine.decision import CheckRequest, Decision, Facts, Outcome, Reason
+from guard.judging import Verdict
+from guard.models import Decision as StoredDecision
+from guard.models import DoorCount
+from guard.tests.test_outage import FACTS
+from tests.factories import make_tenant
+
+ASK = parse(b'{"request_id": "r1", "tool_name": "search", "api_key": "sk_secret"}')
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    return make_tenant()
+
+
+def facts_of(tenant: Tenant) -> Facts:
+    customer = ids.public("cus", ids.new_id())
+    return replace(FACTS, tenant_id=tenant.public_id, customer_id=customer)
+
+
+def verdict(tenant: Tenant, outcome: Outcome, *, degraded: bool = False) -> Verdict:
+    name = wording.decision_id()
+    decision = Decision(
+        outcome=outcome,
+        reason=Reason.WALLET if outcome == Outcome.DENY else None,
+        decision_id=name,
+        now_ms=time.time_ns() // 1_000_000,
+        facts=facts_of(tenant),
+        degraded=degraded,
+    )
+    return Verdict(decision, CheckRequest("tag", "r1", name), "timeout" * degraded)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> journal.Journal:
+    return journal.Journal(tmp_path)
+
+
+def finish(spool: journal.Journal) -> None:
+    spool._opened = 0.0
+    spool.rotate()
+
+
+def test_refusals_and_degraded_passes_are_stored_and_others_counted(
+    tenant: Tenant, spool: journal.Journal, tmp_path: Path
+) -> None:
+    for _ in range(5):
+        spool.note(verdict(tenant, Outcome.ALLOW), ASK, 90)
+    spool.note(verdict(tenant, Outcome.DENY), ASK, 90)
+    spool.note(verdict(tenant, Outcome.ALLOW, degraded=True), ASK, 90)
+    finish(spool)
+    assert journal.collect(tmp_path) == 2
+    counts = DoorCount.objects.all()
+    assert sum(row.allowed for row in counts) == 6
+    assert (sum(r.denied for r in counts), sum(r.degraded for r in counts)) == (1, 1)
+    denied = StoredDecision.objects.get(decision="deny")
+    assert denied.tenant == tenant
+    assert denied.reason_code == "wallet.customer.balance"
+    assert denied.request_id == "r1"
+    assert denied.inputs["tool_name"] == "search"
+    assert "sk_secret" not in str(denied.inputs)
+    degraded = StoredDecision.objects.get(degraded=True)
+    assert degraded.inputs["fault"] == "timeout"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_read_twice_stores_its_decisions_once(
+    tenant: Tenant, spool: journal.Journal, tmp_path: Path
+) -> None:
+    spool.note(verdict(tenant, Outcome.DENY), ASK, 90)
+    finish(spool)
+    (path,) = tmp_path.iterdir()
+    copy = path.read_bytes()
+    journal.collect(tmp_path)
+    path.write_bytes(copy)
+    journal.collect(tmp_path)
+    assert StoredDecision.objects.count() == 1
+
+
+def test_a_degraded_pass_is_on_disk_at_once(
+    tenant: Tenant, spool: journal.Journal, tmp_path: Path
+) -> None:
+    spool._opened = time.monotonic()
+    spool.note(verdict(tenant, Outcome.ALLOW, degraded=True), ASK, 90)
+    (path,) = tmp_path.iterdir()
+    assert path.suffix == ".open"
+    assert b'"degraded":true' in path.read_bytes()
+
+
+def test_a_line_that_a_death_cut_short_is_left_out(
+    tenant: Tenant, spool: journal.Journal, tmp_path: Path
+) -> None:
+    spool.note(verdict(tenant, Outcome.DENY), ASK, 90)
+    finish(spool)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + b'{"id": "cut')
+    assert journal.collect(tmp_path) == 1
+
+
+def test_the_file_of_a_dead_door_is_taken_when_it_is_old(
+    tenant: Tenant, spool: journal.Journal, tmp_path: Path
+) -> None:
+    spool._opened = time.monotonic()
+    spool.note(verdict(tenant, Outcome.ALLOW, degraded=True), ASK, 90)
+    (path,) = tmp_path.iterdir()
+    assert journal.collect(tmp_path) == 0
+    old = time.time_ns() - int(6e9)
+    path.rename(tmp_path / f"{old}-1-0.open")
+    assert journal.collect(tmp_path) == 1
+
+
+def test_the_beat_collects(tenant: Tenant, settings: Any, tmp_path: Path) -> None:
+    settings.GUARD_JOURNAL_DIR = tmp_path
+    spool = journal.Journal(tmp_path)
+    spool.note(verdict(tenant, Outcome.DENY), ASK, 90)
+    finish(spool)
+    tasks.collect_decisions()
+    assert StoredDecision.objects.filter(tenant=tenant).count() == 1

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aforo.lib import crypto
+from aforo.lib.errors import AforoError
+from guard import judging
+from guard.asking import parse
+from guard.memory import Memory
+from guard.operations import (
+    Changes,
+    Fields,
+    Record,
+    RecordFault,
+    RecordIdentity,
+    RecordKey,
+    Run,
+    StoreFault,
+    Warm,
+)
+from guard.outage import Known
+from guard.tests.test_outage import FACTS, RATE
+
+KEY = crypto.parse_key(crypto.mint_key("sk", "live", "a" * 12))
+SERVICE = crypto.parse_key(crypto.mint_key("svc", "live", "b" * 12))
+assert KEY is not None
+assert SERVICE is not None
+
+
+def fail(error: Exception) -> Callable[[Any], Any]:
+    def perform(_: Any) -> Any:
+        raise error
+
+    return perform
+
+
+STORE_DOWN = {kind: fail(StoreFault("timeout")) for kind in (Fields, Run)}
+RECORD_DOWN = {
+    kind: fail(RecordFault("away"))
+    for kind in (Warm, Record, RecordKey, RecordIdentity, Changes)
+}
+
+
+def run(
+    memory: Memory,
+    world: dict[Any, Callable[[Any], Any]],
+    key: Any,
+    body: bytes = b"{}",
+) -> judging.Verdict:
+    """Drive the flow in a world where each kind of operation has one answer."""
+    flow = judging.judge(memory, judging.Caller("10.0.0.1", key), parse(b"{}"))
+    answer: Any = None
+    fault: Exception | None = None
+    while True:
+        try:
+            operation = flow.throw(fault) if fault else flow.send(answer)
+        except StopIteration as end:
+            verdict: judging.Verdict = end.value
+            return verdict
+        answer = fault = None
+        try:
+            answer = world[type(operation)](operation)
+        except (StoreFault, RecordFault) as error:
+            fault = error
+
+
+def refusal(*args: Any, **kwargs: Any) -> tuple[int, str]:
+    with pytest.raises(AforoError) as caught:
+        run(*args, **kwargs)
+    return caught.value.status, caught.value.code
+
+
+def test_without_store_and_record_a_stranger_is_503_and_never_allowed() -> None:
+    world = {**STORE_DOWN, **RECORD_DOWN}
+    assert refusal(Memory(), world, KEY) == (503, "guard_unavailable")
+    assert refusal(Memory(), world, SERVICE) == (503, "guard_unavailable")
+
+
+def test_without_store_and_record_a_known_caller_passes_for_ten_minutes() -> None:
+    memory = Memory()
+    world = {**STORE_DOWN, **RECORD_DOWN}
+    remember(memory)
+    assert run(memory, world, KEY).decision.degraded
+
+
+def remember(memory: Memory) -> None:
+    """Let the memory have seen KEY's caller."""
+    payer = judging.Payer(KEY.tag, "", KEY.digest, "")  # type: ignore[union-attr]
+    request = judging._question(payer, parse(b"{}"))
+    memory.known.put(judging.subject(request), Known(FACTS, (RATE,), 5))
+
+
+def test_a_changed_configuration_is_looked_up_again() -> None:
+    memory = Memory()
+    remember(memory)
+    world = {
+        **STORE_DOWN,
+        **RECORD_DOWN,
+        Changes: lambda _: {FACTS.customer_id: FACTS.config_version + 1},
+        Record: lambda _: None,
+    }
+    assert refusal(memory, world, KEY) == (401, "invalid_credentials")
+
+
+def test_a_cold_customer_without_record_is_503() -> None:
+    world = {**RECORD_DOWN, Run: lambda _: [b"cold"]}
+    assert refusal(Memory(), world, KEY) == (503, "guard_unavailable")
+
+
+def test_a_customer_that_stays_cold_is_judged_by_the_record() -> None:
+    world = {
+        Run: lambda _: [b"cold"],
+        Warm: lambda _: True,
+        Record: lambda _: None,
+        Changes: lambda _: {},
+    }
+    assert refusal(Memory(), world, KEY) == (401, "invalid_credentials")
+
+
+def test_an_absent_customer_is_looked_for_once() -> None:
+    asked: list[Any] = []
+
+    def warm(operation: Any) -> bool:
+        asked.append(operation)
+        return False
+
+    memory = Memory()
+    world = {Run: lambda _: [b"cold"], Warm: warm}
+    for _ in range(3):
+        assert refusal(memory, world, KEY) == (401, "invalid_credentials")
+    assert len(asked) == 1
