@@ -22,7 +22,7 @@ from aforo.embedded.supervisor import Signals, StopAsked, Supervisor
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 PORT = 8000
-WEB_READY_S_MAX = 60
+WEB_READY_S_MAX = 120
 
 
 @dataclass(frozen=True, slots=True)
