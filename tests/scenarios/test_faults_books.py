@@ -34,7 +34,7 @@ FEE = {
 }
 CALLS = TOKENS_PLAN["charges"][2]
 # A unit price at which the largest quantity that is taken in exceeds any column.
-DEAR = {**CALLS, "price": {"model": "per_unit", "unit_amount": "999999999999"}}
+DEAR = {**CALLS, "price": {"model": "per_unit", "unit_amount": "999999999"}}
 
 
 @pytest.fixture(scope="module")

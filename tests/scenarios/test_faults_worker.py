@@ -93,7 +93,7 @@ def test_a_worker_killed_between_its_commit_and_the_edge_is_made_up_for(stage: S
     assert behind(stage, shop.customer_id) > 0
     until(lambda: behind(stage, shop.customer_id) == 0, "the edge knows", EDGE_S_MAX)
     stage.verify()
-    assert stage.effects(shop) == once(2)
+    assert stage.effects(shop) == once(1)
 
 
 def behind(stage: Stage, customer_id: str) -> int:
