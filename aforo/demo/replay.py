@@ -19,6 +19,7 @@ from aforo.demo.door import Door, Stopped
 from aforo.demo.progress import Progress
 from aforo.demo.state import State
 from aforo.lib import sql
+from metering import pipeline
 
 # Small batches: the server answers checks between them.
 CHUNK = 100
@@ -144,15 +145,20 @@ WHERE tenant_id = %b
 """
 
 
-def wait_until_rated(tenant: Tenant, progress: Callable[[int], Progress]) -> None:
+def wait_until_rated(
+    tenant: Tenant, progress: Callable[[int], Progress], *, in_worker: bool = False
+) -> None:
     """Return when every event of the tenant is rated.
 
-    Raises RatingStuck when nothing moves.
+    `in_worker` says that this process is one of the workers, perhaps the only one: it
+    rates too. Raises RatingStuck when nothing moves.
     """
     total = left = _pending(tenant) or 0
     bar = progress(total)
     moved_at = time.monotonic()
     while left:
+        if in_worker:
+            pipeline.rate()
         time.sleep(0.2)
         now_left = _pending(tenant)
         if now_left is not None and now_left < left:

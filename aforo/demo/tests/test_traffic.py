@@ -11,6 +11,7 @@ import pytest
 
 from aforo.demo import cast, files, plans, replay, scenes, specs, traffic
 from aforo.demo.calls import Call, question
+from aforo.demo.connectors import CONNECTORS
 from aforo.demo.files import Tokens
 from guard import asking
 from metering import shapes
@@ -67,10 +68,10 @@ def test_whoever_calls_is_a_customer_with_that_agent_and_a_plan_for_it(calls):
 
 
 def test_every_event_has_a_form_that_ingest_reads(calls):
-    kinds = {}
+    kinds: dict[tuple[str, str], Call] = {}
     for call in calls:
         stream = call.id.split(":")[2]
-        kinds.setdefault((stream, call.event.get("tool_name")), call)
+        kinds.setdefault((stream, call.event.get("tool_name", "")), call)
     for call in kinds.values():
         draft = shapes.read(call.event)
         assert (draft.event_id, draft.request_id) == (call.id, call.id)
@@ -99,7 +100,7 @@ def test_the_integration_run_has_52_calls_over_six_servers():
         product: n for (customer, product), n in runs.items() if customer == "umbra"
     }
     assert sum(of_one.values()) == 52
-    assert set(of_one) == set(plans.CONNECTORS)
+    assert set(of_one) == set(CONNECTORS)
 
 
 def test_the_session_escalates_from_a_small_model_to_a_large_one():

@@ -59,6 +59,9 @@ class Command(BaseCommand):
         parser.add_argument("--slice", type=int, help="only so many calls of history")
         parser.add_argument("--tenant", help="the id of a tenant to fill, of ours")
         parser.add_argument(
+            "--in-worker", action="store_true", help="called by a worker: rate too"
+        )
+        parser.add_argument(
             "--url", help="where Aforo answers (what manage.py up wrote down)"
         )
 
@@ -82,7 +85,9 @@ class Command(BaseCommand):
             wants_live = options["live"] or options["speed"] is not None
             if whole and wants_live and not options["history_only"]:
                 self._live(tenant, url, keyring, progress, options)
-            replay.wait_until_rated(tenant, self._bar("rating"))
+            replay.wait_until_rated(
+                tenant, self._bar("rating"), in_worker=options["in_worker"]
+            )
         except (DoorError, replay.RatingStuck) as error:
             raise CommandError(str(error)) from error
         if whole and options["slice"] is None:
