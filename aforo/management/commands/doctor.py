@@ -276,8 +276,8 @@ def last_beat() -> dt.datetime | None:
 def beat(last: dt.datetime | None) -> Finding:
     """Judge when scheduled work last reached a worker."""
     if last is None:
-        text = "Beat has not run: periods are not closed. `make up` runs it."
-        return Finding(False, "beat", text)
+        text = "Beat has not run, so periods are not closed. `make up` runs it; its"
+        return Finding(False, "beat", f"{text} first tick comes after 10 s.")
     age = (clock.now() - last).total_seconds()
     if age > BEAT_AGE_S_MAX:
         text = f"Beat's last tick is {age:.0f} s old: see logs/beat.log."
