@@ -12,7 +12,7 @@ import pytest
 from tests import harness
 from tests.factories import TOKENS_PLAN
 from tests.scenarios import stage as scene
-from tests.scenarios.stage import PRICE, Effects, Stage, once, until
+from tests.scenarios.stage import PRICE, TOKENS, Effects, Shop, Stage, once, until
 
 pytestmark = [pytest.mark.crash, pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -32,15 +32,19 @@ FEE = {
     "name": "Monthly fee",
     "price": {"model": "flat", "amount": "200.00", "due": "advance"},
 }
-CALLS = TOKENS_PLAN["charges"][2]
-# A unit price at which the largest quantity that is taken in exceeds any column.
-DEAR = {**CALLS, "price": {"model": "per_unit", "unit_amount": "999999999"}}
+REPLAY = """
+import django
+django.setup()
+from metering import unrateable
+from metering.models import Unrateable
+listed = list(Unrateable.objects.values_list("pk", flat=True))
+print(unrateable.replay(listed, actor=None))
+"""
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    dear = {"body": {**TOKENS_PLAN, "charges": [TOKENS_PLAN["charges"][0], DEAR]}}
-    with scene.opened({}, {}, dear) as running:
+    with scene.opened({}, {}, {}) as running:
         yield running
 
 
@@ -88,20 +92,17 @@ def unfinished(stage: Stage) -> bool:
     return bool(periods or unprinted)
 
 
-def test_an_event_that_makes_rating_fail_is_set_aside_and_the_others_are_billed(
+def test_an_event_that_makes_rating_fail_is_set_aside_and_billed_once_after_a_fix(
     stage: Stage,
 ):
     shop, neighbour = stage.shop(), stage.shop()
-    too_many = [{"metricKey": "tool_calls", "value": "999999999999999999"}]
-    events = [
-        shop.event("good"),
-        shop.event("poison", measurements=too_many),
-        shop.event("good too"),
-    ]
-    assert stage.post(shop, events).verdicts == ["accepted"] * 3
-    stage.post(neighbour, [neighbour.event("one")])
+    names = ["good", "poison", "good too"]
+    with stage.frozen("worker", all_of_it=True):
+        stage.post(shop, [shop.event(name) for name in names])
+        stage.post(neighbour, [neighbour.event("one")])
+        set_tokens(stage, shop, "many")  # Valid JSON, and no number.
 
-    [(name, reason)] = until(
+    listed = until(
         lambda: stage.rows(
             "SELECT e.event_id, u.reason FROM metering_unrateable u"
             " JOIN metering_usageevent e ON e.id = u.event_id"
@@ -111,12 +112,41 @@ def test_an_event_that_makes_rating_fail_is_set_aside_and_the_others_are_billed(
         "the event is set aside",
     )
 
-    assert (name, reason) == ("poison", "quarantined")
+    assert listed == [("poison", "quarantined")]
     stage.verify()
     assert stage.effects(neighbour) == once(1)
     assert stage.effects(shop) == Effects(
         events=3, entries=2, amount=2 * PRICE, pending=0
     )
+    set_tokens(stage, shop, str(TOKENS))
+    assert [replay(stage), replay(stage)] == ["(1, 0)", "(0, 0)"]
+    stage.verify()
+    assert stage.effects(shop) == once(3)
+
+
+def set_tokens(stage: Stage, shop: Shop, text: str) -> None:
+    """Change what is stored of the event `poison`."""
+    stage.as_superuser(
+        "UPDATE metering_usageevent SET body = jsonb_set(body,"
+        f" '{{measurements,input_tokens}}', '\"{text}\"')"
+        f" WHERE event_id = 'poison' AND customer_id = '{shop.customer_id}'"
+    )
+
+
+def replay(stage: Stage) -> str:
+    """Rate what is listed again; return how many got a price and how many not."""
+    answer = subprocess.run(
+        [sys.executable, "-c", REPLAY],
+        cwd=harness.ROOT,
+        env=harness.clean_env(
+            AFORO_DATA_DIR=str(stage.instance.data_dir),
+            DJANGO_SETTINGS_MODULE="aforo.settings",
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout.strip()
 
 
 def test_a_changed_row_of_the_ledger_is_named_by_verify(stage: Stage):
