@@ -82,6 +82,8 @@ class Item:
     fact: Fact | None = None
     # It was listed as unrateable before: costed and counted, but not priced.
     replayed: bool = False
+    # Replayed, and the cost that was not known then is known now.
+    cost_found: bool = False
     # Filled by rating.
     amount: Decimal = ZERO
     currency: str = ""
@@ -109,6 +111,7 @@ class Context:
     books: dict[uuid.UUID, CostBook]
     metrics: dict[uuid.UUID, frozenset[str]]
     agents: dict[uuid.UUID, dict[str, str]]
+    rates: fx.Rates
     now: dt.datetime
 
 
@@ -145,6 +148,7 @@ def context(rows: Sequence[Row], now: dt.datetime) -> Context:
             }
             for key, kind, tier, team_tier, segment in found
         },
+        rates=fx.Rates(tenants),
         now=now,
     )
 
@@ -196,7 +200,7 @@ def _attribute(item: Item, known: Context) -> None:
     assert snapshot.plan is not None, "a snapshot in force has a plan"
     item.currency = snapshot.plan.currency
     if item.cost.amount is not None:
-        item.cost_amount = fx.convert(
+        item.cost_amount = known.rates.convert(
             item.cost.amount,
             tenant_id=row.tenant_id,
             base=item.cost.currency,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
+from aforo.core import fx
 from aforo.lib import clock, sql
 from aforo.lib.invariants import Invariant, rows
 from aforo.lib.money import ZERO, plain
@@ -56,14 +58,20 @@ def nothing_waits_long() -> Iterator[str]:
 
 RATED = """
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
-  e.event_type, e.body::text, a.agent_type, a.tier, t.tier,
-  c.segment, f.amount, f.currency
+  e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
+  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
+  l.tenant_id
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 JOIN billing_customer c ON c.id = e.customer_id
 LEFT JOIN billing_agent a ON a.id = e.agent_id
 LEFT JOIN billing_team t ON t.id = a.team_id
 LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
+-- A cost that was not known at first and was when the event was replayed.
+LEFT JOIN (
+  SELECT DISTINCT ON (event_id) event_id, amount, currency FROM metering_costfact
+  WHERE kind = 'delta' AND amount IS NOT NULL ORDER BY event_id, id
+) d ON d.event_id = e.id AND f.amount IS NULL
 WHERE l.kind IN ('usage', 'adjustment')
 ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id
 """
@@ -73,6 +81,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
     """Price all rated events from their raw bodies; return charges that differ."""
     groups: dict[TotalKey, list[UsageEvent]] = {}
     decode = msgspec.json.Decoder(Body).decode
+    rates = fx.Rates(row[0] for row in rows("SELECT id FROM core_tenant"))
     with sql.cursor() as cursor:
         for row in cursor.execute(RATED):
             sub, snapshot, period, event_id, at, kind, text = row[:7]
@@ -91,7 +100,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
                     kind,
                     {**body.properties, **(facets if row[7] else {})},
                     priced({n: Decimal(v) for n, v in body.measurements.items()}),
-                    row[11],
+                    _cost_in_currency(rates, row),
                 )
             )
     versions = dict(
@@ -124,6 +133,14 @@ def rating_again_gives_the_same() -> Iterator[str]:
                 )
 
 
+def _cost_in_currency(rates: fx.Rates, row: tuple[Any, ...]) -> Decimal | None:
+    """Return the cost that an event was rated with, from a row of RATED."""
+    cost, base, quote, tenant_id = row[11:15]
+    if cost is None:
+        return None
+    return rates.convert(cost, tenant_id=tenant_id, base=base, quote=quote, at=row[4])
+
+
 def _booked() -> dict[TotalKey, dict[str, Decimal]]:
     """Return what the ledger has for usage, by counter row and charge."""
     found = rows(
@@ -147,7 +164,7 @@ def sums_equal_events() -> Iterator[str]:
     found = rows(
         """
         WITH facts AS (
-          SELECT e.customer_id, count(*) AS events,
+          SELECT e.customer_id, count(*) FILTER (WHERE f.kind = 'original') AS events,
             COALESCE(sum(f.amount), 0) AS cost
           FROM metering_usageevent e
           JOIN metering_costfact f ON f.event_id = e.id

@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import django.db
+import psycopg
 from django.db import transaction
 
 from aforo.lib import clock, sql
@@ -34,6 +36,13 @@ EVENTS_MAX = 2000
 CAREFUL_FROM = 3
 # … and the event at which it then dies again and again is set aside.
 GIVE_UP_FROM = 6
+# The store's own trouble (away, a lock, a deadlock) says nothing about an event.
+STORE_FAULTS = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    django.db.OperationalError,
+    django.db.InterfaceError,
+)
 
 
 class Pending(NamedTuple):
@@ -47,7 +56,8 @@ class Pending(NamedTuple):
 
 QUEUE = """
 SELECT id, customer_id, event_ids, attempts FROM metering_pendingevents
-WHERE %b::uuid[] IS NULL OR customer_id = ANY(%b) ORDER BY id LIMIT 256
+WHERE (%b::uuid[] IS NULL OR customer_id = ANY(%b)) AND customer_id <> ALL(%b)
+ORDER BY id LIMIT 256
 """
 ATTEMPT = """
 UPDATE metering_pendingevents SET attempts = attempts + 1 WHERE id = ANY(%b)
@@ -76,11 +86,7 @@ def rate(customer_ids: Collection[uuid.UUID] | None = None) -> int:
             count = sum(_rate_carefully(p) for p in careful)
         swift = [p for p in claimed if p.attempts < CAREFUL_FROM]
         if swift:
-            try:
-                count += _rate_together(swift)
-            except Exception:
-                # The queue rows stand; the next try counts, the third is careful.
-                log.exception("rating %d queue rows failed", len(swift))
+            count += _rate_swiftly(swift)
         if count == 0:
             return done
         done += count
@@ -88,26 +94,54 @@ def rate(customer_ids: Collection[uuid.UUID] | None = None) -> int:
 
 def _claim(customer_ids: list[uuid.UUID] | None) -> list[Pending]:
     """Choose queue rows nobody else works on, and commit that they are being tried."""
+    busy: set[uuid.UUID] = set()
+    mine: set[uuid.UUID] = set()
     with transaction.atomic(), sql.cursor() as cursor:
-        rows = [
-            Pending(*row)
-            for row in cursor.execute(QUEUE, [customer_ids, customer_ids]).fetchall()
-        ]
-        chosen: list[Pending] = []
-        size = 0
-        for row in rows:
-            if chosen and size + len(row.event_ids) > EVENTS_MAX:
-                break
-            chosen.append(row)
-            size += len(row.event_ids)
-        if not chosen:
-            return []
-        postings = books.lock({p.customer_id for p in chosen}, wait=False)
-        mine = {p.customer_id for p in postings}
+        # The long queue of a customer whom another worker has hides nobody else.
+        while not mine:
+            found = cursor.execute(QUEUE, [customer_ids, customer_ids, list(busy)])
+            chosen = _up_to_max([Pending(*row) for row in found.fetchall()])
+            if not chosen:
+                return []
+            wanted = {p.customer_id for p in chosen}
+            mine = {p.customer_id for p in books.lock(wanted, wait=False)}
+            busy |= wanted - mine
         cursor.execute(ATTEMPT, [[p.id for p in chosen if p.customer_id in mine]])
         claimed = [Pending(*row) for row in cursor.fetchall()]
     crashpoint("rate.claimed")
     return claimed
+
+
+def _up_to_max(rows: Sequence[Pending]) -> list[Pending]:
+    """Return the first rows that make one transaction of bearable size."""
+    chosen: list[Pending] = []
+    size = 0
+    for row in rows:
+        if chosen and size + len(row.event_ids) > EVENTS_MAX:
+            break
+        chosen.append(row)
+        size += len(row.event_ids)
+    return chosen
+
+
+def _rate_swiftly(claimed: Sequence[Pending]) -> int:
+    """Rate queue rows together; after a fault each customer's apart from the others'.
+
+    Rows that fail stand: the next try counts, and the third is careful.
+    """
+    try:
+        return _rate_together(claimed)
+    except STORE_FAULTS:
+        log.exception("rating %d queue rows failed", len(claimed))
+        return 0
+    except Exception:
+        by_customer: dict[uuid.UUID, list[Pending]] = {}
+        for row in claimed:
+            by_customer.setdefault(row.customer_id, []).append(row)
+        if len(by_customer) > 1:
+            return sum(_rate_swiftly(rows) for rows in by_customer.values())
+        log.exception("rating %d queue rows failed", len(claimed))
+        return 0
 
 
 def _rate_together(claimed: Sequence[Pending]) -> int:
@@ -145,12 +179,17 @@ def _rate_carefully(pending: Pending) -> int:
     left = list(pending.event_ids)
     if pending.attempts >= GIVE_UP_FROM:
         _set_aside(pending, left.pop(0), "it ended the worker")
-    for event_id in list(left):
+    for event_id in left:
         try:
             with transaction.atomic():
                 postings = {p.customer_id: p for p in books.lock([pending.customer_id])}
+                if not writing.is_pending(pending.id, event_id):
+                    continue  # Another worker was here between two events.
                 process(postings, [event_id])
-                writing.drop_event(pending.id, event_id)
+                # A row that gets on is not what ends workers.
+                writing.drop_event(pending.id, event_id, attempts=CAREFUL_FROM)
+        except STORE_FAULTS:
+            raise
         except Exception as error:
             log.exception("event %s cannot be rated", event_id)
             _set_aside(pending, event_id, f"{type(error).__name__}: {error}")
@@ -158,11 +197,12 @@ def _rate_carefully(pending: Pending) -> int:
 
 
 def _set_aside(pending: Pending, event_id: uuid.UUID, detail: str) -> None:
-    """List an event as quarantined and take it off the queue."""
+    """List an event as quarantined and take it off the queue, if it still waits."""
     with transaction.atomic():
         books.lock([pending.customer_id])
-        writing.quarantine(event_id, detail)
-        writing.drop_event(pending.id, event_id, attempts=CAREFUL_FROM - 1)
+        if writing.is_pending(pending.id, event_id):
+            writing.quarantine(event_id, detail)
+            writing.drop_event(pending.id, event_id, attempts=CAREFUL_FROM - 1)
 
 
 def process(
@@ -174,7 +214,8 @@ def process(
     """Rate stored events and write all their effects; the books are locked.
 
     Steps: enrich → cost → rate → ledger, totals, sessions, rollups, wallets, outbox.
-    `replayed` events were listed before: they are priced, not counted again.
+    `replayed` events were listed before: they are priced, not counted again; a cost
+    that was not known then is booked now.
     """
     rows = batch.read(event_ids)
     known = batch.context(rows, clock.now())
@@ -183,14 +224,19 @@ def process(
         batch.judge(row, known, session_ids.get((row.customer_id, row.session_key)))
         for row in rows
     ]
-    for item in items:
-        item.replayed = replayed
+    if replayed:
+        unknown = writing.unknown_costs(event_ids)
+        for item in items:
+            item.replayed = True
+            item.cost_found = item.row.id in unknown and item.cost_amount is not None
     totals = _price(items, postings)
     rating.save_totals(totals)
     sessions.save(items)
     rollups.save(items)
-    if not replayed:
-        writing.save_costs(items)
+    if replayed:
+        writing.save_costs([i for i in items if i.cost_found], kind="delta")
+    else:
+        writing.save_costs(items, kind="original")
     writing.list_unrateable([i for i in items if i.refusal is not None])
     _burn(postings)
     writing.announce(items, postings)

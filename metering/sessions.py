@@ -106,8 +106,8 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::uuid
     started_at, last_event_at, last_received_at, ended_at, events, tools, errors,
     input_tokens, output_tokens, duration_ms, currency, price, cost, unknown)
 ON CONFLICT (customer_id, key) DO UPDATE SET
-  state = CASE WHEN s.state IN ('completed', 'failed') THEN s.state
-               ELSE excluded.state END,
+  state = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
+               THEN s.state ELSE excluded.state END,
   ended_at = COALESCE(s.ended_at, excluded.ended_at),
   started_at = LEAST(s.started_at, excluded.started_at),
   last_event_at = GREATEST(s.last_event_at, excluded.last_event_at),
@@ -172,6 +172,31 @@ def save(items: Sequence[Item]) -> None:
     ]
     with sql.cursor() as cursor:
         cursor.execute(UPSERT, [clock.now(), *columns])
+    _save_found_costs(items)
+
+
+FOUND_COSTS = """
+UPDATE metering_session s
+SET cost = s.cost + r.cost, cost_unknown_count = s.cost_unknown_count - r.events
+FROM unnest(%b::uuid[], %b::numeric[], %b::int[]) AS r (id, cost, events)
+WHERE s.id = r.id
+"""
+
+
+def _save_found_costs(items: Sequence[Item]) -> None:
+    """Add the costs that became known to sessions that counted them as unknown."""
+    found: dict[uuid.UUID, list[Decimal]] = {}
+    for item in items:
+        if item.cost_found and item.session_id and item.cost_amount is not None:
+            found.setdefault(item.session_id, []).append(item.cost_amount)
+    if found:
+        columns = [
+            list(found),
+            [sum(amounts, ZERO) for amounts in found.values()],
+            [len(amounts) for amounts in found.values()],
+        ]
+        with sql.cursor() as cursor:
+            cursor.execute(FOUND_COSTS, columns)
 
 
 EXPIRE = """

@@ -18,7 +18,7 @@ COSTS = """
 INSERT INTO metering_costfact (
   id, tenant_id, customer_id, event_id, kind, provider, model, currency, amount, lines,
   unknown, reported, occurred_at)
-SELECT r.id, r.tenant_id, r.customer_id, r.event_id, 'original', r.provider, r.model,
+SELECT r.id, r.tenant_id, r.customer_id, r.event_id, %b, r.provider, r.model,
   r.currency, r.amount, r.lines::jsonb, r.unknown, r.reported, r.occurred_at
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[],
   %b::text[], %b::numeric[], %b::text[], %b::text[], %b::numeric[], %b::timestamptz[])
@@ -27,8 +27,10 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text
 """
 
 
-def save_costs(items: Sequence[Item]) -> None:
+def save_costs(items: Sequence[Item], *, kind: str) -> None:
     """Write what each event cost, at the rates of its own moment."""
+    if not items:
+        return
     rows = [i.row for i in items]
     columns = [
         [ids.new_id() for _ in items],
@@ -45,7 +47,18 @@ def save_costs(items: Sequence[Item]) -> None:
         [r.occurred_at for r in rows],
     ]
     with sql.cursor() as cursor:
-        cursor.execute(COSTS, columns)
+        cursor.execute(COSTS, [kind, *columns])
+
+
+def unknown_costs(event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return those of the events whose cost was not known so far."""
+    with sql.cursor() as cursor:
+        rows = cursor.execute(
+            "SELECT event_id FROM metering_costfact WHERE event_id = ANY(%b)"
+            " GROUP BY event_id HAVING count(amount) = 0",
+            [list(event_ids)],
+        ).fetchall()
+    return {row[0] for row in rows}
 
 
 UNRATEABLE = """
@@ -90,6 +103,16 @@ def quarantine(event_id: uuid.UUID, detail: str) -> None:
     """List an event whose rating failed."""
     with sql.cursor() as cursor:
         cursor.execute(QUARANTINE, [ids.new_id(), clock.now(), detail[:300], event_id])
+
+
+def is_pending(pending_id: uuid.UUID, event_id: uuid.UUID) -> bool:
+    """Tell whether an event waits in a queue row; sure under the books' lock."""
+    with sql.cursor() as cursor:
+        row = cursor.execute(
+            "SELECT %b = ANY(event_ids) FROM metering_pendingevents WHERE id = %b",
+            [event_id, pending_id],
+        ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def drop_pending(pending_ids: Sequence[uuid.UUID]) -> None:
