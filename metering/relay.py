@@ -16,9 +16,11 @@ from aforo.lib.crash import crashpoint
 from metering.signals import usage_published
 
 TOPIC = "aforo.usage.events"
-# What a stream keeps; consumers that fall further behind read Postgres.
-STREAM_MAX = 100_000
+# What a stream keeps; consumers that fall further behind read Postgres. A message can
+# tell of two thousand events and take most of a megabyte of the server's memory.
+STREAM_MAX = 2_000
 BATCH = 200
+EVENTS_MAX = 5_000  # In one batch, give or take the last message.
 # One relay at a time: order is the point.
 LOCK = 0x61666F726F01
 
@@ -41,6 +43,19 @@ def run() -> int:
     return done
 
 
+def _waiting() -> list[OutboxMessage]:
+    """Return the oldest messages that are not published, as many as memory bears."""
+    found = OutboxMessage.objects.filter(published_at=None).order_by("id")[:BATCH]
+    messages: list[OutboxMessage] = []
+    events = 0
+    for message in found.iterator(chunk_size=10):
+        messages.append(message)
+        events += len(message.messages.get("usage", []))
+        if events >= EVENTS_MAX:
+            break
+    return messages
+
+
 def _publish() -> int:
     """Publish one batch under the relay's lock."""
     with transaction.atomic():
@@ -50,9 +65,7 @@ def _publish() -> int:
             ).fetchone()
             if row is None or not row[0]:
                 return 0
-        messages = list(
-            OutboxMessage.objects.filter(published_at=None).order_by("id")[:BATCH]
-        )
+        messages = _waiting()
         if not messages:
             return 0
         pipe = streams().pipeline(transaction=False)
