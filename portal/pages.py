@@ -10,7 +10,7 @@ from typing import TypeVar
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
 from aforo.core.models import Role, User
@@ -34,6 +34,11 @@ def find(rows: QuerySet[Row], prefix: str, public_id: str) -> Row:
 def may(request: HttpRequest, roles: tuple[Role, ...]) -> bool:
     """Tell whether the person has one of the roles."""
     return membership(request).role in roles
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """Return what was sent, also when it is empty; None when the page is only read."""
+    return request.POST if request.method == "POST" else None
 
 
 def person(request: HttpRequest) -> User:
@@ -76,9 +81,10 @@ def refuse(form: forms.BaseForm, error: AforoError) -> None:
 def parse_day(text: str) -> dt.date | None:
     """Return the day of an address (2026-03-14), or None when it is none."""
     try:
-        return dt.date.fromisoformat(text)
+        day = dt.date.fromisoformat(text)
     except ValueError:
         return None
+    return day if day < dt.date.max else None  # The day after it must exist.
 
 
 def curl(tenant_url: str) -> str:

@@ -97,6 +97,8 @@ def _decode(
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         value, key = json.loads(raw)
+        if not isinstance(value, str) or not isinstance(key, str) or "\0" in value:
+            return None
         return kind.to_python(value), primary.to_python(key)
     except (binascii.Error, ValueError, TypeError, ValidationError):
         return None

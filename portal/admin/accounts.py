@@ -94,7 +94,7 @@ class CustomerAdmin(TenantAdmin):
     search_fields = ("name", "legal_name", "external_id", "email")
     date_hierarchy = "created_at"
     inlines = (TeamRows, AgentRows, SubscriptionRows, WalletRows)
-    view_on_site = staticmethod(customer_page)  # type: ignore[assignment]
+    view_on_site = staticmethod(customer_page)
     actions = (
         leading(
             "Top up wallet", MONEY, lambda row: reverse("top-up", args=[row.public_id])
@@ -173,9 +173,7 @@ class TeamAdmin(TenantAdmin):
     list_select_related = ("customer",)
     fields = ("customer", "name", "external_id", "tier")
     inlines = (AgentRows,)
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer, "keys")
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer, "keys"))
 
     def make(self, request: HttpRequest, obj: Team, form: Any) -> Model:
         """Add the team, audited."""
@@ -199,7 +197,7 @@ class AgentAdmin(TenantAdmin):
     autocomplete_fields = ("team",)
     list_select_related = ("customer", "team")
     inlines = (CredentialRows,)
-    view_on_site = staticmethod(  # type: ignore[assignment]
+    view_on_site = staticmethod(
         lambda row: f"{customer_page(row.customer, 'keys')}#{row.public_id}"
     )
     actions = (
@@ -262,9 +260,7 @@ class AgentGrantAdmin(TenantAdmin):
     list_select_related = ("agent", "team", "customer")
     date_hierarchy = "valid_from"
     fields = ("agent", "team", "customer", "valid_from", "valid_to")
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer, "keys")
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer, "keys"))
 
     def make(self, request: HttpRequest, obj: AgentGrant, form: Any) -> Model:
         """Store the grant and tell the edge of both customers."""
@@ -298,7 +294,7 @@ class CredentialAdmin(TenantAdmin):
     autocomplete_fields = ("agent",)
     list_select_related = ("agent", "customer")
     date_hierarchy = "created_at"
-    view_on_site = staticmethod(  # type: ignore[assignment]
+    view_on_site = staticmethod(
         lambda row: f"{customer_page(row.agent.customer, 'keys')}#{row.agent.public_id}"
     )
     actions = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import messages
@@ -84,7 +84,7 @@ class TenantAdmin(ModelAdmin):  # type: ignore[type-arg]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any = None
-    ) -> Sequence[Any]:
+    ) -> tuple[str, ...]:
         """Return what is fixed once the row exists."""
         own = tuple(super().get_readonly_fields(request, obj))
         return own if obj is None else (*own, *self.fixed)
@@ -149,10 +149,10 @@ class TenantAdmin(ModelAdmin):  # type: ignore[type-arg]
             row.tenant = acting_tenant(request)
         return row
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Leave the audit to the function that made the row."""
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Write a change into the audit: which fields."""
         fields = [
             f for part in message for f in part.get("changed", {}).get("fields", [])
@@ -165,7 +165,7 @@ class TenantAdmin(ModelAdmin):  # type: ignore[type-arg]
                 changes={"fields": [None, ", ".join(fields)]},
             )
 
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """Write deletions into the audit."""
         for row in queryset:
             name = f"{row._meta.model_name}.deleted"
@@ -207,11 +207,10 @@ class ReadOnlyAdmin(TenantAdmin):
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any = None
-    ) -> Sequence[Any]:
+    ) -> tuple[str, ...]:
         """Every field that can be read."""
-        return [
-            f.name for f in self.model._meta.fields if not isinstance(f, BinaryField)
-        ]
+        fields = self.model._meta.fields
+        return tuple(f.name for f in fields if not isinstance(f, BinaryField))
 
 
 def _public_id(model: type[Model], pk: str) -> str:

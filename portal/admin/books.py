@@ -65,9 +65,7 @@ class BooksAdmin(ReadOnlyAdmin):
     list_filter = ("parked_at",)
     search_fields = ("customer__name", "parked_reason")
     list_select_related = ("customer",)
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer)
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer))
     actions = (
         confirmed(
             "Issue after review",
@@ -157,9 +155,7 @@ class PeriodAdmin(ReadOnlyAdmin):
     list_select_related = ("customer",)
     date_hierarchy = "start_at"
     inlines = (InvoiceRows,)
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer, "invoices")
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer, "invoices"))
 
 
 @admin.register(Invoice, site=site)
@@ -172,7 +168,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     list_select_related = ("customer",)
     date_hierarchy = "issued_at"
     inlines = (LineRows,)
-    view_on_site = staticmethod(invoice_page)  # type: ignore[assignment]
+    view_on_site = staticmethod(invoice_page)
     actions = (
         leading("Open PDF", STAFF, lambda row: f"{invoice_page(row)}.pdf"),
         confirmed(
@@ -200,7 +196,7 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
     list_display = ("invoice", "position", "name", "quantity", "unit", "amount")
     search_fields = ("name", "invoice__number")
     list_select_related = ("invoice__customer",)
-    view_on_site = staticmethod(  # type: ignore[assignment]
+    view_on_site = staticmethod(
         lambda row: f"{invoice_page(row.invoice)}?line={row.public_id}#line"
     )
 
@@ -221,6 +217,4 @@ class SnapshotAdmin(ReadOnlyAdmin):
     search_fields = ("customer__name",)
     list_select_related = ("subscription__customer", "plan_version__plan")
     date_hierarchy = "effective_from"
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer)
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer))

@@ -87,7 +87,7 @@ class ProductAdmin(TenantAdmin):
     search_fields = ("name", "code")
     prepopulated_fields = {"code": ("name",)}
     inlines = (PlanRows, ToolRows)
-    view_on_site = staticmethod(product_page)  # type: ignore[assignment]
+    view_on_site = staticmethod(product_page)
 
     def get_prepopulated_fields(
         self, request: HttpRequest, obj: Any = None
@@ -128,9 +128,7 @@ class ToolAdmin(TenantAdmin):
     autocomplete_fields = ("product",)
     list_select_related = ("product",)
     fields = ("product", "name", "aliases", "deprecated_at")
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: product_page(row.product)
-    )
+    view_on_site = staticmethod(lambda row: product_page(row.product))
 
     def make(self, request: HttpRequest, obj: Tool, form: Any) -> Model:
         """List the tool, audited."""
@@ -184,7 +182,7 @@ class PlanAdmin(TenantAdmin):
     list_select_related = ("product",)
     fields = ("product", "name", "code", "description")
     inlines = (VersionRows,)
-    view_on_site = staticmethod(  # type: ignore[assignment]
+    view_on_site = staticmethod(
         lambda row: f"{product_page(row.product)}#{row.public_id}"
     )
 
@@ -237,7 +235,7 @@ class PlanVersionAdmin(TenantAdmin):
             " it.",
         ),
     )
-    view_on_site = staticmethod(  # type: ignore[assignment]
+    view_on_site = staticmethod(
         lambda row: f"{product_page(row.plan.product)}#{row.plan.public_id}"
     )
 

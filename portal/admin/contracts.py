@@ -65,9 +65,7 @@ class SubscriptionAdmin(TenantAdmin):
     list_select_related = ("customer", "product", "agent")
     date_hierarchy = "started_at"
     inlines = (SnapshotRows,)
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer)
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer))
     actions = (
         confirmed(
             "Pause",
@@ -147,9 +145,7 @@ class WalletAdmin(ReadOnlyAdmin):
     search_fields = ("customer__name",)
     list_select_related = ("customer",)
     inlines = (GrantRows,)
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer, "wallet")
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer, "wallet"))
     actions = (
         leading(
             "Top up",
@@ -179,9 +175,7 @@ class CreditGrantAdmin(TenantAdmin):
     autocomplete_fields = ("customer",)
     list_select_related = ("customer",)
     date_hierarchy = "created_at"
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer, "wallet")
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer, "wallet"))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return what is asked for, and what became of an existing lot."""
@@ -213,6 +207,4 @@ class WalletEntryAdmin(ReadOnlyAdmin):
     search_fields = ("title", "customer__name")
     list_select_related = ("customer",)
     date_hierarchy = "created_at"
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: customer_page(row.customer, "wallet")
-    )
+    view_on_site = staticmethod(lambda row: customer_page(row.customer, "wallet"))

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from aforo.core.roles import STAFF, RoleNeeded
@@ -41,7 +42,7 @@ class BackOffice(AdminSite):
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         """Show the concerns of Home above the models."""
         span = figures.month_to_date(clock.now())
         context = {"concerns": home.concerns(span), **(extra_context or {})}

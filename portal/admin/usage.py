@@ -43,7 +43,7 @@ class EventAdmin(ReadOnlyAdmin):
     list_select_related = ("customer",)
     date_hierarchy = "received_at"
     ordering = ("-id",)
-    view_on_site = staticmethod(lambda row: event_page(row.pk))  # type: ignore[assignment]
+    view_on_site = staticmethod(lambda row: event_page(row.pk))
 
 
 @admin.register(PendingEvents, site=site)
@@ -65,9 +65,7 @@ class UnrateableAdmin(ReadOnlyAdmin):
     search_fields = ("detail", "customer__name")
     list_select_related = ("customer",)
     date_hierarchy = "created_at"
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: event_page(row.event_id)
-    )
+    view_on_site = staticmethod(lambda row: event_page(row.event_id))
     actions = (
         confirmed(
             "Replay",
@@ -97,9 +95,7 @@ class ConflictAdmin(ReadOnlyAdmin):
     list_display = ("event_id", "attempts", "last_at")
     search_fields = ("event_id",)
     date_hierarchy = "last_at"
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: event_page(row.first_event_id)
-    )
+    view_on_site = staticmethod(lambda row: event_page(row.first_event_id))
 
 
 @admin.register(CostFact, site=site)
@@ -120,9 +116,7 @@ class CostFactAdmin(ReadOnlyAdmin):
     list_select_related = ("customer",)
     date_hierarchy = "occurred_at"
     ordering = ("-id",)
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: event_page(row.event_id)
-    )
+    view_on_site = staticmethod(lambda row: event_page(row.event_id))
 
 
 @admin.register(UsageRollup, site=site)
@@ -165,9 +159,7 @@ class SessionAdmin(ReadOnlyAdmin):
     search_fields = ("key", "customer__name")
     list_select_related = ("customer",)
     date_hierarchy = "started_at"
-    view_on_site = staticmethod(  # type: ignore[assignment]
-        lambda row: reverse("session", args=[row.public_id])
-    )
+    view_on_site = staticmethod(lambda row: reverse("session", args=[row.public_id]))
 
 
 @admin.register(Decision, site=site)

@@ -228,7 +228,8 @@ def csv_rows(part: Slice, limit: int) -> list[tuple[Any, ...]]:
     """Return every entry behind a line; without cost, so customers may have it."""
     with connection.cursor() as cursor:
         cursor.execute(CSV_ROWS, [*part.parameters, limit])
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

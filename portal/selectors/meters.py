@@ -23,7 +23,8 @@ def meters(event: UsageEvent) -> str:
     """Return what an event measured, in a few words: 1,842 in, 623 out."""
     measured = event.body.get("measurements", {})
     return ", ".join(
-        f"{quantity_text(Decimal(value))} {METER_WORDS.get(name, name)}"
+        f"{quantity_text(Decimal(value))}"
+        f" {unit_of(Decimal(value), METER_WORDS.get(name, name))}"
         for name, value in list(measured.items())[:SHOWN_MAX]
     )
 

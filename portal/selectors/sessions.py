@@ -25,7 +25,7 @@ from portal.trace import Stage, stage_of, stage_of_charge
 from portal.ui.waterfall import bar as waterfall_bar
 
 # What one page draws of a session's events.
-EVENTS_MAX = 200
+EVENTS_MAX = 100
 DURATIONS = ("tool_duration_ms", "latency_ms", "duration_ms")
 # One set of effects an event: what the unique index of the ledger covers.
 EFFECTS = (LedgerEntry.Kind.USAGE, LedgerEntry.Kind.ADJUSTMENT)

@@ -21,7 +21,7 @@ from portal.account_forms import (
     SpendCapForm,
     TopUpForm,
 )
-from portal.pages import find, person
+from portal.pages import find, person, posted
 from portal.secrets import keep_secret, take_secret
 from portal.views.actions import Deed, ask
 
@@ -45,7 +45,7 @@ def _crumbs(customer: Customer) -> list[tuple[str, str]]:
 def top_up(request: HttpRequest, public_id: str) -> HttpResponse:
     """Add credit to a customer's wallet."""
     customer = find(Customer.objects.all(), "cus", public_id)
-    form = TopUpForm(request.POST or None)
+    form = TopUpForm(posted(request))
 
     def act() -> str:
         given = form.cleaned_data
@@ -79,7 +79,7 @@ def top_up(request: HttpRequest, public_id: str) -> HttpResponse:
 def spend_cap(request: HttpRequest, public_id: str) -> HttpResponse:
     """Limit what may be rated for a customer in a period."""
     customer = find(Customer.objects.all(), "cus", public_id)
-    form = SpendCapForm(request.POST or None, initial={"amount": customer.spend_cap})
+    form = SpendCapForm(posted(request), initial={"amount": customer.spend_cap})
 
     def act() -> str:
         amount = form.cleaned_data["amount"]
@@ -111,7 +111,7 @@ def spend_cap(request: HttpRequest, public_id: str) -> HttpResponse:
 def suspend(request: HttpRequest, public_id: str) -> HttpResponse:
     """Refuse every call of a customer."""
     customer = find(Customer.objects.all(), "cus", public_id)
-    form = ReasonForm(request.POST or None)
+    form = ReasonForm(posted(request))
 
     def act() -> str:
         reason = form.cleaned_data["reason"]
@@ -140,7 +140,7 @@ def suspend(request: HttpRequest, public_id: str) -> HttpResponse:
 def reactivate(request: HttpRequest, public_id: str) -> HttpResponse:
     """Let a customer's calls pass again."""
     customer = find(Customer.objects.all(), "cus", public_id)
-    form = ReasonForm(request.POST or None)
+    form = ReasonForm(posted(request))
 
     def act() -> str:
         reason = form.cleaned_data["reason"]
@@ -164,7 +164,7 @@ def reactivate(request: HttpRequest, public_id: str) -> HttpResponse:
 def pause_agent(request: HttpRequest, public_id: str) -> HttpResponse:
     """Refuse every call of one agent."""
     agent = find(Agent.objects.select_related("customer"), "agt", public_id)
-    form = ReasonForm(request.POST or None)
+    form = ReasonForm(posted(request))
 
     def act() -> str:
         accounts.pause_agent(
@@ -191,7 +191,7 @@ def pause_agent(request: HttpRequest, public_id: str) -> HttpResponse:
 def resume_agent(request: HttpRequest, public_id: str) -> HttpResponse:
     """Let a paused agent's calls pass again."""
     agent = find(Agent.objects.select_related("customer"), "agt", public_id)
-    form = ReasonForm(request.POST or None)
+    form = ReasonForm(posted(request))
 
     def act() -> str:
         accounts.resume_agent(
@@ -215,7 +215,7 @@ def resume_agent(request: HttpRequest, public_id: str) -> HttpResponse:
 def issue_credential(request: HttpRequest, public_id: str) -> HttpResponse:
     """Make a credential; its secret is shown on the next page, once."""
     agent = find(Agent.objects.select_related("customer"), "agt", public_id)
-    form = IssueForm(agent.customer, request.POST or None)
+    form = IssueForm(agent.customer, posted(request))
 
     def act() -> str:
         made, key = credentials.issue(
@@ -243,7 +243,7 @@ def issue_credential(request: HttpRequest, public_id: str) -> HttpResponse:
 def rotate_credential(request: HttpRequest, public_id: str) -> HttpResponse:
     """Make the next secret of a credential; the old one may go on for a while."""
     old = find(Credential.objects.select_related("agent__customer"), "crd", public_id)
-    form = RotateForm(request.POST or None)
+    form = RotateForm(posted(request))
 
     def act() -> str:
         made, key = credentials.rotate(
@@ -272,7 +272,7 @@ def rotate_credential(request: HttpRequest, public_id: str) -> HttpResponse:
 def revoke_credential(request: HttpRequest, public_id: str) -> HttpResponse:
     """Refuse a secret from now on."""
     found = find(Credential.objects.select_related("agent__customer"), "crd", public_id)
-    form = ReasonForm(request.POST or None)
+    form = ReasonForm(posted(request))
 
     def act() -> str:
         credentials.revoke(

@@ -163,7 +163,8 @@ def session(request: HttpRequest, public_id: str) -> HttpResponse:
         "why_no_margin": "nothing was charged yet"
         if margin is not None
         else "no event's cost is known",
-        "errors_note": f"{found.error_count:,} failed" if found.error_count else "",
+        "errors_note": f"{found.tool_invocation_count:,} tool calls"
+        + (f", {found.error_count:,} failed" if found.error_count else ""),
         "tokens_note": f"{found.input_tokens:,} in, {found.output_tokens:,} out",
         "unknown_note": _unknown_note(found),
     }

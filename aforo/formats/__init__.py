@@ -1,0 +1,3 @@
+"""How the back office writes dates and times."""
+
+from __future__ import annotations
