@@ -45,8 +45,14 @@ class TenantModel(BaseModel):
     security to its table (aforo.core.protect).
     """
 
+    # Without an index of its own: UNIQUE (tenant_id, id), or one that the model names,
+    # begins with it, and each index costs every insert.
     tenant = models.ForeignKey(
-        "core.Tenant", on_delete=models.PROTECT, related_name="+", editable=False
+        "core.Tenant",
+        on_delete=models.PROTECT,
+        related_name="+",
+        editable=False,
+        db_index=False,
     )
 
     class Meta:

@@ -76,18 +76,28 @@ class LedgerEntry(AppendOnly):
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     tenant = models.ForeignKey(
-        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_constraint=False
+        "core.Tenant",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
-    customer = TenantForeignKey(Customer, related_name="ledger")
-    subscription = TenantForeignKey(Subscription, related_name="ledger")
-    snapshot = TenantForeignKey(SubscriptionSnapshot, related_name="+")
-    usage_period = TenantForeignKey(BillingPeriod, related_name="+")
-    billing_period = TenantForeignKey(BillingPeriod, related_name="ledger")
+    customer = TenantForeignKey(Customer, related_name="ledger", db_index=False)
+    subscription = TenantForeignKey(Subscription, related_name="ledger", db_index=False)
+    snapshot = TenantForeignKey(SubscriptionSnapshot, related_name="+", db_index=False)
+    usage_period = TenantForeignKey(BillingPeriod, related_name="+", db_index=False)
+    billing_period = TenantForeignKey(
+        BillingPeriod, related_name="ledger", db_index=False
+    )
     kind = models.CharField(max_length=10, choices=Kind.choices)
     # The event that caused it (metering.UsageEvent.id); null for rules.
     event_id = models.UUIDField(null=True)
     reverses = models.ForeignKey(
-        "self", null=True, on_delete=models.PROTECT, related_name="reversed_by"
+        "self",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="reversed_by",
+        db_index=False,
     )
     # The version of the books that appended it: (customer, version) is one batch.
     version = models.BigIntegerField()
@@ -100,8 +110,8 @@ class LedgerEntry(AppendOnly):
     steps = models.JSONField(default=list)
     event_type = models.CharField(max_length=80, blank=True)
     tool_name = models.CharField(max_length=120, blank=True)
-    agent = TenantForeignKey(Agent, null=True, related_name="+")
-    team = TenantForeignKey(Team, null=True, related_name="+")
+    agent = TenantForeignKey(Agent, null=True, related_name="+", db_index=False)
+    team = TenantForeignKey(Team, null=True, related_name="+", db_index=False)
     session_id = models.UUIDField(null=True)
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
@@ -139,7 +149,7 @@ class LedgerEntry(AppendOnly):
 class LedgerBatch(AppendOnly, TenantModel):
     """The proof of one version of the books: a digest chained to the one before."""
 
-    customer = TenantForeignKey(Customer, related_name="+")
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
     version = models.BigIntegerField()
     entry_count = models.PositiveIntegerField()
     previous = models.CharField(max_length=64, blank=True)
@@ -166,9 +176,11 @@ class UsageTotal(TenantModel):
     `state` is the PlanState of catalog.pricing; `spend` the sum of the entries.
     """
 
-    customer = TenantForeignKey(Customer, related_name="usage_totals")
-    subscription = TenantForeignKey(Subscription, related_name="usage_totals")
-    snapshot = TenantForeignKey(SubscriptionSnapshot, related_name="+")
+    customer = TenantForeignKey(Customer, related_name="usage_totals", db_index=False)
+    subscription = TenantForeignKey(
+        Subscription, related_name="usage_totals", db_index=False
+    )
+    snapshot = TenantForeignKey(SubscriptionSnapshot, related_name="+", db_index=False)
     period = TenantForeignKey(BillingPeriod, related_name="usage_totals")
     state = models.JSONField(default=dict)
     currency = models.CharField(max_length=3)

@@ -93,8 +93,8 @@ class WalletEntry(AppendOnly, TenantModel):
         EXPIRY = "expiry", "Expired"
         RETURN = "return", "Returned"
 
-    customer = TenantForeignKey(Customer, related_name="+")
-    wallet = TenantForeignKey(Wallet, related_name="entries")
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
+    wallet = TenantForeignKey(Wallet, related_name="entries", db_index=False)
     grant = TenantForeignKey(CreditGrant, null=True, related_name="entries")
     kind = models.CharField(max_length=8, choices=Kind.choices)
     title = models.CharField(max_length=160)

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('checks', models.JSONField(default=list)),
                 ('latency_us', models.PositiveIntegerField(null=True)),
                 ('decided_at', models.DateTimeField()),
-                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.tenant')),
+                ('tenant', models.ForeignKey(db_index=False, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.tenant')),
             ],
             options={
                 'ordering': ['-id'],
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('throttled', models.PositiveBigIntegerField(default=0)),
                 ('denied', models.PositiveBigIntegerField(default=0)),
                 ('degraded', models.PositiveBigIntegerField(default=0)),
-                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.tenant')),
+                ('tenant', models.ForeignKey(db_index=False, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.tenant')),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('tenant', 'minute'), name='guard_door_count_once')],

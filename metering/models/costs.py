@@ -29,9 +29,13 @@ class CostFact(AppendOnly):
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     tenant = models.ForeignKey(
-        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_constraint=False
+        "core.Tenant",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
-    customer = TenantForeignKey(Customer, related_name="+")
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
     event = models.ForeignKey(
         UsageEvent, on_delete=models.PROTECT, related_name="costs", db_constraint=False
     )

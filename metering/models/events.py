@@ -21,16 +21,22 @@ class UsageEvent(AppendOnly):
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     tenant = models.ForeignKey(
-        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_constraint=False
+        "core.Tenant",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
     # The reporter's id (or a derived one): dedupe and nothing else.
     event_id = models.CharField(max_length=300)
     body_hash = models.BinaryField()  # SHA-256 of the canonical body
-    customer = TenantForeignKey(Customer, related_name="events")
-    credential = TenantForeignKey(Credential, null=True, related_name="+")
-    agent = TenantForeignKey(Agent, null=True, related_name="events")
-    team = TenantForeignKey(Team, null=True, related_name="+")
-    product = TenantForeignKey(Product, null=True, related_name="+")
+    customer = TenantForeignKey(Customer, related_name="events", db_index=False)
+    credential = TenantForeignKey(
+        Credential, null=True, related_name="+", db_index=False
+    )
+    agent = TenantForeignKey(Agent, null=True, related_name="events", db_index=False)
+    team = TenantForeignKey(Team, null=True, related_name="+", db_index=False)
+    product = TenantForeignKey(Product, null=True, related_name="+", db_index=False)
     event_type = models.CharField(max_length=80)
     tool_name = models.CharField(max_length=120, blank=True)
     status = models.CharField(max_length=16, blank=True)
@@ -54,6 +60,7 @@ class UsageEvent(AppendOnly):
             )
         ]
         indexes = [
+            models.Index(fields=["tenant", "-id"], name="metering_event_newest"),
             models.Index(fields=["customer", "-id"], name="metering_event_feed"),
             # Serves the tree of one piece of work.
             models.Index(
@@ -82,9 +89,13 @@ class PendingEvents(models.Model):
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     tenant = models.ForeignKey(
-        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_constraint=False
+        "core.Tenant",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
-    customer = TenantForeignKey(Customer, related_name="+")
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
     event_ids = ArrayField(models.UUIDField())
     received_at = models.DateTimeField()
     attempts = models.PositiveSmallIntegerField(default=0)

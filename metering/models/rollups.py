@@ -12,7 +12,7 @@ from billing.models import Customer
 class UsageRollup(TenantModel):
     """The sums of one hour for one customer, product, agent, event type and model."""
 
-    customer = TenantForeignKey(Customer, related_name="+")
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
     hour = models.DateTimeField()
     product_id = models.UUIDField(null=True)
     agent_id = models.UUIDField(null=True)

@@ -27,11 +27,11 @@ class Session(TenantModel):
 
     OPEN_STATES = (State.ACTIVE, State.IDLE, State.PAUSED)
 
-    customer = TenantForeignKey(Customer, related_name="sessions")
+    customer = TenantForeignKey(Customer, related_name="sessions", db_index=False)
     key = models.CharField(max_length=255)
-    agent = TenantForeignKey(Agent, null=True, related_name="sessions")
-    team = TenantForeignKey(Team, null=True, related_name="+")
-    product = TenantForeignKey(Product, null=True, related_name="+")
+    agent = TenantForeignKey(Agent, null=True, related_name="sessions", db_index=False)
+    team = TenantForeignKey(Team, null=True, related_name="+", db_index=False)
+    product = TenantForeignKey(Product, null=True, related_name="+", db_index=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     started_at = models.DateTimeField()
     last_event_at = models.DateTimeField()

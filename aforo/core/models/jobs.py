@@ -17,7 +17,7 @@ class OutboxMessage(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(
-        "core.Tenant", on_delete=models.PROTECT, related_name="+"
+        "core.Tenant", on_delete=models.PROTECT, related_name="+", db_index=False
     )
     customer_id = models.UUIDField()
     version = models.BigIntegerField()
