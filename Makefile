@@ -23,10 +23,10 @@ demo: .venv/.base ## replay real agent traffic into what `make up` runs (speed=6
 	@exec $(RUN) demo --speed $(speed) $(args)
 
 test: .venv/.dev browser ## run the tests on two processes (args="-k name" chooses)
-	$(BIN)/python -m pytest -n 2 $(args)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(args)
 
 test-full: .venv/.dev browser ## run every test, the long ones too
-	$(BIN)/python -m pytest -n 2 -m "not benchmark" $(args)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not benchmark" $(args)
 
 lint: .venv/.dev ## check style and formatting
 	$(BIN)/ruff check .
