@@ -188,19 +188,18 @@ class Waiting:
             result: T = end.value
             return result
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connections and threads of this loop."""
-        await self._client.aclose()
+        self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask_store(self, operation: Fields | Run) -> Any:
         if self._memory.breaker.is_open:
             raise StoreFault("skipped")
         try:
-            async with asyncio.timeout(settings.GUARD_TIMEOUT_S):
-                if isinstance(operation, Run):
-                    return await scripts.run_async(self._client, operation.call)
-                return await self._client.hmget(operation.key, list(operation.names))
+            if isinstance(operation, Run):
+                return await scripts.run_async(self._client, operation.call)
+            return await self._client.hmget(operation.key, list(operation.names))
         except (redis.RedisError, OSError) as error:
             raise note_fault(self._memory, self._recovery, error) from error
 

@@ -6,7 +6,6 @@ import functools
 from typing import Final
 
 import redis
-import redis.asyncio
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -21,6 +20,8 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.retry import Retry
+
+from guard import wire
 
 PROJECT_TIMEOUT_S: Final = 5.0
 # First words of replies that say the store is unfit, whatever class they come as.
@@ -93,12 +94,6 @@ def for_projection() -> redis.Redis:
     )
 
 
-def for_async_checks() -> redis.asyncio.Redis:
+def for_async_checks() -> wire.Client:
     """Return a client for one event loop: short patience, no retry."""
-    return redis.asyncio.Redis.from_url(
-        settings.GUARD_REDIS_URL,
-        socket_timeout=settings.GUARD_TIMEOUT_S,
-        socket_connect_timeout=settings.GUARD_TIMEOUT_S,
-        retry=_no_retry(),
-        max_connections=256,
-    )
+    return wire.Client(settings.GUARD_REDIS_URL, timeout_s=settings.GUARD_TIMEOUT_S)

@@ -122,9 +122,20 @@ def amount(limit: Limit, value: int, currency: str) -> str:
     return f"{value:,}"
 
 
+def decimal_text(micros: int) -> str:
+    """Return micros as the shortest decimal text, such as 0.0144."""
+    whole, part = divmod(abs(micros), 1_000_000)
+    sign = "-" if micros < 0 else ""
+    return (
+        f"{sign}{whole}.{part:06d}".rstrip("0").rstrip(".")
+        if part
+        else (f"{sign}{whole}")
+    )
+
+
 def plain(limit: Limit, value: int) -> str | int:
     """Return a figure of a limit as programs read it: money is a decimal text."""
-    return money.plain(Decimal(value).scaleb(-6)) if limit.unit == "micros" else value
+    return decimal_text(value) if limit.unit == "micros" else value
 
 
 def sentence(decision: Decision) -> str:
@@ -249,7 +260,7 @@ def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
         "product_id": facts.product_id if facts else None,
         "subscription_id": facts.subscription_id if facts else None,
         "estimate": {
-            "amount": money.plain(Decimal(decision.estimate_micros).scaleb(-6)),
+            "amount": decimal_text(decision.estimate_micros),
             "currency": currency,
             "defaulted": decision.estimate_defaulted,
         },

@@ -52,6 +52,18 @@ _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _SHIFTS = range(120, -1, -10)
 
 
+# Two characters for each ten bits: base64.b32encode takes five times as long.
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [a + b for a in _BASE32 for b in _BASE32]
+_SHIFTS = range(120, -1, -10)
+
+
+def base32(raw: bytes) -> str:
+    """Return 16 bytes as 26 lower-case characters, without padding."""
+    bits = int.from_bytes(raw, "big") << 2
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
+
+
 def public(prefix: str, value: uuid.UUID) -> str:
     """Return the outside form of an id, such as `cus_` and 26 characters."""
     number = value.int << 2  # 128 bits are 26 digits of 5 bits, and 2 of padding.

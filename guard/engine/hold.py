@@ -8,6 +8,7 @@ import enum
 import re
 from dataclasses import dataclass
 
+from aforo.lib import ids
 from guard.engine import keys, scripts
 
 _PREFIX = "hld_"
@@ -31,8 +32,7 @@ class HoldId:
 
     def __str__(self) -> str:
         """Return the id that callers see, such as hld_… and 38 characters."""
-        tail = base64.b32encode(self.key).decode().rstrip("=").lower()
-        return f"{_PREFIX}{self.tag}{tail}"
+        return f"{_PREFIX}{self.tag}{ids.base32(self.key)}"
 
 
 def parse_hold_id(text: str) -> HoldId | None:

@@ -53,7 +53,9 @@ class BareDoor:
         """Let the next request connect anew."""
         driver = front._drivers.pop(self.loop, None)
         if driver is not None:
-            self.loop.run_until_complete(driver.close())
+            driver.close()
+            # The transport closes in the loop's next turn.
+            self.loop.run_until_complete(asyncio.sleep(0))
 
     def close(self) -> None:
         """End the loop and what runs on it."""

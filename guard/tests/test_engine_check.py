@@ -400,7 +400,7 @@ def test_64_clients_at_once_never_pass_a_limit(
     edge: Edge,
     _case: str,
     limits: dict[str, Any],
-    totals: Mapping[str, int],
+    totals: Mapping[str, Any],
     members: dict[str, Any],
     admitted: int,
 ) -> None:

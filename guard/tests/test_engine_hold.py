@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from guard.engine.decision import Decision
 from guard.engine.state import Quota
 from guard.tests.edge import Edge
 
-CAP = {"customer": {"spend_cap": 100}}
+CAP: dict[str, Any] = {"customer": {"spend_cap": 100}}
 
 
 def hold_of(edge: Edge, decision: Decision) -> hold.HoldId:
@@ -138,7 +139,8 @@ def test_an_older_configuration_does_not_come_back(edge: Edge) -> None:
 def test_a_repair_replaces_newer_state(edge: Edge) -> None:
     edge.project()
     edge.total(version=9, spend=1)
-    fields = {"cust": edge.client.hget(keys.totals_key(edge.tag), "cust")}
+    totals: Any = edge.client.hget(keys.totals_key(edge.tag), "cust")
+    fields = {"cust": totals}
     repair = settle.State(edge.tag, version=3, totals=fields, repair=True)
     assert settle.project(edge.client, repair).totals
     assert edge.client.hget(keys.totals_key(edge.tag), "v") == b"3"

@@ -63,7 +63,7 @@ class Run:
 
     def check(self) -> str:
         known = list(self.shadow.holds)
-        asked = {
+        asked: dict[str, Any] = {
             "request_id": self.draw.choice([*known[-5:], "new"]),
             "micros": self.draw.choice([0, self.draw.randint(1, 900)]),
             "tokens": self.draw.choice([0, self.draw.randint(1, 90)]),

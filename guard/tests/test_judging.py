@@ -9,7 +9,7 @@ from aforo.lib import crypto
 from aforo.lib.errors import AforoError
 from guard import judging
 from guard.asking import parse
-from guard.memory import Memory
+from guard.memory import Memory, subject
 from guard.operations import (
     Changes,
     Fields,
@@ -30,6 +30,9 @@ assert KEY is not None
 assert SERVICE is not None
 
 
+World = dict[Any, Callable[[Any], Any]]
+
+
 def fail(error: Exception) -> Callable[[Any], Any]:
     def perform(_: Any) -> Any:
         raise error
@@ -37,8 +40,8 @@ def fail(error: Exception) -> Callable[[Any], Any]:
     return perform
 
 
-STORE_DOWN = {kind: fail(StoreFault("timeout")) for kind in (Fields, Run)}
-RECORD_DOWN = {
+STORE_DOWN: World = {kind: fail(StoreFault("timeout")) for kind in (Fields, Run)}
+RECORD_DOWN: World = {
     kind: fail(RecordFault("away"))
     for kind in (Warm, Record, RecordKey, RecordIdentity, Changes)
 }
@@ -46,7 +49,7 @@ RECORD_DOWN = {
 
 def run(
     memory: Memory,
-    world: dict[Any, Callable[[Any], Any]],
+    world: World,
     key: Any,
     body: bytes = b"{}",
 ) -> judging.Verdict:
@@ -74,14 +77,14 @@ def refusal(*args: Any, **kwargs: Any) -> tuple[int, str]:
 
 
 def test_without_store_and_record_a_stranger_is_503_and_never_allowed() -> None:
-    world = {**STORE_DOWN, **RECORD_DOWN}
+    world: World = {**STORE_DOWN, **RECORD_DOWN}
     assert refusal(Memory(), world, KEY) == (503, "guard_unavailable")
     assert refusal(Memory(), world, SERVICE) == (503, "guard_unavailable")
 
 
 def test_without_store_and_record_a_known_caller_passes_for_ten_minutes() -> None:
     memory = Memory()
-    world = {**STORE_DOWN, **RECORD_DOWN}
+    world: World = {**STORE_DOWN, **RECORD_DOWN}
     remember(memory)
     assert run(memory, world, KEY).decision.degraded
 
@@ -90,13 +93,13 @@ def remember(memory: Memory) -> None:
     """Let the memory have seen KEY's caller."""
     payer = judging.Payer(KEY.tag, "", KEY.digest, "")  # type: ignore[union-attr]
     request = judging._question(payer, parse(b"{}"))
-    memory.known.put(judging.subject(request), Known(FACTS, (RATE,), 5))
+    memory.known.put(subject(request), Known(FACTS, (RATE,), 5))
 
 
 def test_a_changed_configuration_is_looked_up_again() -> None:
     memory = Memory()
     remember(memory)
-    world = {
+    world: World = {
         **STORE_DOWN,
         **RECORD_DOWN,
         Changes: lambda _: {FACTS.customer_id: FACTS.config_version + 1},
@@ -106,12 +109,12 @@ def test_a_changed_configuration_is_looked_up_again() -> None:
 
 
 def test_a_cold_customer_without_record_is_503() -> None:
-    world = {**RECORD_DOWN, Run: lambda _: [b"cold"]}
+    world: World = {**RECORD_DOWN, Run: lambda _: [b"cold"]}
     assert refusal(Memory(), world, KEY) == (503, "guard_unavailable")
 
 
 def test_a_customer_that_stays_cold_is_judged_by_the_record() -> None:
-    world = {
+    world: World = {
         Run: lambda _: [b"cold"],
         Warm: lambda _: True,
         Record: lambda _: None,
@@ -128,7 +131,7 @@ def test_an_absent_customer_is_looked_for_once() -> None:
         return False
 
     memory = Memory()
-    world = {Run: lambda _: [b"cold"], Warm: warm}
+    world: World = {Run: lambda _: [b"cold"], Warm: warm}
     for _ in range(3):
         assert refusal(memory, world, KEY) == (401, "invalid_credentials")
     assert len(asked) == 1
