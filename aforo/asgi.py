@@ -30,7 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 DOORS = {"/v1/check": check_door, "/v1/events": ingest_door}
 # Threads for pages: each holds a database connection while it answers.
-pages = WSGIMiddleware(django_application, workers=8)
+pages = WSGIMiddleware(django_application, workers=8)  # type: ignore[arg-type]
 sockets = AllowedHostsOriginValidator(
     SessionMiddlewareStack(URLRouter([path("ws", LiveConsumer.as_asgi())]))
 )
@@ -40,7 +40,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand each connection to the part that answers it."""
     if scope["type"] == "http":
         door = DOORS.get(scope["path"], _pages)
-        await door(scope, receive, send)  # type: ignore[arg-type]
+        await door(scope, receive, send)
     elif scope["type"] == "websocket":
         await sockets(scope, receive, send)
     elif scope["type"] == "lifespan":

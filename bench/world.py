@@ -11,7 +11,7 @@ from aforo.lib import clock
 from billing import accounts, subscriptions
 from billing.models import Agent
 from catalog import plans, products
-from catalog.models import CostRate, Metric, ProductType
+from catalog.models import CostRate, Metric, PlanVersion, Product, ProductType
 
 TIERS = [
     {"up_to": "10000000", "unit_amount": "3.00"},
@@ -47,6 +47,16 @@ def make(*, customers: int) -> str:
     product = products.create_product(
         tenant=tenant, name="LLM", code="llm", type=ProductType.AGENTIC_API, actor=None
     )
+    version = _publish(tenant, product)
+    start = clock.now() - dt.timedelta(days=40)
+    _cost(tenant, start)
+    for number in range(customers):
+        _subscribe(tenant, product, version, number, start)
+    return key
+
+
+def _publish(tenant: Tenant, product: Product) -> PlanVersion:
+    """Return a plan with a price for each measurement."""
     charges = []
     for name, price in PRICES.items():
         products.create_metric(
@@ -64,8 +74,11 @@ def make(*, customers: int) -> str:
     draft = plans.save_draft(
         plan=plan, body={"currency": "USD", "charges": charges}, limits={}, actor=None
     )
-    version = plans.publish(version=draft, actor=None)
-    start = clock.now() - dt.timedelta(days=40)
+    return plans.publish(version=draft, actor=None)
+
+
+def _cost(tenant: Tenant, start: dt.datetime) -> None:
+    """Let the model cost something since `start`."""
     for unit, amount in COSTS.items():
         CostRate.objects.create(
             tenant=tenant,
@@ -77,26 +90,34 @@ def make(*, customers: int) -> str:
             valid_from=start,
             source=CostRate.Source.MANUAL,
         )
-    for number in range(customers):
-        customer = accounts.create_customer(
-            tenant=tenant,
-            name=f"Customer {number}",
-            external_id=f"customer-{number}",
-            actor=None,
-        )
-        team = accounts.create_team(customer=customer, name="Core", actor=None)
-        accounts.create_agent(
-            team=team,
-            name="Agent",
-            kind=Agent.Kind.APP,
-            external_id=f"agent-{number}",
-            actor=None,
-        )
-        subscriptions.subscribe(
-            customer=customer,
-            product=product,
-            plan_version=version,
-            start_at=start,
-            actor=None,
-        )
-    return key
+
+
+def _subscribe(
+    tenant: Tenant,
+    product: Product,
+    version: PlanVersion,
+    number: int,
+    start: dt.datetime,
+) -> None:
+    """Make customer `number` with its agent and its contract."""
+    customer = accounts.create_customer(
+        tenant=tenant,
+        name=f"Customer {number}",
+        external_id=f"customer-{number}",
+        actor=None,
+    )
+    team = accounts.create_team(customer=customer, name="Core", actor=None)
+    accounts.create_agent(
+        team=team,
+        name="Agent",
+        kind=Agent.Kind.APP,
+        external_id=f"agent-{number}",
+        actor=None,
+    )
+    subscriptions.subscribe(
+        customer=customer,
+        product=product,
+        plan_version=version,
+        start_at=start,
+        actor=None,
+    )

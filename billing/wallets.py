@@ -104,19 +104,26 @@ def grant(
             actor_label=str(actor or ""),
             reason=reason,
         )
-        audit.record(
-            tenant=customer.tenant_id,
-            actor=actor,
-            action="wallet.credit_granted",
-            target=lot,
-            changes={
-                "amount": [None, f"{plain(amount)} {currency}"],
-                "kind": [None, lot.kind],
-                "expires_at": [None, expires_at and expires_at.isoformat()],
-            },
-            reason=reason,
-        )
+        _note_grant(lot, currency=currency, actor=actor, reason=reason)
     return lot
+
+
+def _note_grant(
+    lot: CreditGrant, *, currency: str, actor: User | None, reason: str
+) -> None:
+    """Write down who granted a lot."""
+    audit.record(
+        tenant=lot.tenant_id,
+        actor=actor,
+        action="wallet.credit_granted",
+        target=lot,
+        changes={
+            "amount": [None, f"{plain(lot.amount)} {currency}"],
+            "kind": [None, lot.kind],
+            "expires_at": [None, lot.expires_at and lot.expires_at.isoformat()],
+        },
+        reason=reason,
+    )
 
 
 def top_up(

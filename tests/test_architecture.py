@@ -75,8 +75,9 @@ def test_public_functions_say_what_they_mean() -> None:
         if tree.body and ast.get_docstring(tree) is None:
             silent.append(str(path.relative_to(ROOT)))
         for node in tree.body:
-            public = isinstance(node, ast.FunctionDef | ast.ClassDef)
-            if public and not node.name.startswith("_") and not ast.get_docstring(node):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            if not node.name.startswith("_") and not ast.get_docstring(node):
                 silent.append(f"{path.relative_to(ROOT)}:{node.name}")
     assert silent == []
 

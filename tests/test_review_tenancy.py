@@ -8,8 +8,7 @@ from decimal import Decimal
 import pytest
 
 from aforo.core import tenancy
-from aforo.core.models import Membership
-from aforo.core.roles import Role
+from aforo.core.models import Membership, Role
 from aforo.lib import clock
 from catalog.models import CostRate
 from tests.factories import make_tenant, make_user

@@ -34,7 +34,8 @@ class CostRate(BaseModel):
     )
     provider = models.CharField(max_length=60)  # "tool" for tools
     model = models.CharField(max_length=120)  # or the tool's name
-    unit = models.CharField(max_length=60)  # a disjoint leaf, such as input_uncached_tokens
+    # A disjoint leaf, such as input_uncached_tokens.
+    unit = models.CharField(max_length=60)
     amount = MoneyField(help_text="Cost of one unit.")
     currency = models.CharField(max_length=3, default="USD")
     source = models.CharField(max_length=10, choices=Source.choices)

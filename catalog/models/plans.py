@@ -55,9 +55,7 @@ class PlanVersion(TenantModel):
 
     plan = TenantForeignKey(Plan, related_name="versions")
     number = models.PositiveIntegerField()
-    state = models.CharField(
-        max_length=10, choices=State.choices, default=State.DRAFT
-    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.DRAFT)
     currency = models.CharField(max_length=3)
     body = models.JSONField()
     limits = models.JSONField(default=dict, blank=True)
