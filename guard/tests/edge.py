@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import redis
 
 from aforo.lib import crypto
@@ -135,6 +136,21 @@ class Edge:
                 settled=settled,
             ),
         )
+
+    def age_windows(self, seconds: int) -> None:
+        """Make every sliding minute older, as if time had passed."""
+        key = keys.customer_keys(self.tag)[4]
+        fields: Any = self.client.hgetall(key)
+        self.client.delete(key)
+        for name, raw in fields.items():
+            kind, subscription, *slot = name.decode().split(":")
+            numbers = msgspec.msgpack.decode(raw)
+            if slot:
+                numbers[0] -= seconds
+                name = f"{kind}:{subscription}:{numbers[0] % 64}"
+            else:
+                numbers[1] -= seconds
+            self.client.hset(key, name, msgspec.msgpack.encode(numbers))
 
     def request(self, **members: Any) -> CheckRequest:
         number = next(_numbers)

@@ -302,18 +302,21 @@ def test_totals_of_a_window_that_is_over_read_as_zero(edge: Edge) -> None:
     assert decision.limits[0].reset_at_ms > now_ms() + 3_000_000
 
 
-def rates(edge: Edge, *seconds: tuple[int, int], last: int) -> None:
-    """Put a sliding minute into the store: (second, count) pairs."""
-    flat = [part for pair in seconds for part in pair]
-    window = [sum(count for _, count in seconds), last, *flat]
+def rates(edge: Edge, *seconds: tuple[int, int]) -> None:
+    """Put a sliding minute into the store: (second, count) pairs, the last is head."""
     key = keys.customer_keys(edge.tag)[4]
-    edge.client.hset(key, "r:sub_1", msgspec.msgpack.encode(window))
+    pack = msgspec.msgpack.encode
+    edge.client.delete(key)
+    for second, count in seconds[:-1]:
+        edge.client.hset(key, f"r:sub_1:{second % 64}", pack([second, count]))
+    total = sum(count for _, count in seconds)
+    edge.client.hset(key, "r:sub_1", pack([total, *seconds[-1]]))
 
 
 def test_a_minute_slides(edge: Edge) -> None:
     edge.project(requests_per_minute=10)
     second = now_ms() // 1000
-    rates(edge, (second - 75, 9), (second - 30, 9), last=second - 30)
+    rates(edge, (second - 70, 9), (second - 30, 9))
     decision = edge.ask()
     assert decision.outcome == Outcome.ALLOW
     assert decision.limits[0].used == 10
@@ -325,16 +328,16 @@ def test_a_minute_slides(edge: Edge) -> None:
 def test_a_second_counts_until_it_is_wholly_a_minute_old(edge: Edge) -> None:
     edge.project(requests_per_minute=10)
     second = now_ms() // 1000
-    rates(edge, (second - 58, 10), last=second - 58)
+    rates(edge, (second - 58, 10))
     assert edge.verdict() == "requests.subscription.minute"
-    rates(edge, (second - 61, 10), last=second - 61)
+    rates(edge, (second - 61, 10))
     assert edge.verdict() == "allow"
 
 
 def test_a_clock_that_runs_back_frees_nothing(edge: Edge) -> None:
     edge.project(requests_per_minute=10)
     ahead = now_ms() // 1000 + 3600
-    rates(edge, (ahead, 10), last=ahead)
+    rates(edge, (ahead, 10))
     assert edge.verdict() == "requests.subscription.minute"
 
 

@@ -20,8 +20,8 @@ def plan(draw: random.Random) -> dict[str, Any]:
         return draw.choice([None, draw.randint(low, high)])
 
     return {
-        "requests_per_minute": some(0, 250),
-        "tokens_per_minute": some(0, 4_000),
+        "requests_per_minute": some(0, 90),
+        "tokens_per_minute": some(0, 2_000),
         "token_quota": some(0, 6_000),
         "spend_cap": some(0, 60_000),
         "wallet": draw.choice([True, False]),
@@ -122,6 +122,14 @@ class Run:
         assert counted.drift_micros == 0
         return "recount"
 
+    def age(self) -> str:
+        seconds = self.draw.choice([1, 7, 30, 59, 60, 61, 62, 90])
+        self.edge.age_windows(seconds)
+        shadow = self.shadow
+        shadow.request_times = [at - seconds for at in shadow.request_times]
+        shadow.token_times = [(at - seconds, n) for at, n in shadow.token_times]
+        return "age"
+
     def pause(self) -> str:
         time.sleep(self.draw.choice([0.0, 0.0, 0.0, 0.3]))
         return "pause"
@@ -132,7 +140,7 @@ def test_the_script_answers_as_the_shadow_model(edge: Edge, seed: int) -> None:
     draw = random.Random(seed)
     run = Run(edge, draw)
     steps = [run.check] * 40 + [run.settle] * 2 + [run.release] * 2
-    steps += [run.old_totals, run.recount, run.pause]
+    steps += [run.old_totals, run.recount, run.pause, run.age, run.age]
     outcomes = [draw.choice(steps)() for _ in range(STEPS)]
     assert settle.recount(edge.client, edge.tag).drift_micros == 0
     assert len(set(outcomes)) >= 5

@@ -21,6 +21,7 @@ local CFG, USE, HOLD, EXP, WIN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 assert(#KEYS == 5 and #ARGV >= 16, "five keys, sixteen arguments or more")
 local MICROS_MAX = 4503599627370496 -- 2^52: sums of two stay exact
 local WINDOW_S = 60
+local RING = 64 -- seconds kept of a sliding minute: at least WINDOW_S + 2
 local MARK_MS = 86400000 -- a used request key is remembered for a day
 local OPEN_MAX = 200000 -- calls of one customer that no usage has settled yet
 local SWEEP_MAX = 64 -- expired holds given back by one check
@@ -184,38 +185,63 @@ for _, one in ipairs(redis.call('ZRANGEBYSCORE', EXP, '-inf', now, 'LIMIT', 0,
   end
 end
 
--- The sliding minute: {sum, last second, second, count, second, count, …} -----
--- A second counts until it is wholly 60 s old, so no 60 s ever hold more than the
--- limit. The clock never runs back: the last second seen stands in for it.
-local function slide(raw)
-  local w = raw and cmsgpack.unpack(raw) or {0, 0}
-  local second = math.max(math.floor(now / 1000), w[2])
-  local kept = {w[1], second}
-  for i = 3, #w, 2 do
-    if w[i] < second - WINDOW_S then
-      kept[1] = kept[1] - w[i + 1]
-    else
-      kept[#kept + 1], kept[#kept + 2] = w[i], w[i + 1]
-    end
-  end
-  return kept
+-- The sliding minute ---------------------------------------------------------
+-- A head {total, second, count of that second}, and a ring of 64 fields with the
+-- seconds before it, each {second, count}. A second counts until it is wholly 60 s
+-- old, so no 60 s ever hold more than the limit. The clock never runs back: the last
+-- second seen stands in for it. Within one second only the head is read and written.
+local function slot(name, second)
+  return name .. ':' .. second % RING
 end
 
-local function add(w, count)
-  w[1] = w[1] + count
-  if #w > 2 and w[#w - 1] == w[2] then
-    w[#w] = w[#w] + count
+-- Counts of the seconds from..to that are still in the ring, {second, count} each.
+local function ring(name, from, to)
+  local names, found = {}, {}
+  for second = from, to do names[#names + 1] = slot(name, second) end
+  if #names == 0 then return found end
+  for i, raw in ipairs(redis.call('HMGET', WIN, unpack(names))) do
+    local one = raw and cmsgpack.unpack(raw)
+    if one and one[1] == from + i - 1 then found[#found + 1] = one end
+  end
+  return found
+end
+
+local function slide(name, raw)
+  local w = raw and cmsgpack.unpack(raw) or {0, 0, 0}
+  w.name = name
+  local second = math.max(math.floor(now / 1000), w[2])
+  if second == w[2] then return w end
+  w.past = w[3] > 0 and {w[2], w[3]} or nil -- moves into the ring when written
+  if second - w[2] > WINDOW_S then
+    w[1], w.past = 0, nil
   else
-    w[#w + 1], w[#w + 2] = w[2], count
+    for _, one in ipairs(ring(name, w[2] - WINDOW_S, second - WINDOW_S - 1)) do
+      w[1] = w[1] - one[2]
+    end
+  end
+  w[2], w[3] = second, 0
+  return w
+end
+
+-- Appends to `out` the fields that count `count` more.
+local function counted(w, count, out)
+  local n = #out
+  out[n + 1] = w.name
+  out[n + 2] = cmsgpack.pack({w[1] + count, w[2], w[3] + count})
+  if w.past then
+    out[n + 3], out[n + 4] = slot(w.name, w.past[1]), cmsgpack.pack(w.past)
   end
 end
 
 -- When `count` more would fit, in ms; a minute from now when they never would.
 local function fits_at(w, count, limit)
   local left = w[1] + count
-  for i = 3, #w, 2 do
-    left = left - w[i + 1]
-    if left <= limit then return (w[i] + WINDOW_S + 1) * 1000 end
+  local parts = ring(w.name, w[2] - WINDOW_S, w[2] - 1)
+  if w.past then parts[#parts + 1] = w.past end
+  parts[#parts + 1] = {w[2], w[3]}
+  for _, one in ipairs(parts) do
+    left = left - one[2]
+    if left <= limit then return (one[1] + WINDOW_S + 1) * 1000 end
   end
   return now + WINDOW_S * 1000
 end
@@ -230,13 +256,13 @@ local function report(name, unit, limit, used, reset_at)
 end
 
 local rates = redis.call('HMGET', WIN, 'r:' .. sub.id, 't:' .. sub.id)
-local requests_window, tokens_window = slide(rates[1]), slide(rates[2])
+local requests_window = slide('r:' .. sub.id, rates[1])
+local tokens_window = slide('t:' .. sub.id, rates[2])
 
 local function rate(name, unit, limit, w, count)
   if not limit then return end
   local after = w[1] + count
-  local reset_at = ((w[#w - 1] or w[2]) + WINDOW_S + 1) * 1000
-  if #w == 2 then reset_at = (w[2] + WINDOW_S + 1) * 1000 end
+  local reset_at = (w[2] + WINDOW_S + 1) * 1000
   if not refused and not first and after > limit then
     refused, retry_at = name, fits_at(w, count, limit)
     after, reset_at = w[1], retry_at
@@ -316,19 +342,14 @@ if refused then
   if #ended > 0 then redis.call('HSET', HOLD, 'p', cmsgpack.pack(pending)) end
   return {'no', refused, retry_at, now, key, estimate, defaulted, facts, limits}
 end
-add(requests_window, 1)
+local counts = {}
+counted(requests_window, 1, counts)
+if not first and tokens > 0 then counted(tokens_window, tokens, counts) end
+redis.call('HSET', WIN, unpack(counts))
 if first then
-  redis.call('HSET', WIN, 'r:' .. sub.id, cmsgpack.pack(requests_window))
   if #ended > 0 then redis.call('HSET', HOLD, 'p', cmsgpack.pack(pending)) end
   return {'yes', first.a, first.r, first.d, first.e, 1, now, key, first.m, first.f,
     facts, limits}
-end
-if tokens > 0 then
-  add(tokens_window, tokens)
-  redis.call('HSET', WIN, 'r:' .. sub.id, cmsgpack.pack(requests_window),
-    't:' .. sub.id, cmsgpack.pack(tokens_window))
-else
-  redis.call('HSET', WIN, 'r:' .. sub.id, cmsgpack.pack(requests_window))
 end
 local held = {}
 if sub.cap and estimate > 0 then held[money] = estimate end
