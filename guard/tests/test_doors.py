@@ -43,20 +43,25 @@ def test_a_missing_estimate_is_the_plans_and_flagged(caller: Asker) -> None:
     }
 
 
+BAD_CREDENTIALS = [
+    ("none", ""),
+    ("no scheme", "x"),
+    ("not a key", "Bearer hello"),
+    ("bad checksum", f"Bearer {crypto.mint_key('sk', 'live', 'a' * 12)[:-1]}#"),
+    ("one letter off", "Bearer sk_live_abcdefghijkl_" + "a" * 49),
+    ("unknown", f"Bearer {crypto.mint_key('sk', 'live', 'b' * 12)}"),
+    ("unknown service key", f"Bearer {crypto.mint_key('svc', 'live', 'c' * 12)}"),
+    ("secret as bearer", f"Bearer {crypto.mint_key('cs', 'live', 'd' * 12)}"),
+    ("basic with a key", basic("agt_x", crypto.mint_key("sk", "live", "e" * 12))),
+    ("unknown basic", basic("agt_x", crypto.mint_key("cs", "live", "f" * 12))),
+]
+
+
 @pytest.mark.parametrize(
     ("_case", "authorization"),
-    [
-        ("none", ""),
-        ("no scheme", "x"),
-        ("not a key", "Bearer hello"),
-        ("bad checksum", f"Bearer {crypto.mint_key('sk', 'live', 'a' * 12)[:-1]}#"),
-        ("one letter off", "Bearer sk_live_abcdefghijkl_" + "a" * 49),
-        ("unknown", f"Bearer {crypto.mint_key('sk', 'live', 'b' * 12)}"),
-        ("unknown service key", f"Bearer {crypto.mint_key('svc', 'live', 'c' * 12)}"),
-        ("secret as bearer", f"Bearer {crypto.mint_key('cs', 'live', 'd' * 12)}"),
-        ("basic with a key", basic("agt_x", crypto.mint_key("sk", "live", "e" * 12))),
-        ("unknown basic", basic("agt_x", crypto.mint_key("cs", "live", "f" * 12))),
-    ],
+    BAD_CREDENTIALS,
+    # The secrets are random; every process must give the tests the same names.
+    ids=[case for case, _ in BAD_CREDENTIALS],
 )
 def test_bad_credentials_all_get_the_same_401(
     any_door: Door, shop: Shop, _case: str, authorization: str
