@@ -45,7 +45,7 @@ DATABASES = {
 }
 
 # One server, four databases: guard state, broker, channel layer and cache never
-# mix (RELIABILITY I-36). Point them at separate servers when one is not enough.
+# mix. Point them at separate servers when one is not enough.
 
 
 def _redis_db(number: int) -> str:

@@ -51,7 +51,7 @@ CREATE FUNCTION aforo_find_credential(wanted text)
 RETURNS TABLE (id uuid, tenant_id uuid, customer_id uuid, agent_id uuid,
                client_id text, product_ids uuid[], expires_at timestamptz,
                revoked_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT c.id, c.tenant_id, c.customer_id, c.agent_id, c.client_id, c.product_ids,
          c.expires_at, c.revoked_at
   FROM billing_credential c WHERE c.digest = wanted

@@ -9,12 +9,12 @@ from django.db import migrations
 LOOKUPS_SQL = """
 CREATE FUNCTION aforo_tenants_of(wanted uuid[])
 RETURNS TABLE (customer_id uuid, tenant_id uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT c.id, c.tenant_id FROM billing_customer c WHERE c.id = ANY(wanted)
 $$;
 CREATE FUNCTION aforo_config_changes(since timestamptz)
 RETURNS TABLE (customer_id uuid, config_version bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT b.customer_id, b.config_version FROM billing_customerbooks b
   WHERE b.changed_at >= since
 $$;

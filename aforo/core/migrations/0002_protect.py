@@ -12,17 +12,17 @@ LOOKUPS_SQL = """
 CREATE FUNCTION aforo_find_service_key(wanted text)
 RETURNS TABLE (id uuid, tenant_id uuid, tag text, scopes text[],
                expires_at timestamptz, revoked_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT k.id, k.tenant_id, t.tag, k.scopes::text[], k.expires_at, k.revoked_at
   FROM core_servicekey k JOIN core_tenant t ON t.id = k.tenant_id
   WHERE k.digest = wanted
 $$;
 CREATE FUNCTION aforo_find_invitation(wanted text) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT tenant_id FROM core_invitation WHERE token_digest = wanted
 $$;
 CREATE FUNCTION aforo_has_tenant() RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT EXISTS (SELECT FROM core_tenant)
 $$;
 """
