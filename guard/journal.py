@@ -35,6 +35,7 @@ ROTATE_S: Final = 0.5
 COMPLETE_S: Final = 5.0
 NOTES_MAX: Final = 2_000  # one by one in a file; beyond, they are only counted
 FILES_PER_RUN: Final = 200
+LOCK: Final = 0x61666F726F02
 
 # What the inputs of a decision show; secrets are not among them.
 _SHOWN: Final = (
@@ -219,11 +220,24 @@ def _count(tenant: uuid.UUID, line: dict[str, Any]) -> None:
 def collect(folder: Path) -> int:
     """Store what doors spooled; return how many decisions.
 
-    Decisions carry their id, so a file that is read twice (the worker died before it
-    removed it) stores them once; its counts would be added twice.
+    One worker at a time, held by a lock until its files are removed. Decisions carry
+    their id, so a file that is read twice (the worker died before it removed it)
+    stores them once; its counts would be added twice.
     """
     if not folder.is_dir():
         return 0
+    with sql.cursor() as cursor:
+        taken = cursor.execute("SELECT pg_try_advisory_lock(%b)", [LOCK]).fetchone()
+        if taken is None or not taken[0]:
+            return 0
+        try:
+            return _collect(folder)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%b)", [LOCK])
+
+
+def _collect(folder: Path) -> int:
+    """Store and remove the files that are complete."""
     stored = 0
     for path in _complete(folder):
         by_tenant: dict[uuid.UUID, list[dict[str, Any]]] = collections.defaultdict(list)

@@ -108,7 +108,8 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::uuid
 ON CONFLICT (customer_id, key) DO UPDATE SET
   state = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
                THEN s.state ELSE excluded.state END,
-  ended_at = COALESCE(s.ended_at, excluded.ended_at),
+  ended_at = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
+               THEN s.ended_at ELSE excluded.ended_at END,
   started_at = LEAST(s.started_at, excluded.started_at),
   last_event_at = GREATEST(s.last_event_at, excluded.last_event_at),
   last_received_at = GREATEST(s.last_received_at, excluded.last_received_at),

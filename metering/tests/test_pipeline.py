@@ -16,7 +16,7 @@ from billing.models import CustomerBooks, LedgerBatch, LedgerEntry, UsageTotal
 from catalog import products
 from catalog.costs import token_leaves
 from catalog.models import Metric, ProductType
-from metering import pipeline, unrateable
+from metering import pipeline, sessions, unrateable
 from metering.models import (
     CostFact,
     PendingEvents,
@@ -339,3 +339,30 @@ def test_each_batch_is_chained_to_the_one_before() -> None:
     assert [b.previous for b in batches[1:]] == [b.digest for b in batches[:-1]]
     books = CustomerBooks.objects.get(customer=shop.customer)
     assert books.head == batches[-1].digest
+
+
+def test_an_expired_session_that_goes_on_is_no_longer_ended() -> None:
+    shop = make_shop()
+    store_event(shop, {"input_tokens": 1}, session_key="run-2")
+    pipeline.rate()
+    with clock.travel(clock.now() + dt.timedelta(hours=2)):
+        assert sessions.expire(clock.now()) == 1
+    session = Session.objects.get()
+    assert session.state == Session.State.EXPIRED
+    assert session.ended_at is not None
+    store_event(shop, {"input_tokens": 1}, session_key="run-2")
+    pipeline.rate()
+    session.refresh_from_db()
+    assert (session.state, session.ended_at) == (Session.State.ACTIVE, None)
+
+
+def test_a_completed_session_stays_ended_when_an_event_comes_late() -> None:
+    shop = make_shop()
+    store_event(shop, {}, event_type="session.completed", session_key="run-3")
+    pipeline.rate()
+    ended_at = Session.objects.get().ended_at
+    store_event(shop, {"input_tokens": 1}, session_key="run-3")
+    pipeline.rate()
+    session = Session.objects.get()
+    assert (session.state, session.ended_at) == (Session.State.COMPLETED, ended_at)
+    assert session.event_count == 2
