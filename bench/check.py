@@ -167,12 +167,8 @@ async def http_load(url: str, requests: Iterator[bytes], connections: int) -> Lo
     load = Load(requests, http_answer)
     loop = asyncio.get_running_loop()
     for _ in range(connections):
-        link = (
-            await loop.create_connection(
-                lambda: Link(load), parts.hostname or "", parts.port or 80
-            )
-        )[1]
-        load.idle.append(link)
+        made = await loop.create_connection(lambda: Link(load), host, port)
+        load.idle.append(made[1])
     return load
 
 
