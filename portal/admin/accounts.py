@@ -47,14 +47,14 @@ class TeamRows(Rows):
     """The teams of a customer."""
 
     model = Team
-    fields = ("name", "external_id", "tier")
+    fields = ("external_id", "tier")
 
 
 class AgentRows(Rows):
     """The apps and agents of a customer or team."""
 
     model = Agent
-    fields = ("name", "team", "kind", "agent_type", "state")
+    fields = ("team", "kind", "agent_type", "state")
 
 
 class SubscriptionRows(Rows):
@@ -68,14 +68,14 @@ class WalletRows(Rows):
     """The wallets of a customer."""
 
     model = Wallet
-    fields = ("currency", "balance", "overdraft_limit", "enforced")
+    fields = ("balance", "overdraft_limit", "enforced")
 
 
 class CredentialRows(Rows):
     """The credentials of an agent."""
 
     model = Credential
-    fields = ("hint", "kind", "name", "expires_at", "revoked_at", "last_used_at")
+    fields = ("kind", "name", "expires_at", "revoked_at", "last_used_at")
 
 
 def _with_edge(customer: Customer) -> None:

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import BinaryField, Model, QuerySet
+from django.db.models import BinaryField, DateTimeField, Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -29,6 +30,15 @@ from portal.pages import may
 ACTION_MAX = 500
 
 Act = Callable[[HttpRequest, Any], str | None]
+
+
+class Instant(forms.DateTimeInput):
+    """The browser's own picker of an instant, in UTC."""
+
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__({"step": "1"}, format="%Y-%m-%dT%H:%M:%S")
 
 
 class Refusable(ModelForm):  # type: ignore[type-arg]
@@ -60,6 +70,13 @@ class TenantAdmin(ModelAdmin):  # type: ignore[type-arg]
     fixed: ClassVar[tuple[str, ...]] = ()
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
+    formfield_overrides: ClassVar[dict[Any, Any]] = {
+        DateTimeField: {"form_class": forms.DateTimeField, "widget": Instant}
+    }
+
+    class Media:
+        js = ("js/admin.js",)
+
     list_per_page = 50
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -88,6 +105,10 @@ class TenantAdmin(ModelAdmin):  # type: ignore[type-arg]
         """Return what is fixed once the row exists."""
         own = tuple(super().get_readonly_fields(request, obj))
         return own if obj is None else (*own, *self.fixed)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        """Return what is below a row; a new one has nothing below it."""
+        return () if obj is None else super().get_inlines(request, obj)
 
     def get_form(
         self,

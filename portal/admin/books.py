@@ -39,14 +39,14 @@ class InvoiceRows(Rows):
     """The invoices of a period."""
 
     model = Invoice
-    fields = ("number", "currency", "state", "subtotal", "tax", "total", "due")
+    fields = ("currency", "state", "subtotal", "tax", "total", "due")
 
 
 class LineRows(Rows):
     """The lines of an invoice."""
 
     model = InvoiceLine
-    fields = ("position", "name", "quantity", "unit", "exact_amount", "amount")
+    fields = ("position", "quantity", "unit", "exact_amount", "amount")
 
 
 @admin.register(CustomerBooks, site=site)

@@ -33,9 +33,9 @@ def product_page(row: Product) -> str:
 class Rows(admin.TabularInline):  # type: ignore[type-arg]
     """Rows below another one, seen here and changed on their own page."""
 
+    template = "admin/edit_inline/rows.html"
     extra = 0
     can_delete = False
-    show_change_link = True
     max_num = 0
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -59,21 +59,21 @@ class PlanRows(Rows):
     """The plans of a product."""
 
     model = Plan
-    fields = ("name", "code", "archived_at")
+    fields = ("code", "archived_at")
 
 
 class ToolRows(Rows):
     """The tools of a product."""
 
     model = Tool
-    fields = ("name", "aliases", "deprecated_at")
+    fields = ("aliases", "deprecated_at")
 
 
 class VersionRows(Rows):
     """The versions of a plan."""
 
     model = PlanVersion
-    fields = ("number", "state", "currency", "published_at", "published_by")
+    fields = ("state", "currency", "published_at", "published_by")
 
 
 @admin.register(Product, site=site)

@@ -41,14 +41,14 @@ class SnapshotRows(Rows):
     """The versions of a contract."""
 
     model = SubscriptionSnapshot
-    fields = ("number", "effective_from", "plan_version", "timezone")
+    fields = ("effective_from", "plan_version", "timezone")
 
 
 class GrantRows(Rows):
     """The lots of a wallet."""
 
     model = CreditGrant
-    fields = ("title", "kind", "priority", "amount", "remaining", "expires_at")
+    fields = ("kind", "priority", "amount", "remaining", "expires_at")
 
 
 @admin.register(Subscription, site=site)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminSplitDateTime
 
 from billing.models import Credential, Subscription
 from catalog.models import PlanVersion, Product
-from portal.admin.base import Refusable
+from portal.admin.base import Instant, Refusable
 
 
 class CredentialForm(Refusable):
@@ -40,9 +39,9 @@ class SubscriptionForm(Refusable):
         label="Plan version",
         help_text="Published versions only; the product is the plan's.",
     )
-    effective_at = forms.SplitDateTimeField(
+    effective_at = forms.DateTimeField(
         required=False,
-        widget=AdminSplitDateTime,
+        widget=Instant,
         help_text="When the next plan version takes over, in UTC; empty: now.",
     )
 

@@ -185,8 +185,7 @@ def test_a_plan_goes_from_draft_to_published_to_subscribed(scene: Scene) -> None
     change = reverse("admin:billing_subscription_change", args=[scene.subscription.pk])
     answer = client.post(
         change,
-        {"plan_version": draft.pk, "effective_at_0": "", "effective_at_1": ""}
-        | _empty_inlines("snapshots"),
+        {"plan_version": draft.pk, "effective_at": ""} | _empty_inlines("snapshots"),
     )
     assert answer.status_code == 302, answer.content
     history = Subscription.objects.get(pk=scene.subscription.pk).snapshots
@@ -229,8 +228,7 @@ def test_a_cost_rate_is_added_for_the_tenant(scene: Scene) -> None:
             "unit": "tool.call",
             "amount": "0.002",
             "currency": "USD",
-            "valid_from_0": "2026-01-01",
-            "valid_from_1": "00:00:00",
+            "valid_from": "2026-01-01T00:00:00",
         },
     )
     assert answer.status_code == 302, answer.content
