@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import redis
 from django.conf import settings
 
 from aforo.lib import crypto
-from guard import door, projection, stores
+from guard import door, drivers, projection, stores
 from guard.tests.doors import Asker, BareDoor, DjangoDoor, Door
 from guard.tests.edge import Edge
 from tests.factories import Shop, make_shop
@@ -43,6 +44,11 @@ def fresh_process(tmp_path: Path, settings: Any) -> Iterator[None]:
     for cache in caches:
         cache.cache_clear()
     yield
+    # A probe of the store that is under way would ask a database that the next test
+    # may not have yet.
+    for thread in threading.enumerate():
+        if thread.name == "recovery":
+            thread.join(2 * drivers.PROBE_S)
     for cache in caches:
         cache.cache_clear()
 
