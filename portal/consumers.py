@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 import redis
+from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY
@@ -101,6 +102,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         waited = 0
         while True:
             at = clock.now().isoformat(timespec="seconds")
+            await sync_to_async(live.watch)(tenant_id)
             await self.send(text_data=json.dumps({"kind": "beat", "at": at}))
             await asyncio.sleep(BEAT_S)
             waited += BEAT_S

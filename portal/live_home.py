@@ -140,6 +140,8 @@ def on_usage(
     courtesy: their trouble is logged and never stops the relay.
     """
     try:
+        if not live.is_watched(tenant_id):
+            return
         rated = [uuid.UUID(item["id"]) for item in items if not item["unrateable"]]
         if rated and cache.add(f"home-rows:{tenant_id.hex}", 1, ROWS_EVERY_S):
             with as_web(tenant_id=tenant_id):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -171,3 +172,12 @@ def test_names_are_escaped_before_they_are_pushed(scene: Scene) -> None:
     scene.customer.save()
     (message,) = _heard(scene.tenant, "feed")
     assert "<script>" not in json.dumps(message)
+
+
+def test_usage_is_worked_out_for_open_pages_only(scene: Scene) -> None:
+    items = [{"id": str(row.event_id), "unrateable": None} for row in home.feed()]
+    live_home.on_usage(tenant_id=scene.tenant.pk, items=items)
+    assert cache.get(f"home-figures:{scene.tenant.pk.hex}") is None
+    live.watch(scene.tenant.pk)
+    live_home.on_usage(tenant_id=scene.tenant.pk, items=items)
+    assert cache.get(f"home-figures:{scene.tenant.pk.hex}") == 1
