@@ -231,9 +231,9 @@ def _key_figures(found: Customer, span: Span) -> dict[str, Any]:
         "compared": f"vs {before.days}",
         "margin_note": _margin_note(mine),
         "wallet": wallet,
-        "wallet_note": "guards calls"
+        "wallet_note": "enforced by the guard"
         if wallet and wallet.enforced
-        else "lets calls pass",
+        else "not enforced by the guard",
         "guard": guard,
         "guard_note": _guard_note(guard),
         "revenue_change": figures.change(mine.revenue, was.revenue) if known else None,
