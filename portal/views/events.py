@@ -21,7 +21,7 @@ from metering import unrateable
 from metering.models import Unrateable, UsageEvent
 from portal import csvs, paging
 from portal.filters import OfCustomers, empty_model, text_box
-from portal.pages import curl, may, person
+from portal.pages import admin_url, curl, may, person
 from portal.selectors import events
 from portal.selectors.sessions import with_effects
 from portal.ui import figures as words
@@ -188,6 +188,7 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
         "told": told,
         "event": told.event,
         "public_id": public_id,
+        "admin_url": admin_url(told.event),
         "raw": json.dumps(told.event.body, indent=2, ensure_ascii=False),
         "measurements": sorted(told.event.body.get("measurements", {}).items()),
         "properties": sorted(told.event.body.get("properties", {}).items()),

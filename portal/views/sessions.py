@@ -16,7 +16,7 @@ from catalog.models import Product
 from metering.models import Session
 from portal import csvs, paging
 from portal.filters import OfCustomers, empty_model, text_box
-from portal.pages import curl, find
+from portal.pages import admin_url, curl, find
 from portal.selectors import sessions
 from portal.ui import figures as words
 
@@ -152,6 +152,7 @@ def session(request: HttpRequest, public_id: str) -> HttpResponse:
     margin = None if all_unknown else found.price - found.cost
     context = {
         "session": found,
+        "admin_url": admin_url(found),
         "bars": bars,
         "is_cut": is_cut,
         "trace": trace,
