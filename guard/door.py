@@ -13,7 +13,7 @@ from django.conf import settings
 from aforo.lib import http
 from aforo.lib.errors import AforoError
 from guard import asking, judging, wording
-from guard.drivers import Blocking
+from guard.drivers import Blocking, Recovery
 from guard.journal import Journal
 from guard.memory import Memory
 from guard.operations import Operation
@@ -39,9 +39,15 @@ def journal() -> Journal:
 
 
 @functools.cache
+def recovery() -> Recovery:
+    """Return what brings this process back to its store."""
+    return Recovery(memory())
+
+
+@functools.cache
 def blocking() -> Blocking:
     """Return the blocking driver of this process."""
-    return Blocking(memory(), for_checks())
+    return Blocking(memory(), recovery(), for_checks())
 
 
 def address(headers: Mapping[str, str], peer: str) -> str:

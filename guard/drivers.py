@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ import redis
 from django.conf import settings
 from django.db import close_old_connections
 
+from aforo.lib import clock
 from guard import record, stores
 from guard.engine import scripts
 from guard.memory import Memory
@@ -40,6 +42,10 @@ WARM_S: Final = 3.0
 # After the record failed to answer, how long nobody asks it again.
 RECORD_PAUSE_S: Final = 1.0
 PROBE_S: Final = 1.0
+# What changed so long before the store came back is projected again.
+CATCH_UP_WITHIN: Final = dt.timedelta(minutes=10)
+# A change may commit after the projection that it began before.
+CATCH_UP_OVERLAP: Final = dt.timedelta(seconds=5)
 
 
 def _record_call(operation: Operation) -> tuple[Callable[[], Any], float]:
@@ -65,17 +71,25 @@ class Recovery:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._running = threading.Lock()
-        self._pause = threading.Event()  # never set: a wait that sleeps
+        self._stopped = threading.Event()
+        self._caught_up_at: dt.datetime | None = None
 
     def start(self) -> None:
         """Probe the store in the background until it is back; once at a time."""
         if self._running.acquire(blocking=False):
             threading.Thread(target=self._run, name="recovery", daemon=True).start()
 
+    def stop(self) -> None:
+        """End the probing, if it is under way, and wait for its end."""
+        self._stopped.set()
+        with self._running:
+            self._stopped.clear()
+
     def _run(self) -> None:
         try:
             while not self._is_back():
-                self._pause.wait(PROBE_S)
+                if self._stopped.wait(PROBE_S):
+                    return
             self._memory.local.forget()
             self._memory.breaker.close()
         finally:
@@ -86,15 +100,31 @@ class Recovery:
         try:
             # A store that is read-only or full answers PING, so a write is tried.
             stores.for_checks().set("aforo:guard:probe", "1", px=1000)
-            record.catch_up()
+            self._catch_up()
         except RecordFault:
             # Without the record nothing can have changed either.
             return True
         except redis.RedisError:
             return False
+        except Exception:
+            # Whatever it is, the next probe may find it gone; this thread must live.
+            logger.exception("the store could not be probed")
+            return False
         finally:
             close_old_connections()
         return True
+
+    def _catch_up(self) -> None:
+        """Project what changed, since the last time when that is not long ago.
+
+        A store that comes and goes is not asked for the same work each time.
+        """
+        now = clock.now()
+        since = now - CATCH_UP_WITHIN
+        if self._caught_up_at is not None:
+            since = max(since, self._caught_up_at - CATCH_UP_OVERLAP)
+        record.catch_up(since)
+        self._caught_up_at = now
 
 
 def note_fault(memory: Memory, recovery: Recovery, error: Exception) -> StoreFault:
@@ -114,9 +144,8 @@ def note_fault(memory: Memory, recovery: Recovery, error: Exception) -> StoreFau
 class Blocking:
     """Performs operations one after the other, in the caller's thread."""
 
-    def __init__(self, memory: Memory, client: redis.Redis) -> None:
-        self._memory, self._client = memory, client
-        self._recovery = Recovery(memory)
+    def __init__(self, memory: Memory, recovery: Recovery, client: redis.Redis) -> None:
+        self._memory, self._recovery, self._client = memory, recovery, client
         self._warming: dict[str, threading.Lock] = {}
 
     def run(self, flow: Generator[Operation, Any, T]) -> T:
@@ -149,6 +178,8 @@ class Blocking:
 
     def _ask_store(self, operation: Fields | Run) -> Any:
         if self._memory.breaker.is_open:
+            # It may have opened again just as the last probing ended.
+            self._recovery.start()
             raise StoreFault("skipped")
         try:
             if isinstance(operation, Run):
@@ -161,10 +192,9 @@ class Blocking:
 class Waiting:
     """Performs operations for one event loop; Postgres is asked in threads."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, memory: Memory, recovery: Recovery) -> None:
+        self._memory, self._recovery = memory, recovery
         self._client = stores.for_async_checks()
-        self._recovery = Recovery(memory)
         self._threads = ThreadPoolExecutor(RECORD_THREADS, "record")
         self._warming: dict[str, asyncio.Future[Any]] = {}
         self._record_rests_until = 0.0
@@ -195,6 +225,8 @@ class Waiting:
 
     async def _ask_store(self, operation: Fields | Run) -> Any:
         if self._memory.breaker.is_open:
+            # It may have opened again just as the last probing ended.
+            self._recovery.start()
             raise StoreFault("skipped")
         try:
             if isinstance(operation, Run):

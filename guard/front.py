@@ -37,7 +37,7 @@ def _driver() -> Waiting:
     loop = asyncio.get_running_loop()
     driver = _drivers.get(loop)
     if driver is None:
-        driver = _drivers[loop] = Waiting(door.memory())
+        driver = _drivers[loop] = Waiting(door.memory(), door.recovery())
         loop.call_later(ROTATE_S, _rotate, loop)
     return driver
 

@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 WARM_S: Final = 2.0
 CHANGES_WITHIN: Final = dt.timedelta(minutes=15)
-CATCH_UP_WITHIN: Final = dt.timedelta(minutes=10)
 
 _FAULTS: Final = (
     DatabaseError,
@@ -181,9 +180,8 @@ def changes() -> dict[str, int]:
 
 
 @_faults
-def catch_up() -> None:
+def catch_up(since: dt.datetime) -> None:
     """Project what changed while the store was away; raises redis.RedisError."""
     with transaction.atomic(), sql.cursor() as cursor:
-        since = clock.now() - CATCH_UP_WITHIN
         rows = cursor.execute(CHANGES, {"since": since}).fetchall()
     projection.project_customers(customer for customer, _ in rows)

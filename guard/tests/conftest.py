@@ -40,7 +40,13 @@ def fresh_process(tmp_path: Path, settings: Any) -> Iterator[None]:
     # A busy machine must not turn a test of answers into one of outages.
     settings.GUARD_TIMEOUT_S = 5
     settings.GUARD_LOOKUP_S = 5
-    caches = (door.memory, door.journal, door.blocking, stores.for_checks)
+    caches = (
+        door.memory,
+        door.journal,
+        door.recovery,
+        door.blocking,
+        stores.for_checks,
+    )
     for cache in caches:
         cache.cache_clear()
     yield
