@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from django.conf import settings
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aforo.settings")
 
@@ -21,6 +23,9 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     task_time_limit=300,
     worker_soft_shutdown_timeout=30,
+    # Celery would close the connection, and with it every prepared statement, around
+    # each task; `check_connections` below keeps it for as long as it works.
+    CELERY_DB_REUSE_MAX=1_000_000_000,
     broker_connection_retry_on_startup=True,
     broker_transport_options={
         "visibility_timeout": 600,
@@ -45,3 +50,9 @@ app.conf.update(
 # Messages are sent from threads too, where there is no current app.
 app.set_default()
 app.autodiscover_tasks(["aforo.core", "billing", "guard", "metering", "portal"])
+
+
+@signals.task_prerun.connect
+def check_connections(**_: Any) -> None:
+    """Drop a connection that is old or broken; the next statement opens another."""
+    close_old_connections()

@@ -56,13 +56,20 @@ def postgres(url: str, role: str) -> dict[str, Any]:
             f"DATABASE_URL must start with postgres://; got {parts.scheme!r}"
         )
     query = dict(urllib.parse.parse_qsl(parts.query))
-    # The pool's pauses between attempts double up to reconnect_timeout; at its default
-    # of five minutes a server that is back is ignored as long as it was away.
-    pool = {"min_size": 1, "max_size": 12, "timeout": 10, "reconnect_timeout": 10}
-    options: dict[str, Any] = {
-        "pool": pool,
-        "prepare_threshold": 5,
-    }
+    options: dict[str, Any] = {"prepare_threshold": 5}
+    # A worker's process does one thing at a time: it keeps one connection, with its
+    # prepared statements, from task to task.
+    alone = role == "aforo_worker"
+    if not alone:
+        # The pool's pauses between attempts double up to reconnect_timeout; at its
+        # default of five minutes a server that is back is ignored as long as it was
+        # away.
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": 12,
+            "timeout": 10,
+            "reconnect_timeout": 10,
+        }
     if role:
         options["options"] = f"-c role={role}"
     host = query.pop("host", "") or urllib.parse.unquote(parts.hostname or "")
@@ -74,6 +81,7 @@ def postgres(url: str, role: str) -> dict[str, Any]:
         "PASSWORD": urllib.parse.unquote(parts.password or ""),
         "HOST": host,
         "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": 0,  # Required by the pool.
+        "CONN_MAX_AGE": 600 if alone else 0,  # 0 is required by the pool.
+        "CONN_HEALTH_CHECKS": alone,
         "OPTIONS": options,
     }

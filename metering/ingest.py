@@ -71,7 +71,7 @@ async def take(*, headers: Mapping[str, str], query: str, body: bytes) -> Answer
     if isinstance(result, Answer):
         return result
     if result.customers:
-        wake.add(result.customers)
+        wake.notify()
     return _render(result.verdicts, envelope)
 
 

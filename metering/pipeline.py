@@ -7,11 +7,9 @@ queue rows; a crash anywhere rolls all of it back, and the sweeper finds it agai
 
 from __future__ import annotations
 
-import itertools
 import logging
 import uuid
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 import django.db
 import psycopg
@@ -25,13 +23,12 @@ from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import Unrateable
-from metering import batch, rollups, sessions, writing
+from metering import batch, claims, rollups, sessions, writing
 from metering.batch import Item
+from metering.claims import Claim
 
 log = logging.getLogger(__name__)
 
-# Bigger transactions cost less per event; this bounds their time to some 250 ms.
-EVENTS_MAX = 2000
 # A batch that failed so often is rated event by event …
 CAREFUL_FROM = 3
 # … and the event at which it then dies again and again is set aside.
@@ -44,27 +41,8 @@ STORE_FAULTS = (
     django.db.InterfaceError,
 )
 
-
-class Pending(NamedTuple):
-    """One row of the queue."""
-
-    id: uuid.UUID
-    customer_id: uuid.UUID
-    event_ids: list[uuid.UUID]
-    attempts: int
-
-
-QUEUE = """
-SELECT id, customer_id, event_ids, attempts FROM metering_pendingevents
-WHERE (%b::uuid[] IS NULL OR customer_id = ANY(%b)) AND customer_id <> ALL(%b)
-ORDER BY id LIMIT 256
-"""
-ATTEMPT = """
-UPDATE metering_pendingevents SET attempts = attempts + 1 WHERE id = ANY(%b)
-RETURNING id, customer_id, event_ids, attempts
-"""
 TAKE = """
-SELECT id, customer_id, event_ids, attempts FROM metering_pendingevents
+SELECT id, event_ids FROM metering_pendingevents
 WHERE id = ANY(%b) AND customer_id = ANY(%b) ORDER BY id
 """
 
@@ -75,56 +53,23 @@ def rate(customer_ids: Collection[uuid.UUID] | None = None) -> int:
     Idempotent: what another worker has locked or rated is left alone. Returns when
     nothing is left that it could take.
     """
+    wanted = None if customer_ids is None else list(customer_ids)
     done = 0
-    while True:
-        claimed = _claim(None if customer_ids is None else list(customer_ids))
-        if not claimed:
-            return done
-        careful = [p for p in claimed if p.attempts >= CAREFUL_FROM]
-        count = 0
-        if careful:
-            count = sum(_rate_carefully(p) for p in careful)
-        swift = [p for p in claimed if p.attempts < CAREFUL_FROM]
+    # Customers whose rows another worker took after the claim, or that failed.
+    left_alone: set[uuid.UUID] = set()
+    while claimed := claims.take(wanted, without=left_alone):
+        careful = [c for c in claimed if c.attempts >= CAREFUL_FROM]
+        count = sum(_rate_carefully(c) for c in careful)
+        swift = [c for c in claimed if c.attempts < CAREFUL_FROM]
         if swift:
             count += _rate_swiftly(swift)
         if count == 0:
-            return done
+            left_alone |= {c.customer_id for c in claimed}
         done += count
+    return done
 
 
-def _claim(customer_ids: list[uuid.UUID] | None) -> list[Pending]:
-    """Choose queue rows nobody else works on, and commit that they are being tried."""
-    busy: set[uuid.UUID] = set()
-    mine: set[uuid.UUID] = set()
-    with transaction.atomic(), sql.cursor() as cursor:
-        # The long queue of a customer whom another worker has hides nobody else.
-        while not mine:
-            found = cursor.execute(QUEUE, [customer_ids, customer_ids, list(busy)])
-            chosen = _up_to_max([Pending(*row) for row in found.fetchall()])
-            if not chosen:
-                return []
-            wanted = {p.customer_id for p in chosen}
-            mine = {p.customer_id for p in books.lock(wanted, wait=False)}
-            busy |= wanted - mine
-        cursor.execute(ATTEMPT, [[p.id for p in chosen if p.customer_id in mine]])
-        claimed = [Pending(*row) for row in cursor.fetchall()]
-    crashpoint("rate.claimed")
-    return claimed
-
-
-def _up_to_max(rows: Sequence[Pending]) -> list[Pending]:
-    """Return the first rows that make one transaction of bearable size."""
-    chosen: list[Pending] = []
-    size = 0
-    for row in rows:
-        if chosen and size + len(row.event_ids) > EVENTS_MAX:
-            break
-        chosen.append(row)
-        size += len(row.event_ids)
-    return chosen
-
-
-def _rate_swiftly(claimed: Sequence[Pending]) -> int:
+def _rate_swiftly(claimed: Sequence[Claim]) -> int:
     """Rate queue rows together; after a fault each customer's apart from the others'.
 
     Rows that fail stand: the next try counts, and the third is careful.
@@ -135,7 +80,7 @@ def _rate_swiftly(claimed: Sequence[Pending]) -> int:
         log.exception("rating %d queue rows failed", len(claimed))
         return 0
     except Exception:
-        by_customer: dict[uuid.UUID, list[Pending]] = {}
+        by_customer: dict[uuid.UUID, list[Claim]] = {}
         for row in claimed:
             by_customer.setdefault(row.customer_id, []).append(row)
         if len(by_customer) > 1:
@@ -144,7 +89,7 @@ def _rate_swiftly(claimed: Sequence[Pending]) -> int:
         return 0
 
 
-def _rate_together(claimed: Sequence[Pending]) -> int:
+def _rate_together(claimed: Sequence[Claim]) -> int:
     """Rate queue rows of many customers in one transaction; return how many events."""
     with transaction.atomic():
         postings = {
@@ -154,55 +99,53 @@ def _rate_together(claimed: Sequence[Pending]) -> int:
         if not postings:
             return 0
         with sql.cursor() as cursor:
-            rows = [
-                Pending(*row)
-                for row in cursor.execute(
-                    TAKE, [[p.id for p in claimed], list(postings)]
-                ).fetchall()
-            ]
-        event_ids = list(itertools.chain.from_iterable(r.event_ids for r in rows))
+            wanted = [[c.id for c in claimed], list(postings)]
+            # Binary: arrays of ids are read ten times as fast.
+            rows = cursor.execute(TAKE, wanted, binary=True).fetchall()
+        event_ids = [event_id for _, ids in rows for event_id in ids]
         if not event_ids:
             return 0
         process(postings, event_ids)
-        writing.drop_pending([r.id for r in rows])
+        writing.drop_pending([row_id for row_id, _ in rows])
         crashpoint("rate.in_txn")
     crashpoint("rate.committed")
     return len(event_ids)
 
 
-def _rate_carefully(pending: Pending) -> int:
+def _rate_carefully(claim: Claim) -> int:
     """Rate a queue row that failed before, event by event; set aside what fails.
 
     An event that kills the process leaves its row with a rising count of attempts;
     after some more tries its first event is set aside unseen.
     """
-    left = list(pending.event_ids)
-    if pending.attempts >= GIVE_UP_FROM:
-        _set_aside(pending, left.pop(0), "it ended the worker")
+    left = writing.events_of(claim.id)
+    count = len(left)
+    if left and claim.attempts >= GIVE_UP_FROM:
+        _set_aside(claim, left.pop(0), "it ended the worker")
     for event_id in left:
         try:
             with transaction.atomic():
-                postings = {p.customer_id: p for p in books.lock([pending.customer_id])}
-                if not writing.is_pending(pending.id, event_id):
+                postings = {p.customer_id: p for p in books.lock([claim.customer_id])}
+                if not writing.is_pending(claim.id, event_id):
                     continue  # Another worker was here between two events.
                 process(postings, [event_id])
                 # A row that gets on is not what ends workers.
-                writing.drop_event(pending.id, event_id, attempts=CAREFUL_FROM)
+                writing.drop_event(claim.id, event_id, attempts=CAREFUL_FROM)
         except STORE_FAULTS:
             raise
         except Exception as error:
             log.exception("event %s cannot be rated", event_id)
-            _set_aside(pending, event_id, f"{type(error).__name__}: {error}")
-    return len(pending.event_ids)
+            _set_aside(claim, event_id, f"{type(error).__name__}: {error}")
+    return count
 
 
-def _set_aside(pending: Pending, event_id: uuid.UUID, detail: str) -> None:
+def _set_aside(claim: Claim, event_id: uuid.UUID, detail: str) -> None:
     """List an event as quarantined and take it off the queue, if it still waits."""
     with transaction.atomic():
-        books.lock([pending.customer_id])
-        if writing.is_pending(pending.id, event_id):
+        books.lock([claim.customer_id])
+        if writing.is_pending(claim.id, event_id):
             writing.quarantine(event_id, detail)
-            writing.drop_event(pending.id, event_id, attempts=CAREFUL_FROM - 1)
+            writing.drop_event(claim.id, event_id, attempts=CAREFUL_FROM - 1)
 
 
 def process(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 
 from celery import shared_task
 
 from aforo.lib import clock, sql
-from metering import pipeline, relay, sessions
+from metering import pipeline, relay, sessions, wake
 
 # Usage that waits longer lost its message.
 PATIENCE = dt.timedelta(seconds=5)
 
 
 @shared_task(name="metering.rate")
-def rate(customer_ids: list[str]) -> None:
-    """Rate the pending events of customers; see pipeline.rate."""
-    if pipeline.rate([uuid.UUID(c) for c in customer_ids]):
+def rate() -> None:
+    """Rate what is pending; see pipeline.rate."""
+    wake.taken()
+    if pipeline.rate():
         relay.run()
 
 

@@ -1,41 +1,49 @@
-"""Telling the workers that a customer has events; the queue itself is in Postgres."""
+"""Telling the workers that events wait; the queue itself is in Postgres."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
-from collections.abc import Iterable
-from uuid import UUID
 
+import redis
 from celery import current_app
+from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
 TASK = "metering.rate"
-# One message per process and interval is enough: it names everybody who waits.
+# One message per process and interval is enough: it is for everybody who waits.
 INTERVAL_S = 0.025
-CUSTOMERS_MAX = 50  # In one message: many small ones are shared among workers.
+# While a message waits for a worker, another would only tell the same.
+MARK = "aforo:wake"
+# A message that was lost together with its worker silences the others so long.
+MARK_MS = 1000
+TIMEOUT_S = 1
+
+
+@functools.cache
+def _broker() -> redis.Redis:
+    return redis.Redis.from_url(settings.BROKER_URL, socket_timeout=TIMEOUT_S)
 
 
 class Waker:
-    """A thread that sends what was added since it last sent.
+    """A thread that sends one message for all that came since it last sent.
 
-    Customers are added after their commit and leave the set before the message goes
-    out, so none waits longer than an interval. A message that is lost costs time
+    Whoever has committed events calls `notify`; a worker that has taken the message
+    reads the queue afterwards, so it sees them. A message that is lost costs time
     only: the sweep finds the events by their age.
     """
 
     def __init__(self) -> None:
-        self._waiting: set[UUID] = set()
         self._lock = threading.Lock()
         self._added = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, customer_ids: Iterable[UUID]) -> None:
-        """Have the workers told about customers; returns at once."""
+    def notify(self) -> None:
+        """Have a worker told that events wait; returns at once."""
         with self._lock:
-            self._waiting.update(customer_ids)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name="aforo-wake", daemon=True
@@ -47,21 +55,27 @@ class Waker:
         while True:
             self._added.wait()
             self._added.clear()
-            with self._lock:
-                waiting, self._waiting = sorted(self._waiting), set()
-            for start in range(0, len(waiting), CUSTOMERS_MAX):
-                _send([str(key) for key in waiting[start : start + CUSTOMERS_MAX]])
+            _send()
             time.sleep(INTERVAL_S)
 
 
-def _send(customer_ids: list[str]) -> None:
-    """Send one message; a broker that is away is only logged."""
+def _send() -> None:
+    """Send a message unless one waits; a broker that is away is only logged."""
     try:
-        current_app.send_task(TASK, args=[customer_ids], retry=False)
+        if _broker().set(MARK, 1, nx=True, px=MARK_MS):
+            current_app.send_task(TASK, retry=False)
     except Exception as error:
         # Whatever the transport raises: the request was answered long ago.
         logger.warning("workers were not woken: %s", type(error).__name__)
 
 
+def taken() -> None:
+    """Let the next events send a message: this one has found its worker."""
+    try:
+        _broker().delete(MARK)
+    except redis.RedisError as error:
+        logger.warning("the next message may wait: %s", type(error).__name__)
+
+
 _waker = Waker()
-add = _waker.add
+notify = _waker.notify

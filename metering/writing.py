@@ -105,6 +105,15 @@ def quarantine(event_id: uuid.UUID, detail: str) -> None:
         cursor.execute(QUARANTINE, [ids.new_id(), clock.now(), detail[:300], event_id])
 
 
+def events_of(pending_id: uuid.UUID) -> list[uuid.UUID]:
+    """Return the events of a queue row, none when it is gone."""
+    with sql.cursor() as cursor:
+        row = cursor.execute(
+            "SELECT event_ids FROM metering_pendingevents WHERE id = %b", [pending_id]
+        ).fetchone()
+    return list(row[0]) if row else []
+
+
 def is_pending(pending_id: uuid.UUID, event_id: uuid.UUID) -> bool:
     """Tell whether an event waits in a queue row; sure under the books' lock."""
     with sql.cursor() as cursor:

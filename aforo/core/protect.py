@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db.migrations.operations import RunPython
+
+from aforo.core.links import links_sql
 
 # Both roles are taken on with SET ROLE by the login that owns the schema; neither
 # can log in, and none is a superuser. Roles belong to the whole server, so two
@@ -68,20 +70,22 @@ def _linkable_sql(table: str) -> str:
     )
 
 
-def _foreign_keys_sql(model: Any) -> list[str]:
-    """Return the composite foreign keys of a model's TenantForeignKey fields."""
-    table = model._meta.db_table
-    statements = []
-    for field in model._meta.local_fields:
-        if type(field).__name__ != "TenantForeignKey":
-            continue
-        target = field.related_model._meta.db_table
-        statements.append(
-            f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_same_tenant"'
-            f' FOREIGN KEY (tenant_id, "{field.column}")'
-            f' REFERENCES "{target}" (tenant_id, id)'
-        )
-    return statements
+def _links_of(model: Any) -> dict[str, str]:
+    """Return the columns of a model's TenantForeignKey fields and what they link to."""
+    return {
+        field.column: field.related_model._meta.db_table
+        for field in model._meta.local_fields
+        if type(field).__name__ == "TenantForeignKey"
+    }
+
+
+def _foreign_keys_sql(table: str, targets: Mapping[str, str]) -> list[str]:
+    """Return the composite foreign keys of a table."""
+    return [
+        f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{column}_same_tenant"'
+        f' FOREIGN KEY (tenant_id, "{column}") REFERENCES "{target}" (tenant_id, id)'
+        for column, target in targets.items()
+    ]
 
 
 def _append_only_sql(table: str) -> list[str]:
@@ -99,6 +103,7 @@ def protect(
     app_label: str,
     *,
     append_only: Sequence[str] = (),
+    hot: Sequence[str] = (),
     leaf: Sequence[str] = (),
     visible: dict[str, str] | None = None,
 ) -> RunPython:
@@ -106,9 +111,10 @@ def protect(
 
     Every model with a tenant gets UNIQUE (tenant_id, id), composite foreign keys and
     row-level security; `append_only` names the models (lower case) whose rows are
-    never changed; `leaf` those that no other row links to (they need no UNIQUE
-    (tenant_id, id)); `visible` gives a model's own condition for what the web role
-    may see.
+    never changed; `hot` those of them that take a row for every event, whose links
+    are checked by statement (see aforo.core.links); `leaf` those that no other row
+    links to (they need no UNIQUE (tenant_id, id)); `visible` gives a model's own
+    condition for what the web role may see.
     """
 
     def forward(apps: Any, schema_editor: Any) -> None:
@@ -121,7 +127,8 @@ def protect(
         for model in models:
             name, table = model._meta.model_name, model._meta.db_table
             if any(f.name == "tenant" for f in model._meta.local_fields):
-                statements += _foreign_keys_sql(model)
+                links = links_sql if name in hot else _foreign_keys_sql
+                statements += links(table, _links_of(model))
                 own = (visible or {}).get(name, "")
                 statements += _tenant_sql(table, "tenant_id", own)
             if name in append_only:

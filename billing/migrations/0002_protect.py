@@ -73,6 +73,7 @@ class Migration(migrations.Migration):
                 "subscriptionsnapshot",
                 "walletentry",
             ],
+            hot=["ledgerentry"],
             leaf=[
                 "agentgrant",
                 "customerbooks",

@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
         protect(
             "metering",
             append_only=["usageevent", "costfact"],
+            hot=["usageevent", "costfact"],
             leaf=[
                 "costfact",
                 "eventconflict",

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import base64
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,50 +20,65 @@ QUEUE = "aforo"
 @pytest.fixture
 def broker() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.BROKER_URL) as client:
-        client.delete(QUEUE)
+        client.delete(QUEUE, wake.MARK)
         yield client
-        client.delete(QUEUE)
+        client.delete(QUEUE, wake.MARK)
 
 
-def woken(broker: redis.Redis, *, customers: int) -> list[str]:
-    """Return the customers named by messages, once there are so many."""
-    named: list[str] = []
-    deadline = time.monotonic() + 10
-    while len(named) < customers and time.monotonic() < deadline:
-        item: Any = broker.blpop([QUEUE], timeout=1)
-        if item is not None:
-            message = json.loads(item[1])
-            assert message["headers"]["task"] == "metering.rate"
-            named += json.loads(base64.b64decode(message["body"]))[0][0]
-    return named
+def next_task(broker: redis.Redis) -> str:
+    """Return the name of the task in the next message."""
+    item: Any = broker.blpop([QUEUE], timeout=10)
+    assert item is not None, "no message came"
+    return str(json.loads(item[1])["headers"]["task"])
 
 
-def test_new_events_wake_the_workers_and_duplicates_do_not(
+def test_new_events_wake_a_worker_and_duplicates_do_not(
     door: Door, seller: Seller, broker: redis.Redis
 ) -> None:
     event = seller.event(eventId="a")
     door.post(seller, event)
-    assert woken(broker, customers=1) == [str(seller.customer.pk)]
+    assert next_task(broker) == wake.TASK
+    wake.taken()
     door.post(seller, event)
     time.sleep(10 * wake.INTERVAL_S)
     assert broker.llen(QUEUE) == 0
 
 
-def test_what_is_added_at_once_shares_messages(broker: redis.Redis) -> None:
+def test_one_message_waits_however_much_comes(broker: redis.Redis) -> None:
+    wakers = [wake.Waker(), wake.Waker()]  # As in two processes.
+    for _ in range(5):
+        for waker in wakers:
+            waker.notify()
+        time.sleep(2 * wake.INTERVAL_S)
+    assert broker.llen(QUEUE) == 1
+
+
+def test_what_comes_after_a_message_was_taken_sends_another(
+    broker: redis.Redis,
+) -> None:
     waker = wake.Waker()
-    first = uuid.uuid4()
-    waker.add([first])
-    assert woken(broker, customers=1) == [str(first)]
-    many = [uuid.uuid4() for _ in range(120)]
-    for key in many * 3:
-        waker.add([key])
-    assert sorted(woken(broker, customers=120)) == sorted(map(str, many))
-    assert broker.llen(QUEUE) == 0
+    waker.notify()
+    assert next_task(broker) == wake.TASK
+    wake.taken()
+    waker.notify()
+    assert next_task(broker) == wake.TASK
+
+
+def test_a_lost_message_silences_the_others_for_a_moment_only(
+    broker: redis.Redis,
+) -> None:
+    waker = wake.Waker()
+    waker.notify()
+    assert next_task(broker) == wake.TASK  # And nobody says that it was taken.
+    left = broker.pttl(wake.MARK)
+    assert isinstance(left, int)
+    assert 0 < left <= wake.MARK_MS
 
 
 def test_a_broker_that_is_away_fails_no_request(
     door: Door,
     seller: Seller,
+    broker: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

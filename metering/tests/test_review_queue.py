@@ -10,7 +10,7 @@ from django.db import connection
 
 from aforo.management.commands.verify import breaks
 from billing.models import LedgerEntry
-from metering import pipeline
+from metering import claims, pipeline
 from metering.models import PendingEvents, Session, Unrateable, UsageEvent
 from tests.factories import Shop, make_shop, store_event
 
@@ -45,7 +45,7 @@ def _clean() -> None:
 def test_what_another_worker_rated_meanwhile_is_not_set_aside(attempts: int) -> None:
     shop = make_shop()
     _in_one_row(shop, attempts=attempts - 1)
-    (claimed,) = pipeline._claim(None)
+    (claimed,) = claims.take(None)
     PendingEvents.objects.update(attempts=0)
     pipeline.rate()
     pipeline._rate_carefully(claimed)
@@ -116,7 +116,7 @@ def test_a_long_queue_of_a_busy_customer_does_not_hide_the_others() -> None:
     busy, waiting = make_shop(), make_shop()
     store_event(busy, {"input_tokens": 1})
     PendingEvents.objects.update(
-        event_ids=[uuid.uuid4() for _ in range(pipeline.EVENTS_MAX)]
+        event_ids=[uuid.uuid4() for _ in range(claims.EVENTS_MAX)]
     )
     event = store_event(waiting, {"input_tokens": 1})
     with _other_session() as other:
