@@ -38,12 +38,13 @@ app.conf.update(
     timezone="UTC",
     beat_schedule={
         "sweep": {"task": "metering.sweep", "schedule": 5.0},
-        "relay": {"task": "metering.relay", "schedule": 1.0},
+        # Who rates publishes too; this finds what a dead worker left.
+        "relay": {"task": "metering.relay", "schedule": 5.0},
         "expire-sessions": {"task": "metering.expire_sessions", "schedule": 60.0},
         "close-periods": {"task": "billing.close_periods", "schedule": 60.0},
         "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
-        "journal": {"task": "guard.collect_decisions", "schedule": 1.0},
+        "journal": {"task": "guard.collect_decisions", "schedule": 2.0},
         "beat": {"task": "aforo.beat", "schedule": 10.0},
     },
 )

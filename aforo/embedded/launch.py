@@ -201,6 +201,7 @@ def _worker(home: state.Home, processes: int) -> Unit:
     """Return the Celery worker."""
     args = ["celery", "-A", "aforo.celery", "worker", "--loglevel", "WARNING"]
     args += ["--concurrency", str(processes), "--without-gossip", "--without-mingle"]
+    args += ["--without-heartbeat"]
     return _program(home, "worker", "worker", *args, stop_s=5)
 
 
