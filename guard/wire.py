@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import ssl
 from typing import Any, Final
 
@@ -34,13 +35,18 @@ def _failure(reply: hiredis.ReplyError) -> ResponseError:
 
 
 class Wire(asyncio.Protocol):
-    """A connection; answers come in the order of what was sent."""
+    """A connection; answers come in the order of what was sent.
 
-    def __init__(self) -> None:
+    A command has failed when the store has had it for `timeout_s` without an answer.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=self)
         self._waiting: collections.deque[asyncio.Future[Any]] = collections.deque()
         self._out: list[bytes] = []
+        self._unsent: list[asyncio.Future[Any]] = []
         self._transport: Any = None
         self._heard = self._loop.time()
         self.is_open = False
@@ -81,20 +87,25 @@ class Wire(asyncio.Protocol):
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(_pack(words))
+        self._unsent.append(future)
         self._waiting.append(future)
         return future
 
     def _flush(self) -> None:
         if self.is_open:
             self._transport.write(b"".join(self._out))
+        # From here on the store is waited for; before, the commands waited for us.
+        self._loop.call_later(self._timeout_s, self._give_up, self._unsent)
         self._out.clear()
+        self._unsent = []
 
-    def give_up(self, future: asyncio.Future[Any]) -> None:
-        """Stop waiting for an answer, and close a connection that has gone silent."""
-        if not future.done():
+    def _give_up(self, sent: list[asyncio.Future[Any]]) -> None:
+        """Stop waiting for answers, and close a connection that has gone silent."""
+        late = [future for future in sent if not future.done()]
+        for future in late:
             future.set_exception(TimeoutError("the store did not answer in time"))
-            if self._loop.time() - self._heard > SILENCE_S:
-                self.close()
+        if late and self._loop.time() - self._heard > SILENCE_S:
+            self.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -121,15 +132,7 @@ class Client:
         wire = self._wire
         if wire is None or not wire.is_open:
             wire = await self._connect()
-        return await self._ask(wire, words)
-
-    async def _ask(self, wire: Wire, words: tuple[Word, ...]) -> Any:
-        future = wire.send(words)
-        timer = wire._loop.call_later(self._timeout_s, wire.give_up, future)
-        try:
-            return await future
-        finally:
-            timer.cancel()
+        return await wire.send(words)
 
     async def _connect(self) -> Wire:
         """Return a new connection; who comes meanwhile waits for the same one."""
@@ -145,12 +148,13 @@ class Client:
 
     async def _open(self) -> Wire:
         loop, options = asyncio.get_running_loop(), self._options
+        new = functools.partial(Wire, self._timeout_s)
         async with asyncio.timeout(self._timeout_s):
             if "path" in options:
-                _, wire = await loop.create_unix_connection(Wire, options["path"])
+                _, wire = await loop.create_unix_connection(new, options["path"])
             else:
                 _, wire = await loop.create_connection(
-                    Wire,
+                    new,
                     options.get("host", "localhost"),
                     options.get("port", 6379),
                     ssl=ssl.create_default_context() if self._secure else None,
@@ -158,8 +162,8 @@ class Client:
         try:
             if options.get("password"):
                 name = (options["username"],) if options.get("username") else ()
-                await self._ask(wire, ("AUTH", *name, options["password"]))
-            await self._ask(wire, ("SELECT", options.get("db", 0)))
+                await wire.send(("AUTH", *name, options["password"]))
+            await wire.send(("SELECT", options.get("db", 0)))
         except Exception:
             wire.close()
             raise
