@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
@@ -18,11 +19,25 @@ from portal.admin.site import site
 from portal.context import acting_tenant
 from portal.pages import person
 
-EXAMPLE = """{"currency": "USD", "charges": [
-  {"key": "input", "name": "Input tokens", "unit": "token",
-   "metric": "input_tokens",
-   "price": {"model": "per_unit", "unit_amount": "3.00", "per": 1000000}}
-]}"""
+EXAMPLE = {
+    "currency": "USD",
+    "charges": [
+        {
+            "key": "input",
+            "name": "Input tokens",
+            "unit": "token",
+            "metric": "input_tokens",
+            "price": {"model": "per_unit", "unit_amount": "3.00", "per": 1_000_000},
+        }
+    ],
+}
+
+
+class Indented(json.JSONEncoder):
+    """JSON as people read and type it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"indent": 2})
 
 
 def product_page(row: Product) -> str:
@@ -205,6 +220,12 @@ class VersionForm(Refusable):
             "body": "Currency and charges; a charge names a metric by its code.",
             "limits": "The guard's defaults, such as requests_per_minute.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, forms.JSONField):
+                field.encoder = Indented
 
 
 @admin.register(PlanVersion, site=site)

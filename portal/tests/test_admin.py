@@ -192,6 +192,22 @@ def test_a_plan_goes_from_draft_to_published_to_subscribed(scene: Scene) -> None
     assert history.count() == 2
 
 
+def test_a_new_version_starts_with_an_example_that_can_be_kept(scene: Scene) -> None:
+    client = sign_in(scene, Role.PRODUCT_MANAGER)
+    add = reverse("admin:catalog_planversion_add")
+    body = str(client.get(add).context["adminform"].form["body"].value())
+    assert body.count("\n") > 5, "one line is not for people"
+    client.post(
+        reverse("admin:catalog_plan_add"),
+        {"product": scene.product.pk, "name": "Scale", "code": "scale"}
+        | _empty_inlines("versions"),
+    )
+    plan = Plan.objects.get(code="scale")
+    answer = client.post(add, {"plan": plan.pk, "body": body, "limits": "{}"})
+    assert answer.status_code == 302, answer.content
+    assert PlanVersion.objects.get(plan=plan).body["charges"][0]["key"] == "input"
+
+
 def test_only_the_roles_of_an_action_may_take_it(scene: Scene) -> None:
     listed = reverse("admin:billing_agent_changelist")
     chosen = {

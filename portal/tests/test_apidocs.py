@@ -7,6 +7,7 @@ import json
 import pytest
 from django.test import Client
 
+from portal.templatetags.aforo_text import with_code
 from portal.views import apidocs
 
 pytestmark = pytest.mark.django_db
@@ -41,3 +42,13 @@ def test_the_reference_needs_no_sign_in(client: Client) -> None:
     page = client.get("/docs/api")
     assert page.status_code == 200
     assert "/v1/check" in page.content.decode()
+
+
+def test_names_in_the_text_are_shown_as_code(client: Client) -> None:
+    page = client.get("/docs/api").content.decode()
+    assert "<code>{&quot;events&quot;: […]}</code>" in page
+    assert "`" not in page
+
+
+def test_text_with_code_is_escaped() -> None:
+    assert with_code("a <b> `c<d>`") == "a &lt;b&gt; <code>c&lt;d&gt;</code>"
