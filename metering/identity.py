@@ -312,7 +312,8 @@ def _require_self_reporting(
         raise AforoError(
             "self_reporting_off",
             403,
-            "callers of this product do not report their own usage",
+            "callers of this product do not report their own usage: send it with a"
+            " service key, or let them in the product's settings",
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.models import Metric, ProductType
+from catalog.units import many
 
 COUNT, SUM = Metric.Aggregation.COUNT, Metric.Aggregation.SUM
 TOOL_EVENT = "mcp.tool_invoked"
@@ -84,7 +85,7 @@ def charge(
 ) -> dict[str, Any]:
     """Return one charge of plan JSON, counted in the units of its metric."""
     row: dict[str, Any] = {"key": key, "name": name, "metric": metric, "price": price}
-    row["unit"] = f"{METRICS[metric].unit}s"
+    row["unit"] = many(METRICS[metric].unit)
     if filters:
         row["filter"] = filters
     return row

@@ -82,15 +82,23 @@ class Command(BaseCommand):
             progress.chunks_done = 0
         try:
             whole = self._history(tenant, url, keyring, progress, options)
+            # Invoices and figures first: live traffic goes on until it is stopped.
+            self._conclude(tenant, options, whole=whole and options["slice"] is None)
             wants_live = options["live"] or options["speed"] is not None
             if whole and wants_live and not options["history_only"]:
                 self._live(tenant, url, keyring, progress, options)
-            replay.wait_until_rated(
-                tenant, self._bar("rating"), in_worker=options["in_worker"]
-            )
+                self._conclude(tenant, options, whole=False)
         except (DoorError, replay.RatingStuck) as error:
             raise CommandError(str(error)) from error
-        if whole and options["slice"] is None:
+
+    def _conclude(
+        self, tenant: Tenant, options: dict[str, Any], *, whole: bool
+    ) -> None:
+        """Wait for the books, issue what the whole history makes due, and report."""
+        replay.wait_until_rated(
+            tenant, self._bar("rating"), in_worker=options["in_worker"]
+        )
+        if whole:
             issued = history.complete(tenant)
             if issued:
                 self._say(f"  invoices  {issued} issued for the months that ended")
