@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
+
+import msgspec
 
 from aforo.lib import money, strict_json
 from aforo.lib.errors import AforoError
@@ -41,17 +42,17 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DECIMAL_TEXT = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """What the caller expects to use; None and empty: nothing was said."""
 
     amount_micros: int | None = None  # money, rounded up
     tokens: int | None = None
-    units: dict[str, int] = field(default_factory=dict)  # measurement → quantity
+    units: dict[str, int] = msgspec.field(
+        default_factory=dict
+    )  # measurement → quantity
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """A parsed request; texts are empty where nothing was named."""
 
     texts: dict[str, str]

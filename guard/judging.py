@@ -45,8 +45,7 @@ from guard.outage import KNOWN_S, Known, Recent
 CHANGES_S: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who knocks: an address, and a key whose form and checksum are right."""
 
     address: str
@@ -54,8 +53,7 @@ class Caller:
     client_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(msgspec.Struct, frozen=True, gc=False):
     """Whose limits are asked, as far as the caller's words say."""
 
     tag: str
@@ -64,8 +62,7 @@ class Payer:
     client_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """A decision, and what a report of it needs."""
 
     decision: Decision

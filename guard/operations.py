@@ -6,6 +6,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from guard.engine import scripts
 
 
@@ -21,23 +23,20 @@ class RecordFault(Exception):
     """Postgres cannot answer, or not in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(msgspec.Struct, frozen=True, gc=False):
     """Operation: HMGET of a key. Answer: list of bytes or None."""
 
     key: str
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, gc=False):
     """Operation: a script. Answer: its reply."""
 
     call: scripts.Call
 
 
-@dataclass(frozen=True, slots=True)
-class Warm:
+class Warm(msgspec.Struct, frozen=True, gc=False):
     """Operation: project one customer. Answer: whether the record has it."""
 
     tag: str

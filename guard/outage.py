@@ -6,8 +6,10 @@ import collections
 import threading
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
+
+from msgspec import structs
 
 from aforo.lib.clock import now
 from guard.engine.decision import CheckRequest, Decision, Facts, Limit, Outcome, Reason
@@ -170,11 +172,13 @@ class LocalLimits:
             first = granted.seconds[0][0] if granted.seconds else at
             reset = (first + WINDOW_S + 1) * 1000
             most = self._share(limit.limit)
-            return replace(limit, limit=most, used=used, reset_at_ms=reset)
+            return structs.replace(limit, limit=most, used=used, reset_at_ms=reset)
         if on_outage != "local":
             return None
         used = granted.used[limit.name, limit.unit]
-        return replace(limit, limit=limit.remaining // self._processes, used=used)
+        return structs.replace(
+            limit, limit=limit.remaining // self._processes, used=used
+        )
 
     def _decision(
         self,

@@ -30,8 +30,7 @@ UNLIMITED: Final = 2**53 - 1
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What goes back over HTTP."""
 
     status: int

@@ -8,7 +8,8 @@ import re
 import secrets
 import string
 import zlib
-from dataclasses import dataclass
+
+import msgspec
 
 BASE62 = string.digits + string.ascii_letters
 SECRET_LENGTH = 43  # 43 × log2(62) = 256 bits
@@ -23,8 +24,7 @@ _SECRET_PART = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedKey:
+class ParsedKey(msgspec.Struct, frozen=True, gc=False):
     """A key whose form and checksum are right; whether it is known is not said."""
 
     prefix: str  # sk, cs or svc

@@ -9,8 +9,9 @@ import re
 import urllib.parse
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from aforo.lib.errors import AforoError
 
@@ -28,16 +29,14 @@ _KEY_IN_URL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Basic:
+class Basic(msgspec.Struct, frozen=True, gc=False):
     """The two halves of an HTTP Basic header."""
 
     user: str
     password: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(msgspec.Struct, frozen=True, gc=False):
     """The token of an Authorization header."""
 
     token: str

@@ -46,12 +46,6 @@ def oldest_since(instant: dt.datetime) -> uuid.UUID:
     return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)
 
 
-_DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
-# Two digits of base32 at a time: a batch of events names hundreds of ids.
-_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
-_SHIFTS = range(120, -1, -10)
-
-
 # Two characters for each ten bits: base64.b32encode takes five times as long.
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [a + b for a in _BASE32 for b in _BASE32]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
 class Outcome(enum.StrEnum):
@@ -45,8 +46,7 @@ class Reason(enum.StrEnum):
     OUTAGE = "outage.store.now"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckRequest:
+class CheckRequest(msgspec.Struct, frozen=True, gc=False):
     """One request to be judged, whoever asked.
 
     Texts are what the caller named, empty when nothing was; the script compares them
@@ -71,11 +71,10 @@ class CheckRequest:
     amount_micros: int | None = None
     ceiling_micros: int | None = None
     tokens: int | None = None
-    units: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True, gc=False):
     """One limit that was looked at, after this request."""
 
     name: str  # a Reason
@@ -90,8 +89,7 @@ class Limit:
         return max(0, self.limit - self.used)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """Whom the request was found to be for."""
 
     tenant_id: str
@@ -107,8 +105,7 @@ class Facts:
     config_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The guard's answer; expected refusals are values, not exceptions."""
 
     outcome: Outcome
@@ -134,8 +131,7 @@ class Decision:
         return next(iter(full or named), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Cold:
+class Cold(msgspec.Struct, frozen=True, gc=False):
     """The edge knows nothing of this customer yet: project it and ask again."""
 
     tag: str

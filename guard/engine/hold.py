@@ -6,7 +6,8 @@ import base64
 import binascii
 import enum
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from aforo.lib import ids
 from guard.engine import keys, scripts
@@ -23,8 +24,7 @@ class Released(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class HoldId:
+class HoldId(msgspec.Struct, frozen=True, gc=False):
     """Where a hold is: the customer's tag and the key of its request."""
 
     tag: str

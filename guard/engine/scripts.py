@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 from redis.exceptions import NoScriptError
 
 LUA = Path(__file__).parent / "lua"
@@ -33,8 +34,7 @@ class Script:
     sha: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A script with its keys and arguments, ready to be sent."""
 
     script: Script

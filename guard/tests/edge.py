@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -160,7 +160,7 @@ class Edge:
             decision_id=f"dec_{number}",
             digest=self.digest,
         )
-        return replace(base, **members)
+        return msgspec.structs.replace(base, **members)
 
     def ask(self, **members: Any) -> Decision:
         """Check once; the customer must be warm."""

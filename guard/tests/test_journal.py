@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from aforo.core.models import Tenant
 from aforo.lib import ids
@@ -28,7 +28,7 @@ def tenant(db: None) -> Tenant:
 
 def facts_of(tenant: Tenant) -> Facts:
     customer = ids.public("cus", ids.new_id())
-    return replace(FACTS, tenant_id=tenant.public_id, customer_id=customer)
+    return structs.replace(FACTS, tenant_id=tenant.public_id, customer_id=customer)
 
 
 def verdict(tenant: Tenant, outcome: Outcome, *, degraded: bool = False) -> Verdict:

@@ -4,12 +4,12 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from msgspec import structs
 
 from aforo.lib import crypto
 from billing import credentials
@@ -278,7 +278,7 @@ def test_each_process_holds_its_share_of_a_rate() -> None:
 
 
 def test_a_rate_of_zero_lets_nothing_pass() -> None:
-    zero = replace(RATE, limit=0)
+    zero = structs.replace(RATE, limit=0)
     assert passes(LocalLimits(2, Clock()), Known(FACTS, (zero,), 10), 5) == 0
 
 
@@ -291,7 +291,7 @@ def test_tokens_hold_locally() -> None:
 def test_the_last_known_remainder_holds_where_the_plan_says_so(
     policy: str, passed: int
 ) -> None:
-    known = Known(replace(FACTS, on_outage=policy), (CAP,), 10)
+    known = Known(structs.replace(FACTS, on_outage=policy), (CAP,), 10)
     assert passes(LocalLimits(1, Clock()), known, 20) == passed
 
 
