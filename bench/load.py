@@ -1,0 +1,160 @@
+"""Requests at a fixed pace over a few connections, and how long the answers took."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+TICK_S = 0.001
+# Counts as a status: passed, but judged without the store (it was too slow).
+DEGRADED = 0
+
+# Finds the end of one answer in what was read: bytes taken, and its status.
+Framing = Callable[[bytes], tuple[int, int] | None]
+
+
+def http_answer(read: bytes) -> tuple[int, int] | None:
+    """Return the length and status of the first HTTP answer, if it is whole."""
+    head = read.find(b"\r\n\r\n")
+    if head < 0:
+        return None
+    lowered = read[:head].lower()
+    at = lowered.index(b"content-length: ") + 16
+    end = lowered.find(b"\r\n", at)
+    length = int(lowered[at : end if end > 0 else head])
+    size = head + 4 + length
+    if len(read) < size:
+        return None
+    degraded = b"x-aforo-degraded" in lowered
+    return size, DEGRADED if degraded else int(read[9:12])
+
+
+def redis_answer(read: bytes) -> tuple[int, int] | None:
+    """Return the length of a one-line reply (a missing key)."""
+    end = read.find(b"\r\n")
+    return (end + 2, 200) if end >= 0 else None
+
+
+class Link(asyncio.Protocol):
+    """One connection with one request under way."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.read = b""
+        self.due = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be ready."""
+        self.transport: Any = transport
+
+    def send(self, words: bytes, due: float) -> None:
+        """Send a request that was due at that time."""
+        self.due = due
+        self.transport.write(words)
+
+    def data_received(self, data: bytes) -> None:
+        """Note how long the answer took since its request was due."""
+        self.read += data
+        found = self.load.framing(self.read)
+        if found is None:
+            return
+        size, status = found
+        self.read = self.read[size:]
+        self.load.done(self, time.perf_counter() - self.due, status)
+
+
+@dataclass
+class Load:
+    """Requests at a fixed pace whatever the answers do, over a few connections.
+
+    A request that finds no free connection waits, and its wait is part of its
+    latency: a slow server cannot hide behind a client that stops asking.
+    """
+
+    requests: Iterator[bytes]
+    framing: Framing
+    seconds: list[float] = field(default_factory=list)
+    statuses: collections.Counter[int] = field(default_factory=collections.Counter)
+    idle: list[Link] = field(default_factory=list)
+    waiting: collections.deque[float] = field(default_factory=collections.deque)
+
+    def done(self, link: Link, seconds: float, status: int) -> None:
+        """Note an answer and use the connection for who waits longest."""
+        self.seconds.append(seconds)
+        self.statuses[status] += 1
+        if self.waiting:
+            link.send(next(self.requests), self.waiting.popleft())
+        else:
+            self.idle.append(link)
+
+    async def run(self, *, rate: int, seconds: float) -> None:
+        """Send at a pace; return when everything is answered."""
+        start = time.perf_counter()
+        total, sent = int(rate * seconds), 0
+        while sent < total:
+            now = time.perf_counter()
+            while sent < total and start + sent / rate <= now:
+                due = start + sent / rate
+                if self.idle:
+                    self.idle.pop().send(next(self.requests), due)
+                else:
+                    self.waiting.append(due)
+                sent += 1
+            await asyncio.sleep(TICK_S)
+        while len(self.seconds) < total:
+            await asyncio.sleep(TICK_S)
+
+    async def saturate(self, *, total: int) -> float:
+        """Send as fast as answers come; return requests per second."""
+        start = time.perf_counter()
+        for _ in range(total):
+            self.waiting.append(start)
+        while self.idle and self.waiting:
+            self.idle.pop().send(next(self.requests), self.waiting.popleft())
+        while len(self.seconds) < total:
+            await asyncio.sleep(TICK_S)
+        return total / (time.perf_counter() - start)
+
+    def figures(self) -> dict[str, float]:
+        """Return p50, p99 and the longest, in milliseconds."""
+        ordered = sorted(self.seconds)
+        return {
+            "p50_ms": round(ordered[len(ordered) // 2] * 1000, 3),
+            "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1000, 3),
+            "max_ms": round(ordered[-1] * 1000, 3),
+        }
+
+
+async def http_load(url: str, requests: Iterator[bytes], connections: int) -> Load:
+    """Return a load with connections to a web server."""
+    parts = urllib.parse.urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 80
+    load = Load(requests, http_answer)
+    loop = asyncio.get_running_loop()
+    for _ in range(connections):
+        made = await loop.create_connection(lambda: Link(load), host, port)
+        load.idle.append(made[1])
+    return load
+
+
+async def redis_load(url: str, connections: int) -> Load:
+    """Return a load of GETs with connections to a Redis socket."""
+    path = urllib.parse.urlsplit(url).path
+    get = b"*2\r\n$3\r\nGET\r\n$6\r\nabsent\r\n"
+    load = Load(iter(lambda: get, b""), redis_answer)
+    loop = asyncio.get_running_loop()
+    for _ in range(connections):
+        link = (await loop.create_unix_connection(lambda: Link(load), path))[1]
+        load.idle.append(link)
+    return load
+
+
+def close(load: Load) -> None:
+    """Close a load's connections."""
+    for link in load.idle:
+        link.transport.close()
