@@ -19,6 +19,9 @@ class Invariant:
     code: str  # Stable: I-1, I-2, …
     title: str  # In words, true when it holds.
     check: Callable[[], Iterable[str]]  # One sentence for each break.
+    # It compares with another store, which a snapshot of this one cannot hold still:
+    # checked outside of it, reading the other store first.
+    live: bool = False
 
 
 def rows(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:

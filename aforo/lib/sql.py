@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
 
 
 def cursor() -> psycopg.Cursor[Any]:
@@ -17,6 +18,19 @@ def cursor() -> psycopg.Cursor[Any]:
     """
     connection.ensure_connection()
     return psycopg.Cursor(connection.connection)
+
+
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Read one state of the database, whatever commits meanwhile.
+
+    Inside a transaction that has begun already, it is that one's.
+    """
+    begun = connection.in_atomic_block
+    with transaction.atomic():
+        if not begun:
+            cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
 
 
 def array(values: Sequence[str]) -> str:

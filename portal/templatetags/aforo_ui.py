@@ -119,9 +119,9 @@ def time(
 
 
 @register.simple_tag
-def period(start: dt.datetime, end: dt.datetime) -> str:
-    """A period [start, end): {% period p.starts_at p.ends_at %}."""
-    return figures.period_text(start, end)
+def period(start: dt.datetime, end: dt.datetime, timezone: str = "UTC") -> str:
+    """A period [start, end): {% period p.start_at p.end_at p.timezone %}."""
+    return figures.period_text(start, end, timezone)
 
 
 @register.simple_tag

@@ -81,6 +81,13 @@ def test_periods(
     assert figures.period_text(first, last) == shown
 
 
+def test_a_period_is_told_in_the_days_of_its_own_zone() -> None:
+    first = dt.datetime(2026, 9, 30, 22, tzinfo=dt.UTC)
+    last = dt.datetime(2026, 10, 31, 23, tzinfo=dt.UTC)
+    shown = figures.period_text(first, last, "Europe/Amsterdam")
+    assert shown == "1–31 Oct 2026 Europe/Amsterdam"
+
+
 def test_a_time_is_in_utc_whatever_zone_it_came_in() -> None:
     zone = dt.timezone(dt.timedelta(hours=2))
     value = dt.datetime(2026, 3, 14, 1, 30, tzinfo=zone)

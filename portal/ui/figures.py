@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import zoneinfo
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils.html import format_html
@@ -127,16 +128,20 @@ def time_html(
     )
 
 
-def period_text(start: dt.datetime, end: dt.datetime) -> str:
-    """Return [start, end) as people say it: 1–31 Mar 2026 UTC."""
-    first, last = utc(start), utc(end) - dt.timedelta(microseconds=1)
+def period_text(start: dt.datetime, end: dt.datetime, timezone: str = "UTC") -> str:
+    """Return [start, end) in days of a zone: 1–31 Mar 2026 UTC."""
+    zone = zoneinfo.ZoneInfo(timezone)
+    first, last = (
+        instant.astimezone(zone)
+        for instant in (start, end - dt.timedelta(microseconds=1))
+    )
     if (first.year, first.month, first.day) == (last.year, last.month, last.day):
-        return f"{first:%-d %b %Y} UTC"
+        return f"{first:%-d %b %Y} {timezone}"
     if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day}–{last:%-d %b %Y} UTC"
+        return f"{first.day}–{last:%-d %b %Y} {timezone}"
     if first.year == last.year:
-        return f"{first:%-d %b} – {last:%-d %b %Y} UTC"
-    return f"{first:%-d %b %Y} – {last:%-d %b %Y} UTC"
+        return f"{first:%-d %b} – {last:%-d %b %Y} {timezone}"
+    return f"{first:%-d %b %Y} – {last:%-d %b %Y} {timezone}"
 
 
 def duration_text(milliseconds: int | None) -> str:
