@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from catalog.pricing import (
     Charge,
+    Dimensions,
     Due,
     Flat,
     Graduated,
@@ -81,6 +82,8 @@ def _model(model: Model, unit: str, currency: str) -> str:
             return _package(model, unit, currency)
         case Percentage():
             return _percentage(model, currency)
+        case Dimensions():
+            return _dimensions(model, currency)
         case Included():
             free = f"{number_words(model.units)} {many(unit)}".strip()
             return f"{free} included, then {_model(model.overage, unit, currency)}"
@@ -119,6 +122,37 @@ def _package(model: Package, unit: str, currency: str) -> str:
         return f"{price} per started {size}"
     inner = _model(model.price, "packages", currency)
     return f"in started packages of {size}: {inner}"
+
+
+def _dimensions(model: Dimensions, currency: str) -> str:
+    """Return rates by tool, tokens, duration and session."""
+    parts = []
+    if model.session_fee:
+        covered = (
+            f" with {model.included_tools:,} calls" if model.included_tools else ""
+        )
+        parts.append(f"{money_words(model.session_fee, currency)} a session{covered}")
+    rates = [*model.tools.values(), *(rate.value for rate in model.volume_rates)]
+    if model.other_tools is not None and not model.volume_rates:
+        rates.append(model.other_tools)
+    if rates:
+        low, high = (money_words(rate, currency) for rate in (min(rates), max(rates)))
+        parts.append(f"{low} a call" if low == high else f"{low} to {high} a call")
+    for name, rate in model.tokens.items():
+        what = one(name.replace("_", " "))
+        parts.append(f"{money_words(rate, currency)} per {what}")
+    if model.multipliers:
+        parts.append("multiplied by tool")
+    if model.buckets:
+        parts.append("plus an amount by duration")
+    if model.penalty is not None:
+        share = number_words(model.penalty.threshold * 100)
+        times = number_words(model.penalty.multiplier)
+        parts.append(f"{times} times that in sessions with over {share} % errors")
+    if model.discounts:
+        most = number_words(model.discounts[-1].value)
+        parts.append(f"up to {most} % off by volume")
+    return ", ".join(parts)
 
 
 def _percentage(model: Percentage, currency: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from catalog.pricing.plan import Charge, Filter, Metric, Plan, Source
+from catalog.pricing.plan import Charge, Dimensions, Filter, Metric, Plan, Source
 
 # Totals and the parts that they already contain: a plan prices one or the other.
 PARTS = {
@@ -28,7 +28,7 @@ PARTS = {
 class Finding:
     """One doubt about a plan."""
 
-    code: str  # overlap | counted_twice
+    code: str  # overlap, counted_twice, …
     charges: tuple[str, ...]
     message: str
 
@@ -40,7 +40,30 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         for a, b in combinations(plan.charges, 2)
         if a.metric is not None and b.metric is not None and _meet(a, b)
     ]
-    return (*_overlaps(pairs), *_counted_twice(pairs))
+    return (*_overlaps(pairs), *_counted_twice(pairs), *_dimensions(plan))
+
+
+def _dimensions(plan: Plan) -> Iterator[Finding]:
+    """Find rates by dimension that some usage escapes or that never apply."""
+    for charge in plan.charges:
+        model = charge.model
+        if not isinstance(model, Dimensions):
+            continue
+        if model.tools and model.other_tools is None and not model.volume_rates:
+            message = "calls of tools without a rate of their own are free: add *"
+            yield Finding("unlisted_tools_free", (charge.key,), message)
+        if model.tools and model.volume_rates:
+            message = "volume tiers price other tools only: named tools keep their rate"
+            yield Finding("named_tools_keep_rate", (charge.key,), message)
+        if model.other_tools is not None and model.volume_rates:
+            message = "volume tiers replace the rate of *, which is never used"
+            yield Finding("rate_unused", (charge.key,), message)
+        if model.multipliers and not model.tokens:
+            message = "tool multipliers multiply token rates, and there are none"
+            yield Finding("multipliers_unused", (charge.key,), message)
+        if model.included_tools and not model.session_fee:
+            message = "calls are included in every session, and a session has no fee"
+            yield Finding("included_without_fee", (charge.key,), message)
 
 
 def _meet(a: Charge, b: Charge) -> bool:

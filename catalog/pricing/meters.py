@@ -15,6 +15,7 @@ from typing import Protocol
 
 from aforo.lib.money import QUANTUM, plain
 from catalog.pricing.curves import Segment, breakdown, segments
+from catalog.pricing.dimensions import DimensionMeter, period_line
 from catalog.pricing.exact import (
     ZERO,
     check_quantity,
@@ -24,13 +25,14 @@ from catalog.pricing.exact import (
 )
 from catalog.pricing.fees import bounds, fee_quantity, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
-from catalog.pricing.plan import Aggregation, Charge, Percentage
+from catalog.pricing.plan import Aggregation, Charge, Dimensions, Percentage
 from catalog.pricing.state import (
     NO_FEES,
     NO_TALLY,
     ChargeState,
     Fees,
     First,
+    PlanState,
     Tally,
     quantity_of,
 )
@@ -332,10 +334,13 @@ class FeeMeter:
         return Fees(tuple(self.first), fees.count, fees.amount, fees.raised, fees.cut)
 
 
-def open_meter(part: Part, state: ChargeState | None) -> Meter:
-    """Return a meter of the charge that continues from a state."""
+def open_meter(part: Part, before: PlanState) -> Meter:
+    """Return a meter of the charge that continues from a period's usage."""
     charge = part.charge
     assert charge.metric is not None
+    if isinstance(charge.model, Dimensions):
+        return DimensionMeter(charge, part.currency, before)
+    state = before.get(charge.key)
     if is_fee(charge):
         fees = NO_FEES if state is None else state
         assert isinstance(fees, Fees)
@@ -355,6 +360,8 @@ def is_fee(charge: Charge) -> bool:
 def total_line(charge: Charge, currency: str, state: ChargeState | None) -> Line | None:
     """Return what a period's usage of one metered charge costs so far."""
     assert charge.metric is not None
+    if isinstance(charge.model, Dimensions):
+        return period_line(charge, currency, state)
     if is_fee(charge):
         assert isinstance(charge.model, Percentage)
         fees = NO_FEES if state is None else state

@@ -8,10 +8,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from aforo.lib.money import CURRENCIES
+from catalog.pricing.dimension_json import parse_dimensions
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT, ZERO
 from catalog.pricing.plan import (
+    DIMENSIONS_METRIC,
     Aggregation,
     Charge,
+    Dimensions,
     Due,
     Filter,
     Flat,
@@ -84,6 +87,11 @@ def _charge(data: object, path: str) -> Charge:
             if name in row:
                 message = "a flat amount counts nothing: leave this out"
                 raise PlanError("unsupported", f"{path}.{name}", message)
+    elif isinstance(model, Dimensions):
+        if "metric" in row:
+            message = "dimensions read the whole event: leave this out"
+            raise PlanError("unsupported", f"{path}.metric", message)
+        metric = DIMENSIONS_METRIC
     elif "metric" not in row:
         raise PlanError("missing_key", path, "metric is missing")
     else:
@@ -315,8 +323,10 @@ def _included(data: object, path: str) -> Included:
     row = members(data, path, required="units overage")
     units = decimal(row["units"], f"{path}.units", below=QUANTITY_LIMIT, positive=True)
     overage = _model(row["overage"], f"{path}.overage")
-    if isinstance(overage, Flat | Included):
-        message = "the overage is priced by the unit, not flat and not included"
+    if isinstance(overage, Flat | Included | Dimensions):
+        message = (
+            "the overage is priced by the unit: not flat, included or by dimensions"
+        )
         raise PlanError("unsupported", f"{path}.overage", message)
     if isinstance(overage, Percentage) and (
         not overage.is_linear or overage.free_amount is not None
@@ -334,4 +344,5 @@ MODELS: dict[str, Callable[[object, str], Model]] = {
     "percentage": _percentage,
     "flat": _flat,
     "included": _included,
+    "dimensions": parse_dimensions,
 }

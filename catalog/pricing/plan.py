@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Aggregation(StrEnum):
@@ -124,7 +125,63 @@ class Included:
     overage: PerUnit | Graduated | Volume | Package | Percentage
 
 
-Model = PerUnit | Graduated | Volume | Package | Percentage | Flat | Included
+class DurationUnit(StrEnum):
+    """What a duration bucket's rate is for."""
+
+    PER_INVOCATION = "per_invocation"
+    PER_SECOND = "per_second"
+
+
+class Bucket(NamedTuple):
+    """The rate of calls that take up to so long; the last one takes longer ones too."""
+
+    max_seconds: Decimal
+    rate: Decimal
+
+
+class Penalty(NamedTuple):
+    """Sessions with a larger share of failed invocations cost a multiple."""
+
+    threshold: Decimal  # A share: 0.05 is 5 %.
+    multiplier: Decimal
+
+
+class From(NamedTuple):
+    """What holds for a period with at least so many invocations."""
+
+    min_invocations: int
+    value: Decimal  # A rate, or a discount in percent.
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Rates by tool, tokens, duration and session that are multiplied together.
+
+    An event costs (tool + tokens × tool multiplier + duration) × error multiplier ×
+    volume discount, and its session a fee once; see docs/pricing.md.
+    """
+
+    tools: Mapping[str, Decimal]  # Rate of one invocation, by tool.
+    other_tools: Decimal | None  # Of tools that are not named: "*".
+    tokens: Mapping[str, Decimal]  # Rate of one unit, by measurement.
+    multipliers: Mapping[str, Decimal]  # On tokens, by tool; a tool not named: 1.
+    buckets: tuple[Bucket, ...]  # Rising.
+    duration_unit: DurationUnit
+    penalty: Penalty | None
+    volume_rates: tuple[From, ...]  # Instead of other_tools; rising, from 0.
+    discounts: tuple[From, ...]  # Rising.
+    session_fee: Decimal
+    included_tools: int  # Invocations that a session's fee covers.
+
+    @property
+    def needs_sessions(self) -> bool:
+        """Whether the usage of single sessions is looked at."""
+        return bool(self.session_fee or self.included_tools or self.penalty)
+
+
+Model = (
+    PerUnit | Graduated | Volume | Package | Percentage | Flat | Included | Dimensions
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +193,12 @@ class Metric:
     source: Source
     field: str  # Name of the measurement or property; empty for event and cogs.
     event_types: frozenset[str]  # Empty: events of every type.
+
+
+# What a charge by dimensions counts: every event, each part in its own way.
+DIMENSIONS_METRIC = Metric(
+    "event.dimensions", Aggregation.COUNT, Source.EVENT, "", frozenset()
+)
 
 
 @dataclass(frozen=True, slots=True)

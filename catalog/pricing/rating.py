@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from catalog.pricing.curves import breakdown
+from catalog.pricing.dimensions import DimensionMeter
 from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, read
 from catalog.pricing.lines import Line, amount_of
 from catalog.pricing.meters import Meter, open_meter, total_line
 from catalog.pricing.plan import (
     Aggregation,
     Charge,
+    Dimensions,
     Due,
     Flat,
     Metric,
@@ -26,13 +28,13 @@ from catalog.pricing.plan import (
     Source,
 )
 from catalog.pricing.program import Program, program_of
-from catalog.pricing.state import NO_FEES, NO_TALLY, PlanState
+from catalog.pricing.state import NO_DIMS, NO_FEES, NO_TALLY, PlanState
 from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
 
 Outcome = tuple[Line, ...] | Unrateable
 _TOO_LARGE = f"a quantity is no number below {QUANTITY_LIMIT:,}"
 # A meter that was opened for an event that was then refused.
-_NOTHING = (NO_TALLY, NO_FEES)
+_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,46 @@ def rate_many(
                 continue
             lines = [meter.commit() for meter in touched]
             outcomes.append(tuple([line for line in lines if line is not None]))
-        after = dict(before)
-        for index, meter in meters.items():
-            state = meter.state()
-            if state not in _NOTHING:
-                after[plan.charges[index].key] = state
-    return outcomes, after
+        return outcomes, _after(plan, before, meters)
+
+
+def _after(plan: Plan, before: PlanState, meters: Mapping[int, Meter]) -> PlanState:
+    """Return the usage with what the meters have."""
+    after = dict(before)
+    for index, meter in meters.items():
+        state = meter.state()
+        if state not in _NOTHING:
+            after[plan.charges[index].key] = state
+        if isinstance(meter, DimensionMeter):
+            after.update(meter.session_states())
+    return after
+
+
+def close_sessions(
+    plan: Plan, before: PlanState, sessions: Iterable[str]
+) -> tuple[dict[str, tuple[Line, ...]], PlanState]:
+    """Price the end of sessions: the lines that each one's errors add, if any.
+
+    Closing one again, or one that used nothing, changes nothing.
+    """
+    lines: dict[str, tuple[Line, ...]] = {}
+    with decimal.localcontext(EXACT):
+        program = program_of(plan)
+        meters: dict[int, Meter] = {
+            index: DimensionMeter(charge, plan.currency, before)
+            for index, charge in enumerate(program.plan.charges)
+            if isinstance(charge.model, Dimensions) and charge.model.penalty
+        }
+        for session in sessions:
+            found = [
+                meter.close(session)
+                for meter in meters.values()
+                if isinstance(meter, DimensionMeter)
+            ]
+            added = tuple(line for line in found if line is not None)
+            if added:
+                lines[session] = added
+        return lines, _after(plan, before, meters)
 
 
 def _stage(
@@ -98,7 +134,7 @@ def _stage(
             if meter is None:
                 part = program.parts[route.index]
                 assert part is not None
-                meter = meters[route.index] = open_meter(part, before.get(key))
+                meter = meters[route.index] = open_meter(part, before)
             meter.stage(value, event)
             touched.append(meter)
     except Refused as refusal:

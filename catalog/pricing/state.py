@@ -43,11 +43,41 @@ class Fees:
     cut: Decimal  # … and what the maximum took off them (not negative).
 
 
-ChargeState = Tally | Fees
+Use = Mapping[str, Decimal]  # Quantities by what they are priced as, such as tool:x.
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """The aggregate of a charge by dimensions."""
+
+    use: Use  # What is priced, without what session fees cover.
+    penal: Use  # The part of it in closed sessions with too many errors.
+    invocations: int  # Of tools, covered ones too: they decide volume prices.
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUse:
+    """What one session used, kept under `session_key` beside its charge's Dims."""
+
+    use: Use
+    invocations: int
+    failed: int
+    closed: bool = False
+
+
+ChargeState = Tally | Fees | Dims | SessionUse
 PlanState = Mapping[str, ChargeState]
 
 NO_TALLY = Tally(0, ZERO)
 NO_FEES = Fees((), 0, ZERO, ZERO, ZERO)
+NO_DIMS = Dims({}, {}, 0, 0)
+NO_SESSION = SessionUse({}, 0, 0)
+
+
+def session_key(charge_key: str, session: str) -> str:
+    """Return where a session's use is in the state; no charge has such a key."""
+    return f"{charge_key}/{session}"
 
 
 def quantity_of(aggregation: Aggregation, tally: Tally) -> Decimal:
@@ -67,6 +97,12 @@ def state_to_json(state: PlanState) -> dict[str, Any]:
 def _charge_to_json(state: ChargeState) -> dict[str, Any]:
     """Return one charge's state; what is empty is left out."""
     data: dict[str, Any]
+    if isinstance(state, Dims):
+        data = {"i": state.invocations, "s": state.sessions, "u": _use(state.use)}
+        return data | ({"pen": _use(state.penal)} if state.penal else {})
+    if isinstance(state, SessionUse):
+        data = {"i": state.invocations, "f": state.failed, "u": _use(state.use)}
+        return data | ({"closed": True} if state.closed else {})
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -88,6 +124,16 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
     return data
 
 
+def _use(use: Use) -> dict[str, str]:
+    """Return quantities as texts, in key order."""
+    return {label: plain(use[label]) for label in sorted(use)}
+
+
+def _use_from(data: Mapping[str, str]) -> dict[str, Decimal]:
+    """Return the quantities that `_use` wrote."""
+    return {label: Decimal(text) for label, text in data.items()}
+
+
 def state_from_json(data: Mapping[str, Any]) -> dict[str, ChargeState]:
     """Return the state that `state_to_json` wrote."""
     return {key: _charge_from_json(row) for key, row in data.items()}
@@ -95,6 +141,12 @@ def state_from_json(data: Mapping[str, Any]) -> dict[str, ChargeState]:
 
 def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     """Return one charge's state."""
+    if "s" in data:
+        penal = _use_from(data.get("pen", {}))
+        return Dims(_use_from(data["u"]), penal, data["i"], data["s"])
+    if "u" in data:
+        closed = data.get("closed", False)
+        return SessionUse(_use_from(data["u"]), data["i"], data["f"], closed)
     if "a" in data:
         first = tuple(
             First(datetime.fromisoformat(at), event_id, Decimal(amount))

@@ -19,6 +19,7 @@ class UsageEvent(NamedTuple):
     properties: Mapping[str, str]
     measurements: Mapping[str, Decimal]  # Not negative, at most 12 places.
     cost: Decimal | None  # Our cost of it in the plan's currency; None: unknown.
+    session: str = ""  # The session that it belongs to; empty: none.
 
 
 class Reason(StrEnum):

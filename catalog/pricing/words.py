@@ -68,6 +68,33 @@ def _words(step: Step, currency: str) -> str:
         case "flat":
             return "flat amount"
         case _:
+            return _dimension(step, currency)
+
+
+def _dimension(step: Step, currency: str) -> str:
+    """Return a step of a charge by dimensions."""
+    quantity = number_words(step.quantity)
+    price = money_words(step.unit_amount, currency)
+    kind, _, name = step.kind.partition(":")
+    match kind:
+        case "tool":
+            return f"{quantity} × {price} for {'other tools' if name == '*' else name}"
+        case "token":
+            measurement, _, tool = name.partition(":")
+            what = measurement.replace("_", " ") + (f" of {tool}" if tool else "")
+            return f"{quantity} {what} × {price}"
+        case "time":
+            return f"{quantity} × {price} for duration {int(name) + 1}"
+        case "session":
+            noun = "session" if step.quantity == ONE else "sessions"
+            return f"{quantity} {noun} × {price}"
+        case "penalty":
+            base = money_words(step.quantity, currency)
+            return f"{base} with too many errors × {plain(step.unit_amount)}"
+        case "discount":
+            base = money_words(step.quantity, currency)
+            return f"{plain(step.unit_amount)} % off {base}"
+        case _:
             raise AssertionError(step.kind)
 
 

@@ -6,8 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import plain
+from catalog.pricing.dimension_json import dimensions_to_json
 from catalog.pricing.plan import (
+    DIMENSIONS_METRIC,
     Charge,
+    Dimensions,
     Filter,
     Flat,
     Graduated,
@@ -37,7 +40,7 @@ def _charge(charge: Charge) -> dict[str, Any]:
     row: dict[str, Any] = {"key": charge.key, "name": charge.name}
     if charge.unit:
         row["unit"] = charge.unit
-    if charge.metric is not None:
+    if charge.metric is not None and charge.metric != DIMENSIONS_METRIC:
         row["metric"] = _metric(charge.metric)
     if charge.filter.conditions:
         row["filter"] = _filter(charge.filter)
@@ -94,6 +97,8 @@ def _model(model: Model) -> dict[str, Any]:
                 "amount": plain(model.amount),
                 "due": str(model.due),
             }
+        case Dimensions():
+            return dimensions_to_json(model)
         case Included():
             return {
                 "model": "included",
