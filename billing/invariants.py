@@ -126,7 +126,7 @@ def totals_equal_ledger() -> Iterator[str]:
           ON e.customer_id = t.customer_id AND e.subscription_id = t.subscription_id
           AND e.snapshot_id = t.snapshot_id AND e.usage_period_id = t.period_id
           AND e.kind IN ('usage', 'adjustment', 'reversal', 'reprice')
-          AND e.event_id IS NOT NULL
+          AND (e.event_id IS NOT NULL OR e.session_id IS NOT NULL)
         GROUP BY t.id HAVING t.spend <> COALESCE(sum(e.amount), 0)
         """
     )

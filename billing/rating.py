@@ -17,9 +17,11 @@ from billing.ledger import Entry
 from billing.models import LedgerEntry
 from catalog.pricing import (
     ChargeState,
+    PlanState,
     Unrateable,
     UsageEvent,
     rate_many,
+    session_of,
     state_from_json,
     state_to_json,
     steps_to_json,
@@ -65,6 +67,14 @@ class Total:
     cost_unknown_count: int = 0
     event_count: int = 0
     token_count: int = 0
+    # Of the sessions that this batch touches; see billing.models.SessionTotal.
+    sessions: dict[str, ChargeState] = field(default_factory=dict)
+
+    def keep(self, after: PlanState) -> None:
+        """Take over a state, the sessions apart: they are rows of their own."""
+        of_sessions = {key for key in after if session_of(key)}
+        self.sessions = {key: after[key] for key in of_sessions}
+        self.state = {k: after[k] for k in after if k not in of_sessions}
 
 
 SELECT = """
@@ -163,8 +173,9 @@ def rate_group(total: Total, facts: Sequence[Fact]) -> list[Entry | Unrateable]:
     """
     priced = facts[0].snapshot.plan
     assert priced is not None, "a fact has a plan"
-    outcomes, after = rate_many(priced.plan, total.state, [f.usage for f in facts])
-    total.state = dict(after)
+    before = {**total.state, **total.sessions}
+    outcomes, after = rate_many(priced.plan, before, [f.usage for f in facts])
+    total.keep(after)
     results: list[Entry | Unrateable] = []
     for fact, outcome in zip(facts, outcomes, strict=True):
         if isinstance(outcome, Unrateable):

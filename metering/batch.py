@@ -220,6 +220,7 @@ def _attribute(item: Item, known: Context) -> None:
             {**properties, **facets} if facets else properties,
             priced(item.measurements),
             item.cost_amount,
+            item.session_id.hex if item.session_id else "",
         ),
         subscription_id=contract.id,
         snapshot=snapshot,

@@ -15,7 +15,7 @@ from aforo.lib.invariants import Invariant, rows
 from aforo.lib.money import ZERO, plain
 from billing.rating import TotalKey
 from catalog.plans import load_plans
-from catalog.pricing import UsageEvent, collect, opening, price
+from catalog.pricing import UsageEvent, close_sessions, collect, opening, price
 from metering.batch import Body
 from metering.measurements import priced
 
@@ -60,7 +60,7 @@ RATED = """
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
   e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
   COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
-  l.tenant_id
+  l.tenant_id, l.session_id
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 JOIN billing_customer c ON c.id = e.customer_id
@@ -101,6 +101,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
                     {**body.properties, **(facets if row[7] else {})},
                     priced({n: Decimal(v) for n, v in body.measurements.items()}),
                     _cost_in_currency(rates, row),
+                    row[15].hex if row[15] else "",
                 )
             )
     versions = dict(
@@ -111,16 +112,15 @@ def rating_again_gives_the_same() -> Iterator[str]:
         )
     )
     plans = load_plans(versions.values())
-    booked = _booked()
+    booked, settled = _booked(), _settled()
     for key, events in groups.items():
         if key.snapshot_id not in versions:
             yield f"snapshot {key.snapshot_id} has usage but no plan"
             continue
         plan = plans[versions[key.snapshot_id]]
-        again = {
-            line.charge_key: line.amount
-            for line in price(plan.plan, collect(plan.plan, events))
-        }
+        used = collect(plan.plan, events)
+        _, used = close_sessions(plan.plan, used, settled.get(key, ()))
+        again = {line.charge_key: line.amount for line in price(plan.plan, used)}
         for line in opening(plan.plan):  # Booked apart, when the period opened.
             again[line.charge_key] -= line.amount
         there = booked.get(key, {})
@@ -149,7 +149,7 @@ def _booked() -> dict[TotalKey, dict[str, Decimal]]:
           sum(c.amount)
         FROM billing_ledgerentry e,
           unnest(e.charge_keys, e.amounts) AS c (charge_key, amount)
-        WHERE e.event_id IS NOT NULL
+        WHERE e.event_id IS NOT NULL OR e.session_id IS NOT NULL
         GROUP BY 1, 2, 3, 4
         """
     )
@@ -157,6 +157,18 @@ def _booked() -> dict[TotalKey, dict[str, Decimal]]:
     for sub, snapshot, period, charge, amount in found:
         booked.setdefault(TotalKey(sub, snapshot, period), {})[charge] = amount
     return booked
+
+
+def _settled() -> dict[TotalKey, set[str]]:
+    """Return the sessions whose end was priced, by counter row."""
+    settled: dict[TotalKey, set[str]] = {}
+    for sub, snapshot, period, session in rows(
+        "SELECT u.subscription_id, u.snapshot_id, u.period_id, t.session_id"
+        " FROM billing_sessiontotal t JOIN billing_usagetotal u ON u.id = t.total_id"
+        " WHERE t.settled_at IS NOT NULL"
+    ):
+        settled.setdefault(TotalKey(sub, snapshot, period), set()).add(session.hex)
+    return settled
 
 
 def sums_equal_events() -> Iterator[str]:
@@ -193,7 +205,6 @@ def sums_equal_events() -> Iterator[str]:
         SELECT s.key, s.price, COALESCE(sum(l.amount), 0)
         FROM metering_session s LEFT JOIN billing_ledgerentry l
           ON l.session_id = s.id AND l.customer_id = s.customer_id
-          AND l.event_id IS NOT NULL
         GROUP BY s.id HAVING s.price <> COALESCE(sum(l.amount), 0)
         """
     ):

@@ -18,7 +18,7 @@ from django.db import transaction
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from aforo.lib.money import ZERO
-from billing import books, burndown, rating
+from billing import books, burndown, rating, session_totals
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
@@ -174,6 +174,7 @@ def process(
             item.cost_found = item.row.id in unknown and item.cost_amount is not None
     totals = _price(items, postings)
     rating.save_totals(totals)
+    session_totals.save(totals)
     sessions.save(items)
     rollups.save(items)
     if replayed:
@@ -181,7 +182,7 @@ def process(
     else:
         writing.save_costs(items, kind="original")
     writing.list_unrateable([i for i in items if i.refusal is not None])
-    _burn(postings)
+    burn(postings)
     writing.announce(items, postings)
     books.write(list(postings.values()))
     return items
@@ -197,16 +198,19 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
             groups.setdefault(key, []).append((item, fact))
     totals = rating.load_totals(list(postings), groups)
     for key in sorted(groups):
-        pairs = groups[key]
-        row = pairs[0][0].row
-        total = totals.get(key)
-        if total is None:
-            total = totals[key] = rating.new_total(
-                tenant_id=row.tenant_id,
-                customer_id=row.customer_id,
+        first = groups[key][0][0]
+        if key not in totals:
+            totals[key] = rating.new_total(
+                tenant_id=first.row.tenant_id,
+                customer_id=first.row.customer_id,
                 key=key,
-                currency=pairs[0][0].currency,
+                currency=first.currency,
             )
+    session_totals.load(
+        totals, [fact for pairs in groups.values() for _, fact in pairs]
+    )
+    for key in sorted(groups):
+        pairs, total = groups[key], totals[key]
         results = rating.rate_group(total, [fact for _, fact in pairs])
         for (item, _), result in zip(pairs, results, strict=True):
             if isinstance(result, Unrateable):
@@ -221,7 +225,7 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
     return list(totals.values())
 
 
-def _burn(postings: dict[uuid.UUID, Posting]) -> None:
+def burn(postings: dict[uuid.UUID, Posting]) -> None:
     """Take what was rated from the customers' wallets, once per wallet and period."""
     with sql.cursor() as cursor:
         found = cursor.execute(

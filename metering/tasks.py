@@ -7,7 +7,7 @@ import datetime as dt
 from celery import shared_task
 
 from aforo.lib import clock, sql
-from metering import pipeline, relay, sessions, wake
+from metering import pipeline, relay, sessions, settling, wake
 
 # Usage that waits longer lost its message.
 PATIENCE = dt.timedelta(seconds=5)
@@ -41,5 +41,6 @@ def publish() -> None:
 
 @shared_task(name="metering.expire_sessions")
 def expire_sessions() -> None:
-    """Mark sessions idle or expired."""
+    """Mark sessions idle or expired, and settle those that have ended."""
     sessions.expire(clock.now())
+    settling.settle()

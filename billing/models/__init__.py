@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from billing.models.accounts import Agent, AgentGrant, Credential, Customer, Team
-from billing.models.books import CustomerBooks, LedgerBatch, LedgerEntry, UsageTotal
+from billing.models.books import (
+    CustomerBooks,
+    LedgerBatch,
+    LedgerEntry,
+    SessionTotal,
+    UsageTotal,
+)
 from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine
 from billing.models.subscriptions import (
     BillingPeriod,
@@ -25,6 +31,7 @@ __all__ = [
     "InvoiceLine",
     "LedgerBatch",
     "LedgerEntry",
+    "SessionTotal",
     "Subscription",
     "SubscriptionSnapshot",
     "Team",

@@ -56,6 +56,7 @@ from catalog.pricing.state import (
     ChargeState,
     PlanState,
     session_key,
+    session_of,
     state_from_json,
     state_to_json,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "rate",
     "rate_many",
     "session_key",
+    "session_of",
     "state_from_json",
     "state_to_json",
     "steps_from_json",

@@ -89,6 +89,12 @@ def quantity_of(aggregation: Aggregation, tally: Tally) -> Decimal:
     return tally.value
 
 
+def session_of(key: str) -> tuple[str, str] | None:
+    """Return the charge and the session of a key of `session_key`, else None."""
+    charge_key, slash, session = key.partition("/")
+    return (charge_key, session) if slash else None
+
+
 def state_to_json(state: PlanState) -> dict[str, Any]:
     """Return the state as compact JSON with decimals as strings, in key order."""
     return {key: _charge_to_json(state[key]) for key in sorted(state)}

@@ -1,0 +1,113 @@
+"""The end of sessions: what their share of errors adds is posted, once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db import transaction
+
+from aforo.lib import clock, sql
+from billing import books, contracts, rating, session_totals
+from billing.contracts import Account
+from billing.ledger import Entry
+from billing.rating import Total, TotalKey
+from billing.session_totals import Ended
+from metering import pipeline
+
+CUSTOMERS_MAX = 100
+SESSIONS_MAX = 1_000
+
+DUE = """
+FROM billing_sessiontotal t
+JOIN billing_usagetotal u ON u.id = t.total_id
+JOIN metering_session s ON s.id = t.session_id
+WHERE t.settled_at IS NULL AND s.state IN ('completed', 'failed', 'expired')
+"""
+CUSTOMERS = f"SELECT DISTINCT t.customer_id, t.tenant_id {DUE} LIMIT {CUSTOMERS_MAX}"
+SESSIONS = f"""
+SELECT u.subscription_id, u.snapshot_id, u.period_id, t.total_id, t.charge_key,
+  t.session_id, s.agent_id, s.team_id
+{DUE} AND t.customer_id = %b ORDER BY t.total_id, t.session_id LIMIT {SESSIONS_MAX}
+"""
+PRICES = """
+UPDATE metering_session s SET price = s.price + r.amount
+FROM unnest(%b::uuid[], %b::numeric[]) AS r (id, amount) WHERE s.id = r.id
+"""
+
+
+class Row(NamedTuple):
+    """A session's use under one charge, when the session has ended."""
+
+    key: TotalKey
+    total_id: uuid.UUID
+    charge_key: str
+    ended: Ended
+
+
+def settle() -> int:
+    """Settle sessions that have ended; return how many, 0 when none is left.
+
+    Idempotent: each customer's are found again under the lock of the books.
+    """
+    with sql.cursor() as cursor:
+        customers = cursor.execute(CUSTOMERS).fetchall()
+    return sum(_settle_customer(customer, tenant) for customer, tenant in customers)
+
+
+@transaction.atomic
+def _settle_customer(customer_id: uuid.UUID, tenant_id: uuid.UUID) -> int:
+    """Settle what is due of one customer in one transaction."""
+    postings = {p.customer_id: p for p in books.lock([customer_id])}
+    rows = _due(customer_id)
+    if not rows:
+        return 0
+    account = contracts.load([(customer_id, tenant_id)])[customer_id]
+    totals = rating.load_totals([customer_id], {row.key for row in rows})
+    by_id = {total.id: total for total in totals.values()}
+    wanted = {(row.total_id, row.charge_key, row.ended.session_id) for row in rows}
+    session_totals.read(by_id, wanted)
+    posting = postings[customer_id]
+    for key, total in sorted(totals.items()):
+        ended = {row.ended for row in rows if row.key == key}
+        posting.append(*_settle_total(account, total, sorted(ended)))
+    rating.save_totals(totals.values())
+    session_totals.save(totals.values())
+    _add_prices(posting.entries)
+    pipeline.burn(postings)
+    posting.touch()
+    books.write([posting])
+    return len({row.ended.session_id for row in rows})
+
+
+def _due(customer_id: uuid.UUID) -> list[Row]:
+    """Return the ended sessions of a customer that are not settled."""
+    with sql.cursor() as cursor:
+        found = cursor.execute(SESSIONS, [customer_id]).fetchall()
+    return [
+        Row(TotalKey(sub, snapshot, period), total, charge, Ended(session, *owner))
+        for sub, snapshot, period, total, charge, session, *owner in found
+    ]
+
+
+def _settle_total(account: Account, total: Total, ended: list[Ended]) -> list[Entry]:
+    """Settle sessions of one counter row, on the invoice that is open for it."""
+    key = total.key
+    (plan,) = (
+        snapshot.plan
+        for contract in account.contracts
+        for snapshot in contract.snapshots
+        if snapshot.id == key.snapshot_id and snapshot.plan is not None
+    )
+    (period,) = (one for one in account.periods if one.id == key.period_id)
+    carrier = account.billing_period(period, clock.now())
+    return session_totals.settle(total, plan.plan, ended, carrier.id)
+
+
+def _add_prices(entries: Iterable[Entry]) -> None:
+    """Add what was posted to the sessions' prices."""
+    rows = [(entry.session_id, entry.amount) for entry in entries]
+    if rows:
+        with sql.cursor() as cursor:
+            cursor.execute(PRICES, [list(column) for column in zip(*rows, strict=True)])
