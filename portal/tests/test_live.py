@@ -58,6 +58,8 @@ def refused_with(cookie: bytes) -> int:
     async def run() -> int:
         page = await open_page(cookie)
         answer = await page.receive_output(timeout=5)
+        # A loop that closes under a running consumer can wait for it for ever.
+        await close(page)
         return answer["code"]
 
     return async_to_sync(run)()
