@@ -20,8 +20,8 @@ from catalog.pricing import (
     PlanState,
     Unrateable,
     UsageEvent,
+    group_of,
     rate_many,
-    session_of,
     state_from_json,
     state_to_json,
     steps_to_json,
@@ -67,14 +67,14 @@ class Total:
     cost_unknown_count: int = 0
     event_count: int = 0
     token_count: int = 0
-    # Of the sessions that this batch touches; see billing.models.SessionTotal.
-    sessions: dict[str, ChargeState] = field(default_factory=dict)
+    # Of the sessions and correlations of this batch; see billing.models.GroupTotal.
+    groups: dict[str, ChargeState] = field(default_factory=dict)
 
     def keep(self, after: PlanState) -> None:
-        """Take over a state, the sessions apart: they are rows of their own."""
-        of_sessions = {key for key in after if session_of(key)}
-        self.sessions = {key: after[key] for key in of_sessions}
-        self.state = {k: after[k] for k in after if k not in of_sessions}
+        """Take over a state, the groups apart: they are rows of their own."""
+        of_groups = {key for key in after if group_of(key)}
+        self.groups = {key: after[key] for key in of_groups}
+        self.state = {k: after[k] for k in after if k not in of_groups}
 
 
 SELECT = """
@@ -173,7 +173,7 @@ def rate_group(total: Total, facts: Sequence[Fact]) -> list[Entry | Unrateable]:
     """
     priced = facts[0].snapshot.plan
     assert priced is not None, "a fact has a plan"
-    before = {**total.state, **total.sessions}
+    before = {**total.state, **total.groups}
     outcomes, after = rate_many(priced.plan, before, [f.usage for f in facts])
     total.keep(after)
     results: list[Entry | Unrateable] = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from catalog.pricing import (
     Charge,
+    Compound,
     Dimensions,
     Due,
     Flat,
@@ -84,6 +85,8 @@ def _model(model: Model, unit: str, currency: str) -> str:
             return _percentage(model, currency)
         case Dimensions():
             return _dimensions(model, currency)
+        case Compound():
+            return _model(model.price, unit or "outcome", currency)
         case Included():
             free = f"{number_words(model.units)} {many(unit)}".strip()
             return f"{free} included, then {_model(model.overage, unit, currency)}"

@@ -45,6 +45,7 @@ class Row(NamedTuple):
     status: str
     request_id: str
     session_key: str
+    correlation_id: str
     occurred_at: dt.datetime
     received_at: dt.datetime
     agent_id: uuid.UUID | None
@@ -55,7 +56,8 @@ class Row(NamedTuple):
 
 EVENTS = """
 SELECT id, tenant_id, customer_id, event_id, event_type, tool_name, status, request_id,
-  session_key, occurred_at, received_at, agent_id, team_id, product_id, body::text
+  session_key, correlation_id, occurred_at, received_at, agent_id, team_id, product_id,
+  body::text
 FROM metering_usageevent WHERE id = ANY(%b) ORDER BY id
 """
 AGENTS = """
@@ -221,6 +223,7 @@ def _attribute(item: Item, known: Context) -> None:
             priced(item.measurements),
             item.cost_amount,
             item.session_id.hex if item.session_id else "",
+            row.correlation_id,
         ),
         subscription_id=contract.id,
         snapshot=snapshot,

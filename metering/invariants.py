@@ -60,7 +60,7 @@ RATED = """
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
   e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
   COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
-  l.tenant_id, l.session_id
+  l.tenant_id, l.session_id, e.correlation_id
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 JOIN billing_customer c ON c.id = e.customer_id
@@ -102,6 +102,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
                     priced({n: Decimal(v) for n, v in body.measurements.items()}),
                     _cost_in_currency(rates, row),
                     row[15].hex if row[15] else "",
+                    row[16],
                 )
             )
     versions = dict(
@@ -163,8 +164,8 @@ def _settled() -> dict[TotalKey, set[str]]:
     """Return the sessions whose end was priced, by counter row."""
     settled: dict[TotalKey, set[str]] = {}
     for sub, snapshot, period, session in rows(
-        "SELECT u.subscription_id, u.snapshot_id, u.period_id, t.session_id"
-        " FROM billing_sessiontotal t JOIN billing_usagetotal u ON u.id = t.total_id"
+        "SELECT u.subscription_id, u.snapshot_id, u.period_id, t.group_id"
+        " FROM billing_grouptotal t JOIN billing_usagetotal u ON u.id = t.total_id"
         " WHERE t.settled_at IS NOT NULL"
     ):
         settled.setdefault(TotalKey(sub, snapshot, period), set()).add(session.hex)

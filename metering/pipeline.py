@@ -18,7 +18,7 @@ from django.db import transaction
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from aforo.lib.money import ZERO
-from billing import books, burndown, rating, session_totals
+from billing import books, burndown, group_totals, rating
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
@@ -174,7 +174,7 @@ def process(
             item.cost_found = item.row.id in unknown and item.cost_amount is not None
     totals = _price(items, postings)
     rating.save_totals(totals)
-    session_totals.save(totals)
+    group_totals.save(totals)
     sessions.save(items)
     rollups.save(items)
     if replayed:
@@ -206,12 +206,11 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
                 key=key,
                 currency=first.currency,
             )
-    session_totals.load(
-        totals, [fact for pairs in groups.values() for _, fact in pairs]
-    )
+    facts = {key: [fact for _, fact in pairs] for key, pairs in groups.items()}
+    group_totals.load(totals, facts)
     for key in sorted(groups):
         pairs, total = groups[key], totals[key]
-        results = rating.rate_group(total, [fact for _, fact in pairs])
+        results = rating.rate_group(total, facts[key])
         for (item, _), result in zip(pairs, results, strict=True):
             if isinstance(result, Unrateable):
                 item.refusal = (

@@ -9,27 +9,27 @@ from typing import NamedTuple
 from django.db import transaction
 
 from aforo.lib import clock, sql
-from billing import books, contracts, rating, session_totals
+from billing import books, contracts, group_totals, rating
 from billing.contracts import Account
+from billing.group_totals import Ended
 from billing.ledger import Entry
 from billing.rating import Total, TotalKey
-from billing.session_totals import Ended
 from metering import pipeline
 
 CUSTOMERS_MAX = 100
 SESSIONS_MAX = 1_000
 
 DUE = """
-FROM billing_sessiontotal t
+FROM billing_grouptotal t
 JOIN billing_usagetotal u ON u.id = t.total_id
-JOIN metering_session s ON s.id = t.session_id
+JOIN metering_session s ON s.id = t.group_id
 WHERE t.settled_at IS NULL AND s.state IN ('completed', 'failed', 'expired')
 """
 CUSTOMERS = f"SELECT DISTINCT t.customer_id, t.tenant_id {DUE} LIMIT {CUSTOMERS_MAX}"
 SESSIONS = f"""
 SELECT u.subscription_id, u.snapshot_id, u.period_id, t.total_id, t.charge_key,
-  t.session_id, s.agent_id, s.team_id
-{DUE} AND t.customer_id = %b ORDER BY t.total_id, t.session_id LIMIT {SESSIONS_MAX}
+  t.group_id, s.agent_id, s.team_id
+{DUE} AND t.customer_id = %b ORDER BY t.total_id, t.group_id LIMIT {SESSIONS_MAX}
 """
 PRICES = """
 UPDATE metering_session s SET price = s.price + r.amount
@@ -67,13 +67,13 @@ def _settle_customer(customer_id: uuid.UUID, tenant_id: uuid.UUID) -> int:
     totals = rating.load_totals([customer_id], {row.key for row in rows})
     by_id = {total.id: total for total in totals.values()}
     wanted = {(row.total_id, row.charge_key, row.ended.session_id) for row in rows}
-    session_totals.read(by_id, wanted)
+    group_totals.read(by_id, wanted)
     posting = postings[customer_id]
     for key, total in sorted(totals.items()):
         ended = {row.ended for row in rows if row.key == key}
         posting.append(*_settle_total(account, total, sorted(ended)))
     rating.save_totals(totals.values())
-    session_totals.save(totals.values())
+    group_totals.save(totals.values())
     _add_prices(posting.entries)
     pipeline.burn(postings)
     posting.touch()
@@ -102,7 +102,7 @@ def _settle_total(account: Account, total: Total, ended: list[Ended]) -> list[En
     )
     (period,) = (one for one in account.periods if one.id == key.period_id)
     carrier = account.billing_period(period, clock.now())
-    return session_totals.settle(total, plan.plan, ended, carrier.id)
+    return group_totals.settle(total, plan.plan, ended, carrier.id)
 
 
 def _add_prices(entries: Iterable[Entry]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from billing.models.accounts import Agent, AgentGrant, Credential, Customer, Team
 from billing.models.books import (
     CustomerBooks,
+    GroupTotal,
     LedgerBatch,
     LedgerEntry,
-    SessionTotal,
     UsageTotal,
 )
 from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine
@@ -26,12 +26,12 @@ __all__ = [
     "CreditGrant",
     "Customer",
     "CustomerBooks",
+    "GroupTotal",
     "Invoice",
     "InvoiceCounter",
     "InvoiceLine",
     "LedgerBatch",
     "LedgerEntry",
-    "SessionTotal",
     "Subscription",
     "SubscriptionSnapshot",
     "Team",

@@ -206,35 +206,36 @@ class UsageTotal(TenantModel):
         return f"{self.subscription}: {self.spend.normalize():f} {self.currency}"
 
 
-class SessionTotal(TenantModel):
-    """What one session used in a period, where a charge looks at single sessions.
+class GroupTotal(TenantModel):
+    """What a group of events used in a period, where a charge looks at single groups.
 
-    `state` is its SessionUse of catalog.pricing. When the session has ended and the
-    charge has a price for errors, it is settled: the difference is posted, once.
+    A group is a session, or the events of one correlation id; `state` is that of
+    catalog.pricing. When a session has ended it is settled: what its errors add is
+    posted, once.
     """
 
     customer = TenantForeignKey(Customer, related_name="+", db_index=False)
-    total = TenantForeignKey(UsageTotal, related_name="sessions", db_index=False)
+    total = TenantForeignKey(UsageTotal, related_name="groups", db_index=False)
     charge_key = models.CharField(max_length=80)
-    # metering.Session.id
-    session_id = models.UUIDField()
+    # metering.Session.id, or the digest of a correlation id.
+    group_id = models.UUIDField()
     state = models.JSONField()
     settled_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["total", "session_id", "charge_key"],
-                name="billing_session_total_once",
+                fields=["total", "group_id", "charge_key"],
+                name="billing_group_total_once",
             )
         ]
         indexes = [
             models.Index(
-                fields=["session_id"],
+                fields=["group_id"],
                 condition=models.Q(settled_at__isnull=True),
-                name="billing_session_unsettled",
+                name="billing_group_unsettled",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.charge_key} of {self.session_id}"
+        return f"{self.charge_key} of {self.group_id}"

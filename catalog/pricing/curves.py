@@ -12,6 +12,7 @@ from decimal import Decimal
 from catalog.pricing.exact import HUNDRED, ONE, ZERO, started
 from catalog.pricing.lines import Step, rounded
 from catalog.pricing.plan import (
+    Compound,
     Dimensions,
     Flat,
     Graduated,
@@ -64,8 +65,8 @@ def _exact(model: Model, quantity: Decimal) -> list[Step]:
             return _included(model, quantity)
         case Flat():
             return [Step("flat", ONE, model.amount, model.amount)]
-        case Dimensions():
-            raise TypeError("dimensions are no function of one quantity")
+        case Dimensions() | Compound():
+            raise TypeError(f"{model} is no function of one quantity")
 
 
 def _per_unit(model: PerUnit, quantity: Decimal) -> list[Step]:
@@ -166,7 +167,7 @@ def segments(model: Model) -> tuple[Segment, ...]:
             return _percentage_segments(model)
         case Included():
             return _included_segments(model)
-        case Package() | Flat() | Dimensions():
+        case Package() | Flat() | Dimensions() | Compound():
             return ()
 
 

@@ -25,7 +25,7 @@ from catalog.pricing.state import (
     PlanState,
     SessionUse,
     Use,
-    session_key,
+    group_key,
 )
 from catalog.pricing.usage import Reason, Refused, UsageEvent
 
@@ -225,7 +225,7 @@ class DimensionMeter:
 
     def _session(self, session: str) -> SessionUse | None:
         """Return a session's use so far, or None when this is its first event."""
-        key = session_key(self.charge.key, session)
+        key = group_key(self.charge.key, session)
         found = self.sessions.get(key) or self.before.get(key)
         assert found is None or isinstance(found, SessionUse)
         return found
@@ -247,7 +247,7 @@ class DimensionMeter:
         assert self.next is not None
         dims, session, use = self.next
         if session:
-            self.sessions[session_key(self.charge.key, session)] = use
+            self.sessions[group_key(self.charge.key, session)] = use
         return self._move(dims)
 
     def _move(self, dims: Dims) -> Line | None:
@@ -272,13 +272,13 @@ class DimensionMeter:
         if old is None or old.closed:
             return None
         new = SessionUse(old.use, old.invocations, old.failed, closed=True)
-        self.sessions[session_key(self.charge.key, session)] = new
+        self.sessions[group_key(self.charge.key, session)] = new
         return self._move(self._moved(old, new))
 
     def state(self) -> ChargeState:
         """Return the period's sums so far."""
         return self.dims
 
-    def session_states(self) -> Mapping[str, SessionUse]:
+    def group_states(self) -> Mapping[str, ChargeState]:
         """Return the use of the sessions that were touched, by their keys."""
         return self.sessions

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from catalog.pricing.plan import Charge, Dimensions, Filter, Metric, Plan, Source
+from catalog.pricing.plan import (
+    Charge,
+    Compound,
+    Dimensions,
+    Filter,
+    Metric,
+    Plan,
+    Source,
+)
 
 # Totals and the parts that they already contain: a plan prices one or the other.
 PARTS = {
@@ -40,7 +48,27 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         for a, b in combinations(plan.charges, 2)
         if a.metric is not None and b.metric is not None and _meet(a, b)
     ]
-    return (*_overlaps(pairs), *_counted_twice(pairs), *_dimensions(plan))
+    return (
+        *_overlaps(pairs),
+        *_counted_twice(pairs),
+        *_dimensions(plan),
+        *_absorbed(plan),
+    )
+
+
+def _absorbed(plan: Plan) -> Iterator[Finding]:
+    """Find measurements that an outcome's price covers and a charge prices too."""
+    for charge in plan.charges:
+        if not isinstance(charge.model, Compound):
+            continue
+        for other in plan.charges:
+            name = _measurement(other.metric)
+            if name in charge.model.absorbs:
+                message = (
+                    f"{name} is covered by the price of {charge.key} and priced by "
+                    f"{other.key} too"
+                )
+                yield Finding("absorbed_and_priced", (charge.key, other.key), message)
 
 
 def _dimensions(plan: Plan) -> Iterator[Finding]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import bisect
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
 from aforo.lib.money import QUANTUM, plain
+from catalog.pricing.compound import CompoundMeter
 from catalog.pricing.curves import Segment, breakdown, segments
 from catalog.pricing.dimensions import DimensionMeter, period_line
 from catalog.pricing.exact import (
@@ -25,7 +26,7 @@ from catalog.pricing.exact import (
 )
 from catalog.pricing.fees import bounds, fee_quantity, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
-from catalog.pricing.plan import Aggregation, Charge, Dimensions, Percentage
+from catalog.pricing.plan import Aggregation, Charge, Compound, Dimensions, Percentage
 from catalog.pricing.state import (
     NO_FEES,
     NO_TALLY,
@@ -51,11 +52,16 @@ class Part:
     charge: Charge
     currency: str
     pieces: tuple[Segment, ...]
+    compound: Compound | None = None  # Then the charge has the price of its outcomes.
 
 
 def part_of(charge: Charge, currency: str) -> Part:
     """Return the charge with its price curve."""
-    return Part(charge, currency, segments(charge.model))
+    model = charge.model
+    if isinstance(model, Compound):
+        inner = replace(charge, model=model.price)
+        return Part(inner, currency, segments(model.price), model)
+    return Part(charge, currency, segments(model))
 
 
 class Meter(Protocol):
@@ -340,6 +346,8 @@ def open_meter(part: Part, before: PlanState) -> Meter:
     assert charge.metric is not None
     if isinstance(charge.model, Dimensions):
         return DimensionMeter(charge, part.currency, before)
+    if part.compound is not None:
+        return CompoundMeter(part, part.compound, before)
     state = before.get(charge.key)
     if is_fee(charge):
         fees = NO_FEES if state is None else state
@@ -359,9 +367,12 @@ def is_fee(charge: Charge) -> bool:
 
 def total_line(charge: Charge, currency: str, state: ChargeState | None) -> Line | None:
     """Return what a period's usage of one metered charge costs so far."""
-    assert charge.metric is not None
+    metric = charge.metric
+    assert metric is not None
     if isinstance(charge.model, Dimensions):
         return period_line(charge, currency, state)
+    if isinstance(charge.model, Compound):
+        charge = replace(charge, model=charge.model.price)
     if is_fee(charge):
         assert isinstance(charge.model, Percentage)
         fees = NO_FEES if state is None else state
@@ -372,7 +383,7 @@ def total_line(charge: Charge, currency: str, state: ChargeState | None) -> Line
     else:
         tally = NO_TALLY if state is None else state
         assert isinstance(tally, Tally)
-        quantity = quantity_of(charge.metric.aggregation, tally)
+        quantity = quantity_of(metric.aggregation, tally)
         steps = breakdown(charge.model, quantity)
     amount = amount_of(steps)
     if not quantity and not amount:

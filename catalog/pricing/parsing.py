@@ -8,12 +8,14 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from aforo.lib.money import CURRENCIES
+from catalog.pricing.compound_json import parse_compound
 from catalog.pricing.dimension_json import parse_dimensions
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT, ZERO
 from catalog.pricing.plan import (
     DIMENSIONS_METRIC,
     Aggregation,
     Charge,
+    Compound,
     Dimensions,
     Due,
     Filter,
@@ -29,6 +31,7 @@ from catalog.pricing.plan import (
     Source,
     Tier,
     Volume,
+    outcome_metric,
 )
 from catalog.pricing.reading import (
     PlanError,
@@ -92,6 +95,12 @@ def _charge(data: object, path: str) -> Charge:
             message = "dimensions read the whole event: leave this out"
             raise PlanError("unsupported", f"{path}.metric", message)
         metric = DIMENSIONS_METRIC
+    elif isinstance(model, Compound):
+        if "metric" in row:
+            message = "an outcome is counted by its events: leave this out"
+            raise PlanError("unsupported", f"{path}.metric", message)
+        types = frozenset(one.event_type for one in model.requirements)
+        metric = outcome_metric(key(row["key"], f"{path}.key"), types)
     elif "metric" not in row:
         raise PlanError("missing_key", path, "metric is missing")
     else:
@@ -311,6 +320,11 @@ def _percentage(data: object, path: str) -> Percentage:
     return model
 
 
+def _compound(data: object, path: str) -> Compound:
+    """Return an outcome and its price."""
+    return parse_compound(data, path, model=_model, filter=_filter)
+
+
 def _flat(data: object, path: str) -> Flat:
     """Return a fixed amount."""
     row = members(data, path, required="amount due")
@@ -323,7 +337,7 @@ def _included(data: object, path: str) -> Included:
     row = members(data, path, required="units overage")
     units = decimal(row["units"], f"{path}.units", below=QUANTITY_LIMIT, positive=True)
     overage = _model(row["overage"], f"{path}.overage")
-    if isinstance(overage, Flat | Included | Dimensions):
+    if isinstance(overage, Flat | Included | Dimensions | Compound):
         message = (
             "the overage is priced by the unit: not flat, included or by dimensions"
         )
@@ -345,4 +359,5 @@ MODELS: dict[str, Callable[[object, str], Model]] = {
     "flat": _flat,
     "included": _included,
     "dimensions": parse_dimensions,
+    "compound": _compound,
 }

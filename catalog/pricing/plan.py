@@ -125,6 +125,45 @@ class Included:
     overage: PerUnit | Graduated | Volume | Package | Percentage
 
 
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is counted, and how."""
+
+    key: str
+    aggregation: Aggregation
+    source: Source
+    field: str  # Name of the measurement or property; empty for event and cogs.
+    event_types: frozenset[str]  # Empty: events of every type.
+
+
+# What a charge by dimensions counts: every event, each part in its own way.
+DIMENSIONS_METRIC = Metric(
+    "event.dimensions", Aggregation.COUNT, Source.EVENT, "", frozenset()
+)
+
+
+def outcome_metric(charge_key: str, event_types: frozenset[str]) -> Metric:
+    """Return what a compound charge counts; no two share it: each sees all events."""
+    key = f"event.outcome.{charge_key}"
+    return Metric(key, Aggregation.COUNT, Source.EVENT, "", event_types)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Conditions on an event's properties; all of them must hold."""
+
+    conditions: tuple[tuple[str, frozenset[str]], ...]  # Sorted by property name.
+
+    @property
+    def specificity(self) -> int:
+        """How many properties are named: the larger number wins."""
+        return len(self.conditions)
+
+    def matches(self, properties: Mapping[str, str]) -> bool:
+        """Tell whether an event with these properties passes."""
+        return all(properties.get(key) in allowed for key, allowed in self.conditions)
+
+
 class DurationUnit(StrEnum):
     """What a duration bucket's rate is for."""
 
@@ -179,42 +218,54 @@ class Dimensions:
         return bool(self.session_fee or self.included_tools or self.penalty)
 
 
-Model = (
-    PerUnit | Graduated | Volume | Package | Percentage | Flat | Included | Dimensions
-)
+class Grouping(StrEnum):
+    """What holds the events of one outcome together."""
+
+    CORRELATION = "correlation"
+    SESSION = "session"
+
+
+class Requirement(NamedTuple):
+    """Events that an outcome is made of."""
+
+    event_type: str
+    at_least: int
+    where: Filter
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """What is counted, and how."""
+class Compound:
+    """One price for an outcome that many metered events are behind.
 
-    key: str
-    aggregation: Aggregation
-    source: Source
-    field: str  # Name of the measurement or property; empty for event and cogs.
-    event_types: frozenset[str]  # Empty: events of every type.
+    A correlation id (or session) with at least so many events of every requirement
+    is one outcome, and only one, however many more there are. What `absorbs` names is
+    metered and costed as always and has no price of its own.
+    """
 
-
-# What a charge by dimensions counts: every event, each part in its own way.
-DIMENSIONS_METRIC = Metric(
-    "event.dimensions", Aggregation.COUNT, Source.EVENT, "", frozenset()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Conditions on an event's properties; all of them must hold."""
-
-    conditions: tuple[tuple[str, frozenset[str]], ...]  # Sorted by property name.
+    requirements: tuple[Requirement, ...]
+    by: Grouping
+    # The first events of the requirements lie at most so far apart; None: any time.
+    within_seconds: int | None
+    absorbs: tuple[str, ...]  # Measurements.
+    price: PerUnit | Graduated | Volume | Package | Included  # Of outcomes.
 
     @property
-    def specificity(self) -> int:
-        """How many properties are named: the larger number wins."""
-        return len(self.conditions)
+    def is_single(self) -> bool:
+        """Whether one event alone is an outcome."""
+        return len(self.requirements) == 1 and self.requirements[0].at_least == 1
 
-    def matches(self, properties: Mapping[str, str]) -> bool:
-        """Tell whether an event with these properties passes."""
-        return all(properties.get(key) in allowed for key, allowed in self.conditions)
+
+Model = (
+    PerUnit
+    | Graduated
+    | Volume
+    | Package
+    | Percentage
+    | Flat
+    | Included
+    | Dimensions
+    | Compound
+)
 
 
 @dataclass(frozen=True, slots=True)

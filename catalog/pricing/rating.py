@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from catalog.pricing.compound import CompoundMeter, group_of_event
 from catalog.pricing.curves import breakdown
 from catalog.pricing.dimensions import DimensionMeter
 from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, read
@@ -20,6 +21,7 @@ from catalog.pricing.meters import Meter, open_meter, total_line
 from catalog.pricing.plan import (
     Aggregation,
     Charge,
+    Compound,
     Dimensions,
     Due,
     Flat,
@@ -28,7 +30,13 @@ from catalog.pricing.plan import (
     Source,
 )
 from catalog.pricing.program import Program, program_of
-from catalog.pricing.state import NO_DIMS, NO_FEES, NO_TALLY, PlanState
+from catalog.pricing.state import (
+    NO_DIMS,
+    NO_FEES,
+    NO_TALLY,
+    PlanState,
+    group_key,
+)
 from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
 
 Outcome = tuple[Line, ...] | Unrateable
@@ -82,9 +90,33 @@ def _after(plan: Plan, before: PlanState, meters: Mapping[int, Meter]) -> PlanSt
         state = meter.state()
         if state not in _NOTHING:
             after[plan.charges[index].key] = state
-        if isinstance(meter, DimensionMeter):
-            after.update(meter.session_states())
+        if isinstance(meter, DimensionMeter | CompoundMeter):
+            after.update(meter.group_states())
     return after
+
+
+def groups_of(plan: Plan, events: Iterable[UsageEvent]) -> set[str]:
+    """Return where the state has the groups of events, for charges that look at them.
+
+    `rate` needs these of a period's state, beside the charges' own.
+    """
+    looking = [
+        charge
+        for charge in plan.charges
+        if isinstance(charge.model, Dimensions | Compound)
+    ]
+    keys = set()
+    for event in events if looking else ():
+        for charge in looking:
+            model = charge.model
+            group = ""
+            if isinstance(model, Compound):
+                group = group_of_event(model, event)
+            elif isinstance(model, Dimensions) and model.needs_sessions:
+                group = event.session
+            if group:
+                keys.add(group_key(charge.key, group))
+    return keys
 
 
 def close_sessions(

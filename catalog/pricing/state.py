@@ -58,7 +58,7 @@ class Dims:
 
 @dataclass(frozen=True, slots=True)
 class SessionUse:
-    """What one session used, kept under `session_key` beside its charge's Dims."""
+    """What one session used, kept under `group_key` beside its charge's Dims."""
 
     use: Use
     invocations: int
@@ -66,7 +66,15 @@ class SessionUse:
     closed: bool = False
 
 
-ChargeState = Tally | Fees | Dims | SessionUse
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What one correlation has of an outcome, kept under `group_key`."""
+
+    counts: tuple[int, ...]  # Events of each requirement …
+    first: tuple[datetime | None, ...]  # … and the time of the earliest.
+
+
+ChargeState = Tally | Fees | Dims | SessionUse | Pieces
 PlanState = Mapping[str, ChargeState]
 
 NO_TALLY = Tally(0, ZERO)
@@ -75,9 +83,12 @@ NO_DIMS = Dims({}, {}, 0, 0)
 NO_SESSION = SessionUse({}, 0, 0)
 
 
-def session_key(charge_key: str, session: str) -> str:
-    """Return where a session's use is in the state; no charge has such a key."""
-    return f"{charge_key}/{session}"
+def group_key(charge_key: str, group: str) -> str:
+    """Return where a group's part of the state is; no charge has such a key.
+
+    A group is 32 hexadecimal digits: a session's id or a correlation's digest.
+    """
+    return f"{charge_key}/{group}"
 
 
 def quantity_of(aggregation: Aggregation, tally: Tally) -> Decimal:
@@ -89,10 +100,10 @@ def quantity_of(aggregation: Aggregation, tally: Tally) -> Decimal:
     return tally.value
 
 
-def session_of(key: str) -> tuple[str, str] | None:
-    """Return the charge and the session of a key of `session_key`, else None."""
-    charge_key, slash, session = key.partition("/")
-    return (charge_key, session) if slash else None
+def group_of(key: str) -> tuple[str, str] | None:
+    """Return the charge and the group of a key of `group_key`, else None."""
+    charge_key, slash, group = key.partition("/")
+    return (charge_key, group) if slash else None
 
 
 def state_to_json(state: PlanState) -> dict[str, Any]:
@@ -109,6 +120,9 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
     if isinstance(state, SessionUse):
         data = {"i": state.invocations, "f": state.failed, "u": _use(state.use)}
         return data | ({"closed": True} if state.closed else {})
+    if isinstance(state, Pieces):
+        times = [at and at.isoformat() for at in state.first]
+        return {"pieces": list(state.counts), "first": times}
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -147,6 +161,9 @@ def state_from_json(data: Mapping[str, Any]) -> dict[str, ChargeState]:
 
 def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     """Return one charge's state."""
+    if "pieces" in data:
+        times = tuple(at and datetime.fromisoformat(at) for at in data["first"])
+        return Pieces(tuple(data["pieces"]), times)
     if "s" in data:
         penal = _use_from(data.get("pen", {}))
         return Dims(_use_from(data["u"]), penal, data["i"], data["s"])

@@ -20,6 +20,7 @@ class UsageEvent(NamedTuple):
     measurements: Mapping[str, Decimal]  # Not negative, at most 12 places.
     cost: Decimal | None  # Our cost of it in the plan's currency; None: unknown.
     session: str = ""  # The session that it belongs to; empty: none.
+    correlation: str = ""  # What holds the events of one piece of work together.
 
 
 class Reason(StrEnum):

@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import plain
+from catalog.pricing.compound_json import compound_to_json
 from catalog.pricing.dimension_json import dimensions_to_json
 from catalog.pricing.plan import (
-    DIMENSIONS_METRIC,
     Charge,
+    Compound,
     Dimensions,
     Filter,
     Flat,
@@ -40,7 +41,7 @@ def _charge(charge: Charge) -> dict[str, Any]:
     row: dict[str, Any] = {"key": charge.key, "name": charge.name}
     if charge.unit:
         row["unit"] = charge.unit
-    if charge.metric is not None and charge.metric != DIMENSIONS_METRIC:
+    if charge.metric and not isinstance(charge.model, Dimensions | Compound):
         row["metric"] = _metric(charge.metric)
     if charge.filter.conditions:
         row["filter"] = _filter(charge.filter)
@@ -99,6 +100,8 @@ def _model(model: Model) -> dict[str, Any]:
             }
         case Dimensions():
             return dimensions_to_json(model)
+        case Compound():
+            return compound_to_json(model, model=_model, filter=_filter)
         case Included():
             return {
                 "model": "included",

@@ -10,7 +10,7 @@ import pytest
 
 from aforo.lib import clock
 from aforo.management.commands.verify import breaks
-from billing.models import LedgerEntry, SessionTotal, UsageTotal
+from billing.models import GroupTotal, LedgerEntry, UsageTotal
 from metering import pipeline, sessions, settling
 from metering.models import Session
 from tests.factories import Shop, make_shop, store_event
@@ -110,7 +110,7 @@ def test_a_session_fee_is_due_once_and_covers_calls_across_batches() -> None:
     call(shop, "t")
     pipeline.rate()
     assert spend(shop) == Decimal("10.05")
-    assert SessionTotal.objects.count() == 2
+    assert GroupTotal.objects.count() == 2
     # The counter row does not grow with the number of sessions.
     assert set(UsageTotal.objects.get().state) == {"use"}
     end(shop, "s")
@@ -125,5 +125,38 @@ def test_sessions_of_plans_that_do_not_look_at_them_leave_no_row() -> None:
     call(shop, "s")
     pipeline.rate()
     assert spend(shop) == Decimal("0.05")
-    assert not SessionTotal.objects.exists()
+    assert not GroupTotal.objects.exists()
+    assert_clean()
+
+
+def test_an_outcome_is_booked_with_the_event_that_completes_it() -> None:
+    outcome = {
+        "all": [
+            {"event_type": "doc.parsed"},
+            {"event_type": "llm.completion", "at_least": 2},
+        ]
+    }
+    price = {"model": "per_unit", "unit_amount": "0.85"}
+    charge = {
+        "key": "review",
+        "name": "Contract reviewed",
+        "price": {
+            "model": "compound",
+            "outcome": outcome,
+            "price": price,
+            "absorbs": ["input_tokens"],
+        },
+    }
+    shop = make_shop(body={"currency": "USD", "charges": [charge]})
+    for kind in ("doc.parsed", "llm.completion", "llm.completion", "llm.completion"):
+        store_event(
+            shop, {"input_tokens": 100}, event_type=kind, correlation_id="contract-1"
+        )
+        pipeline.rate()
+    store_event(shop, {}, event_type="doc.parsed", correlation_id="contract-2")
+    pipeline.rate()
+    assert spend(shop) == Decimal("0.85")
+    entries = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.USAGE).order_by("id")
+    assert [entry.amount for entry in entries] == [0, 0, Decimal("0.85"), 0, 0]
+    assert GroupTotal.objects.count() == 2
     assert_clean()

@@ -1,7 +1,8 @@
-"""What single sessions used, for charges that look at sessions: rows of their own.
+"""What single sessions and correlations used, for charges that look at them.
 
-A period can have a hundred thousand sessions: in the counter row each would be read
-and written with every batch. Here a batch reads and writes those that it touches.
+These are rows of their own. A period can have a hundred thousand sessions: in the
+counter row each would be read and written with every batch. Here a batch reads and
+writes those that it touches.
 """
 
 from __future__ import annotations
@@ -18,66 +19,63 @@ from billing.ledger import Entry
 from billing.models import LedgerEntry
 from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import (
-    Dimensions,
     Plan,
     close_sessions,
-    session_key,
-    session_of,
+    group_key,
+    group_of,
+    groups_of,
     state_from_json,
     state_to_json,
     steps_to_json,
 )
 
 SELECT = """
-SELECT s.total_id, s.charge_key, s.session_id, s.state::text
-FROM billing_sessiontotal s
-JOIN unnest(%b::uuid[], %b::text[], %b::uuid[]) AS k (total_id, charge_key, session_id)
-  USING (total_id, charge_key, session_id)
+SELECT s.total_id, s.charge_key, s.group_id, s.state::text
+FROM billing_grouptotal s
+JOIN unnest(%b::uuid[], %b::text[], %b::uuid[]) AS k (total_id, charge_key, group_id)
+  USING (total_id, charge_key, group_id)
 """
 SAVE = """
-INSERT INTO billing_sessiontotal (
-  id, created_at, tenant_id, customer_id, total_id, charge_key, session_id, state)
-SELECT r.id, %b, r.tenant_id, r.customer_id, r.total_id, r.charge_key, r.session_id,
+INSERT INTO billing_grouptotal (
+  id, created_at, tenant_id, customer_id, total_id, charge_key, group_id, state)
+SELECT r.id, %b, r.tenant_id, r.customer_id, r.total_id, r.charge_key, r.group_id,
   r.state::jsonb
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[],
   %b::text[])
-  AS r (id, tenant_id, customer_id, total_id, charge_key, session_id, state)
-ON CONFLICT (total_id, session_id, charge_key) DO UPDATE SET state = excluded.state
+  AS r (id, tenant_id, customer_id, total_id, charge_key, group_id, state)
+ON CONFLICT (total_id, group_id, charge_key) DO UPDATE SET state = excluded.state
 """
 SETTLE = """
-UPDATE billing_sessiontotal SET settled_at = %b
-WHERE total_id = %b AND session_id = ANY(%b)
+UPDATE billing_grouptotal SET settled_at = %b
+WHERE total_id = %b AND group_id = ANY(%b)
 """
 
 
-def charges_of(plan: Plan) -> list[str]:
-    """Return the keys of the charges that look at single sessions."""
-    return [
-        charge.key
-        for charge in plan.charges
-        if isinstance(charge.model, Dimensions) and charge.model.needs_sessions
-    ]
-
-
-def load(totals: Mapping[TotalKey, Total], facts: Iterable[Fact]) -> None:
-    """Put the sessions of facts into their totals; the books' locks are held."""
+def load(
+    totals: Mapping[TotalKey, Total], facts: Mapping[TotalKey, Sequence[Fact]]
+) -> None:
+    """Put the groups of facts into their totals; the books' locks are held."""
     wanted: set[tuple[uuid.UUID, str, uuid.UUID]] = set()
-    by_id: dict[uuid.UUID, Total] = {}
-    for fact in facts:
-        plan = fact.snapshot.plan
-        if fact.session_id is None or plan is None:
-            continue
-        key = TotalKey(fact.subscription_id, fact.snapshot.id, fact.usage_period.id)
-        total = totals[key]
-        by_id[total.id] = total
-        wanted |= {(total.id, k, fact.session_id) for k in charges_of(plan.plan)}
-    read(by_id, wanted)
+    for key, own in facts.items():
+        priced = own[0].snapshot.plan
+        assert priced is not None, "a fact has a plan"
+        groups = groups_of(priced.plan, [fact.usage for fact in own])
+        wanted |= {(totals[key].id, *_place(group)) for group in groups}
+    read({total.id: total for total in totals.values()}, wanted)
+
+
+def _place(key: str) -> tuple[str, uuid.UUID]:
+    """Return the charge and the group of a key of the state."""
+    found = group_of(key)
+    assert found is not None, "groups are kept under their keys"
+    charge_key, group = found
+    return charge_key, uuid.UUID(hex=group)
 
 
 def read(
     by_id: Mapping[uuid.UUID, Total], wanted: Iterable[tuple[uuid.UUID, str, uuid.UUID]]
 ) -> None:
-    """Put sessions into totals: (total, charge, session) that exist."""
+    """Put groups into totals: (total, charge, group) that exist."""
     rows = sorted(wanted)
     if not rows:
         return
@@ -85,22 +83,20 @@ def read(
         found = cursor.execute(
             SELECT, [list(column) for column in zip(*rows, strict=True)]
         ).fetchall()
-    for total_id, charge, session, state in found:
-        key = session_key(charge, session.hex)
+    for total_id, charge, group, state in found:
+        key = group_key(charge, group.hex)
         data = {key: msgspec.json.decode(state)}
-        by_id[total_id].sessions.update(state_from_json(data))
+        by_id[total_id].groups.update(state_from_json(data))
 
 
 def save(totals: Iterable[Total]) -> None:
-    """Write the sessions that a batch touched; the totals are written before."""
+    """Write the groups that a batch touched; the totals are written before."""
     rows = []
     for total in totals:
-        for key, state in total.sessions.items():
-            found = session_of(key)
-            assert found is not None, "sessions are kept under their keys"
-            charge, session = found
+        for key, state in total.groups.items():
+            charge, group = _place(key)
             text = msgspec.json.encode(state_to_json({key: state})[key]).decode()
-            rows.append((total, charge, uuid.UUID(hex=session), text))
+            rows.append((total, charge, group, text))
     if not rows:
         return
     rows.sort(key=lambda row: (row[0].id, row[2], row[1]))
@@ -130,11 +126,11 @@ def settle(
 ) -> list[Entry]:
     """Price the end of sessions and move the counter row; return what is to be posted.
 
-    The totals' sessions are loaded, the books locked. A session that has not too many
+    The totals' groups are loaded, the books locked. A session that has not too many
     errors posts nothing and is settled too.
     """
     by_key = {one.session_id.hex: one for one in ended}
-    before = {**total.state, **total.sessions}
+    before = {**total.state, **total.groups}
     lines, after = close_sessions(plan, before, by_key)
     total.keep(after)
     now = clock.now()

@@ -1,4 +1,4 @@
-"""What single sessions used."""
+"""What single sessions and correlations used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="SessionTotal",
+            name="GroupTotal",
             fields=[
                 (
                     "id",
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(default=aforo.lib.clock.now, editable=False),
                 ),
                 ("charge_key", models.CharField(max_length=80)),
-                ("session_id", models.UUIDField()),
+                ("group_id", models.UUIDField()),
                 ("state", models.JSONField()),
                 ("settled_at", models.DateTimeField(null=True)),
                 (
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                         db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="sessions",
+                        related_name="groups",
                         to="billing.usagetotal",
                     ),
                 ),
@@ -75,23 +75,23 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         condition=models.Q(("settled_at__isnull", True)),
-                        fields=["session_id"],
-                        name="billing_session_unsettled",
+                        fields=["group_id"],
+                        name="billing_group_unsettled",
                     )
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("total", "session_id", "charge_key"),
-                        name="billing_session_total_once",
+                        fields=("total", "group_id", "charge_key"),
+                        name="billing_group_total_once",
                     )
                 ],
             },
         ),
-        # Sessions link to their counter row.
+        # Groups link to their counter row.
         migrations.RunSQL(
             "ALTER TABLE billing_usagetotal ADD CONSTRAINT"
             " billing_usagetotal_tenant_id_key UNIQUE (tenant_id, id)",
             migrations.RunSQL.noop,
         ),
-        protect("billing", leaf=["sessiontotal"], only=["sessiontotal"]),
+        protect("billing", leaf=["grouptotal"], only=["grouptotal"]),
     ]

@@ -1,0 +1,114 @@
+"""Outcomes in JSON: read strictly, and written back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from catalog.pricing.plan import (
+    Compound,
+    Filter,
+    Graduated,
+    Grouping,
+    Included,
+    Model,
+    Package,
+    PerUnit,
+    Requirement,
+    Volume,
+)
+from catalog.pricing.reading import PlanError, array, members, number, strings, text
+
+REQUIREMENTS_MAX = 20
+AT_LEAST_MAX = 1_000
+WITHIN_MAX = 31 * 86_400
+ABSORBS_MAX = 100
+
+
+def parse_compound(
+    data: object,
+    path: str,
+    *,
+    model: Callable[[object, str], Model],
+    filter: Callable[[object, str], Filter],
+) -> Compound:
+    """Return an outcome and its price, or raise PlanError.
+
+    `model` and `filter` read the parts that all charges have.
+    """
+    row = members(data, path, required="outcome price", optional="absorbs")
+    where = f"{path}.outcome"
+    outcome = members(
+        row["outcome"], where, required="all", optional="by within_seconds"
+    )
+    by = text(outcome.get("by", "correlation"), f"{where}.by", longest=40)
+    if by not in set(Grouping):
+        message = f"{by} is none of {', '.join(Grouping)}"
+        raise PlanError("unknown_choice", f"{where}.by", message)
+    within = outcome.get("within_seconds")
+    if within is not None:
+        within = number(
+            within, f"{where}.within_seconds", smallest=1, largest=WITHIN_MAX
+        )
+    price = model(row["price"], f"{path}.price")
+    if not isinstance(price, PerUnit | Graduated | Volume | Package | Included):
+        message = (
+            "an outcome is priced per_unit, graduated, volume, package or included"
+        )
+        raise PlanError("unsupported", f"{path}.price", message)
+    return Compound(
+        requirements=_requirements(outcome["all"], f"{where}.all", filter),
+        by=Grouping(by),
+        within_seconds=within,
+        absorbs=tuple(
+            strings(row.get("absorbs", []), f"{path}.absorbs", longest=ABSORBS_MAX)
+        ),
+        price=price,
+    )
+
+
+def _requirements(
+    data: object, path: str, filter: Callable[[object, str], Filter]
+) -> tuple[Requirement, ...]:
+    """Return the events that make an outcome."""
+    rows = array(data, path, longest=REQUIREMENTS_MAX)
+    if not rows:
+        raise PlanError("empty", path, "name at least one event type")
+    found = []
+    for index, entry in enumerate(rows):
+        here = f"{path}[{index}]"
+        row = members(entry, here, required="event_type", optional="at_least where")
+        least = number(
+            row.get("at_least", 1),
+            f"{here}.at_least",
+            smallest=1,
+            largest=AT_LEAST_MAX,
+        )
+        kind = text(row["event_type"], f"{here}.event_type", longest=80)
+        found.append(
+            Requirement(kind, least, filter(row.get("where", {}), f"{here}.where"))
+        )
+    return tuple(found)
+
+
+def compound_to_json(
+    compound: Compound,
+    *,
+    model: Callable[[Model], dict[str, Any]],
+    filter: Callable[[Filter], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what `parse_compound` reads back as the same."""
+    outcome: dict[str, Any] = {
+        "all": [
+            {"event_type": one.event_type}
+            | ({"at_least": one.at_least} if one.at_least > 1 else {})
+            | ({"where": filter(one.where)} if one.where.conditions else {})
+            for one in compound.requirements
+        ]
+    }
+    if compound.by is not Grouping.CORRELATION:
+        outcome["by"] = str(compound.by)
+    if compound.within_seconds is not None:
+        outcome["within_seconds"] = compound.within_seconds
+    row = {"model": "compound", "outcome": outcome, "price": model(compound.price)}
+    return row | ({"absorbs": list(compound.absorbs)} if compound.absorbs else {})
