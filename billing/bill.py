@@ -27,6 +27,7 @@ from catalog.pricing import (
     explain_step,
     price,
     state_from_json,
+    true_ups,
 )
 
 HUNDRED = Decimal(100)
@@ -266,7 +267,11 @@ def _steps(
     for term in terms:
         plan = term.priced.plan
         state = state_from_json(states.get(term.snapshot_id, {}))
-        for priced in (*price(plan, state), *closing(plan, state)):
+        for priced in (
+            *price(plan, state),
+            *closing(plan, state),
+            *true_ups(plan, state),
+        ):
             if priced.charge_key == line.charge_key:
                 steps += _step_rows(priced, currency)
     rest = line.exact_amount - sum((Decimal(s["amount"]) for s in steps), ZERO)

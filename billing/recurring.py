@@ -21,7 +21,14 @@ from billing.books import Posting
 from billing.ledger import Entry
 from billing.models import BillingPeriod, LedgerEntry, SubscriptionSnapshot
 from catalog.plans import PricedPlan, load_plans
-from catalog.pricing import Line, closing, opening, state_from_json, steps_to_json
+from catalog.pricing import (
+    Line,
+    closing,
+    opening,
+    state_from_json,
+    steps_to_json,
+    true_ups,
+)
 from catalog.pricing.exact import divide
 
 
@@ -124,7 +131,14 @@ def closing_entries(
     if not term.priced.prorate:
         since = period.start_at
     last = period.end_at - dt.timedelta(microseconds=1)
-    return _entries(term, period, lines, since=since, until=until, at=last)
+    entries = _entries(term, period, lines, since=since, until=until, at=last)
+    missing = true_ups(
+        term.priced.plan,
+        state_from_json(state),
+        lambda amount: share(amount, period, since, until),
+    )
+    # These are the days' share already.
+    return entries + _entries(term, period, missing, since=period.start_at, at=last)
 
 
 def _entries(

@@ -50,6 +50,12 @@ def describe(plan: Plan) -> str:
 def _charge(charge: Charge, currency: str) -> str:
     """Return one charge as a sentence."""
     words = f"{charge.name}: {_model(charge.model, charge.unit, currency)}"
+    if charge.discount:
+        words += f", {number_words(charge.discount)} % off"
+    if charge.minimum is not None:
+        words += f", at least {money_words(charge.minimum, currency)} a month"
+    if charge.maximum is not None:
+        words += f", at most {money_words(charge.maximum, currency)} a month"
     conditions = [
         f"{name} is {_either(sorted(allowed))}"
         for name, allowed in charge.filter.conditions

@@ -54,6 +54,7 @@ from catalog.pricing.rating import (
     rate,
     rate_many,
     total,
+    true_ups,
 )
 from catalog.pricing.reading import PlanError
 from catalog.pricing.state import (
@@ -129,4 +130,5 @@ __all__ = [
     "steps_from_json",
     "steps_to_json",
     "total",
+    "true_ups",
 ]

@@ -14,9 +14,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from aforo.lib.money import QUANTUM, plain
-from catalog.pricing.compound import CompoundMeter
 from catalog.pricing.curves import Segment, breakdown, segments
-from catalog.pricing.dimensions import DimensionMeter, period_line
 from catalog.pricing.exact import (
     ZERO,
     check_quantity,
@@ -24,16 +22,13 @@ from catalog.pricing.exact import (
     fit_quantity,
     round_amount,
 )
-from catalog.pricing.fees import bounds, fee_quantity, fee_steps, walk
+from catalog.pricing.fees import bounds, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
-from catalog.pricing.plan import Aggregation, Charge, Compound, Dimensions, Percentage
+from catalog.pricing.plan import Aggregation, Charge, Compound, Percentage
 from catalog.pricing.state import (
-    NO_FEES,
-    NO_TALLY,
     ChargeState,
     Fees,
     First,
-    PlanState,
     Tally,
     quantity_of,
 )
@@ -52,7 +47,8 @@ class Part:
     charge: Charge
     currency: str
     pieces: tuple[Segment, ...]
-    compound: Compound | None = None  # Then the charge has the price of its outcomes.
+    whole: Charge  # As the plan says it; `charge` has the price of its outcomes.
+    compound: Compound | None = None
 
 
 def part_of(charge: Charge, currency: str) -> Part:
@@ -60,8 +56,8 @@ def part_of(charge: Charge, currency: str) -> Part:
     model = charge.model
     if isinstance(model, Compound):
         inner = replace(charge, model=model.price)
-        return Part(inner, currency, segments(model.price), model)
-    return Part(charge, currency, segments(model))
+        return Part(inner, currency, segments(model.price), charge, model)
+    return Part(charge, currency, segments(model), charge)
 
 
 class Meter(Protocol):
@@ -338,58 +334,6 @@ class FeeMeter:
         """Return the fees so far."""
         fees = self.fees
         return Fees(tuple(self.first), fees.count, fees.amount, fees.raised, fees.cut)
-
-
-def open_meter(part: Part, before: PlanState) -> Meter:
-    """Return a meter of the charge that continues from a period's usage."""
-    charge = part.charge
-    assert charge.metric is not None
-    if isinstance(charge.model, Dimensions):
-        return DimensionMeter(charge, part.currency, before)
-    if part.compound is not None:
-        return CompoundMeter(part, part.compound, before)
-    state = before.get(charge.key)
-    if is_fee(charge):
-        fees = NO_FEES if state is None else state
-        assert isinstance(fees, Fees)
-        return FeeMeter(part, fees)
-    tally = NO_TALLY if state is None else state
-    assert isinstance(tally, Tally)
-    if charge.metric.aggregation in (Aggregation.COUNT, Aggregation.SUM):
-        return SumMeter(part, tally)
-    return TallyMeter(part, tally)
-
-
-def is_fee(charge: Charge) -> bool:
-    """Tell whether the charge's price needs every single event."""
-    return isinstance(charge.model, Percentage) and not charge.model.is_linear
-
-
-def total_line(charge: Charge, currency: str, state: ChargeState | None) -> Line | None:
-    """Return what a period's usage of one metered charge costs so far."""
-    metric = charge.metric
-    assert metric is not None
-    if isinstance(charge.model, Dimensions):
-        return period_line(charge, currency, state)
-    if isinstance(charge.model, Compound):
-        charge = replace(charge, model=charge.model.price)
-    if is_fee(charge):
-        assert isinstance(charge.model, Percentage)
-        fees = NO_FEES if state is None else state
-        assert isinstance(fees, Fees)
-        paid = walk(charge.model, fees.first)
-        quantity = fee_quantity(fees, paid)
-        steps = fee_steps(charge.model, fees, paid)
-    else:
-        tally = NO_TALLY if state is None else state
-        assert isinstance(tally, Tally)
-        quantity = quantity_of(metric.aggregation, tally)
-        steps = breakdown(charge.model, quantity)
-    amount = amount_of(steps)
-    if not quantity and not amount:
-        return None
-    kept = tuple(step for step in steps if step.quantity or step.amount)
-    return Line(charge.key, charge.name, quantity, amount, charge.unit, currency, kept)
 
 
 def _number(value: Decimal | str) -> Decimal:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from aforo.lib.money import CURRENCIES
 from catalog.pricing.compound_json import parse_compound
 from catalog.pricing.dimension_json import parse_dimensions
-from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT, ZERO
+from catalog.pricing.exact import (
+    HUNDRED,
+    PRICE_LIMIT,
+    QUANTITY_LIMIT,
+    RATE_LIMIT,
+    ZERO,
+    places,
+)
+from catalog.pricing.metric_json import choice, parse_filter, parse_metric
 from catalog.pricing.plan import (
     DIMENSIONS_METRIC,
     Aggregation,
@@ -18,7 +25,6 @@ from catalog.pricing.plan import (
     Compound,
     Dimensions,
     Due,
-    Filter,
     Flat,
     Graduated,
     Included,
@@ -28,7 +34,6 @@ from catalog.pricing.plan import (
     Percentage,
     PerUnit,
     Plan,
-    Source,
     Tier,
     Volume,
     outcome_metric,
@@ -40,19 +45,16 @@ from catalog.pricing.reading import (
     key,
     members,
     number,
-    strings,
     text,
 )
 
 CHARGES_MAX = 500
 TIERS_MAX = 100
-FILTER_KEYS_MAX = 20
-FILTER_VALUES_MAX = 500
 # The free events of a percentage are kept one by one until the period ends.
 FREE_EVENTS_MAX = 1_000
 PER = (1, 1_000, 1_000_000)
-
-Choice = TypeVar("Choice", bound=StrEnum)
+# A discount multiplies whole amounts: more places would not be exact.
+DISCOUNT_PLACES = 4
 
 
 def parse_plan(data: object) -> Plan:
@@ -82,7 +84,12 @@ def parse_plan(data: object) -> Plan:
 
 def _charge(data: object, path: str) -> Charge:
     """Return one charge."""
-    row = members(data, path, required="key name price", optional="metric unit filter")
+    row = members(
+        data,
+        path,
+        required="key name price",
+        optional="metric unit filter discount_percent minimum maximum",
+    )
     model = _model(row["price"], f"{path}.price")
     metric = None
     if isinstance(model, Flat):
@@ -104,16 +111,46 @@ def _charge(data: object, path: str) -> Charge:
     elif "metric" not in row:
         raise PlanError("missing_key", path, "metric is missing")
     else:
-        metric = _metric(row["metric"], f"{path}.metric")
+        metric = parse_metric(row["metric"], f"{path}.metric")
         _check_percentage(model, metric, f"{path}.metric")
+    discount, minimum, maximum = _bounds(row, path, model)
     return Charge(
+        discount=discount,
+        minimum=minimum,
+        maximum=maximum,
         key=key(row["key"], f"{path}.key"),
         name=text(row["name"], f"{path}.name", longest=200),
         unit=text(row.get("unit", ""), f"{path}.unit", longest=40, empty=True),
         metric=metric,
         model=model,
-        filter=_filter(row.get("filter", {}), f"{path}.filter"),
+        filter=parse_filter(row.get("filter", {}), f"{path}.filter"),
     )
+
+
+def _bounds(
+    row: dict[str, Any], path: str, model: Model
+) -> tuple[Decimal, Decimal | None, Decimal | None]:
+    """Return a charge's discount in percent, its minimum and its maximum."""
+
+    def amount(name: str) -> Decimal | None:
+        if row.get(name) is None:
+            return None
+        if isinstance(model, Flat):
+            message = "a flat amount is as it is: leave this out"
+            raise PlanError("unsupported", f"{path}.{name}", message)
+        return decimal(row[name], f"{path}.{name}", below=PRICE_LIMIT)
+
+    where = f"{path}.discount_percent"
+    discount = decimal(row.get("discount_percent", "0"), where, below=RATE_LIMIT)
+    if discount > HUNDRED:
+        raise PlanError("out_of_range", where, "at most 100")
+    if places(discount, per=1) > DISCOUNT_PLACES:
+        message = f"more than {DISCOUNT_PLACES} decimal places"
+        raise PlanError("too_precise", where, message)
+    minimum, maximum = amount("minimum"), amount("maximum")
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise PlanError("out_of_range", f"{path}.maximum", "is below the minimum")
+    return discount, minimum, maximum
 
 
 def _check_percentage(model: Model, metric: Metric, path: str) -> None:
@@ -122,62 +159,6 @@ def _check_percentage(model: Model, metric: Metric, path: str) -> None:
     if isinstance(inner, Percentage) and metric.aggregation is not Aggregation.SUM:
         message = "a percentage is taken of a sum"
         raise PlanError("unsupported", f"{path}.aggregation", message)
-
-
-def _choice(kind: type[Choice], value: object, path: str) -> Choice:
-    """Return a member of an enumeration by its name in JSON."""
-    name = text(value, path, longest=40)
-    try:
-        return kind(name)
-    except ValueError:
-        known = ", ".join(kind)
-        message = f"{name} is none of {known}"
-        raise PlanError("unknown_choice", path, message) from None
-
-
-def _metric(data: object, path: str) -> Metric:
-    """Return what a charge counts."""
-    row = members(
-        data,
-        path,
-        required="key aggregation",
-        optional="measurement property cogs event_types",
-    )
-    aggregation = _choice(Aggregation, row["aggregation"], f"{path}.aggregation")
-    sources = [name for name in ("measurement", "property", "cogs") if name in row]
-    if len(sources) > 1 or (not sources and aggregation is not Aggregation.COUNT):
-        message = "name one of measurement, property or cogs"
-        raise PlanError("invalid_metric", path, message)
-    source, field = Source.EVENT, ""
-    if sources:
-        source = Source(sources[0])
-        if source is not Source.COGS:
-            field = text(row[source], f"{path}.{source}", longest=128)
-        elif row["cogs"] is not True:
-            raise PlanError("wrong_type", f"{path}.cogs", "cogs can only be true")
-    types = strings(row.get("event_types", []), f"{path}.event_types", longest=100)
-    return Metric(
-        key(row["key"], f"{path}.key"), aggregation, source, field, frozenset(types)
-    )
-
-
-def _filter(data: object, path: str) -> Filter:
-    """Return a charge's conditions: a text, or a list of the texts allowed."""
-    row = members(data, path, others=True)
-    if len(row) > FILTER_KEYS_MAX:
-        message = f"at most {FILTER_KEYS_MAX} properties"
-        raise PlanError("too_many", path, message)
-    conditions = []
-    for name, value in sorted(row.items()):
-        allowed = strings(
-            [value] if isinstance(value, str) else value,
-            f"{path}.{name}",
-            longest=FILTER_VALUES_MAX,
-        )
-        if not allowed:
-            raise PlanError("empty", f"{path}.{name}", "nothing could match")
-        conditions.append((name, frozenset(allowed)))
-    return Filter(tuple(conditions))
 
 
 def _model(data: object, path: str) -> Model:
@@ -322,14 +303,14 @@ def _percentage(data: object, path: str) -> Percentage:
 
 def _compound(data: object, path: str) -> Compound:
     """Return an outcome and its price."""
-    return parse_compound(data, path, model=_model, filter=_filter)
+    return parse_compound(data, path, model=_model, filter=parse_filter)
 
 
 def _flat(data: object, path: str) -> Flat:
     """Return a fixed amount."""
     row = members(data, path, required="amount due")
     amount = _price(row["amount"], f"{path}.amount", per=1)
-    return Flat(amount, _choice(Due, row["due"], f"{path}.due"))
+    return Flat(amount, choice(Due, row["due"], f"{path}.due"))
 
 
 def _included(data: object, path: str) -> Included:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from catalog.pricing.exact import ZERO
+
 
 class Aggregation(StrEnum):
     """How the events of a period become one quantity."""
@@ -278,6 +280,9 @@ class Charge:
     metric: Metric | None  # None for a flat amount.
     model: Model
     filter: Filter
+    discount: Decimal = ZERO  # In percent, of the period's price.
+    minimum: Decimal | None = None  # Of a period; made up for when it ends.
+    maximum: Decimal | None = None  # Of a period, after the discount.
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,24 @@ lines of all events sum to the price of the period exactly.
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from catalog.pricing.compound import CompoundMeter, group_of_event
+from catalog.pricing.charges import (
+    AdjustedMeter,
+    adjusted,
+    group_states,
+    open_meter,
+    total_line,
+    true_up,
+)
+from catalog.pricing.compound import group_of_event
 from catalog.pricing.curves import breakdown
 from catalog.pricing.dimensions import DimensionMeter
 from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, read
 from catalog.pricing.lines import Line, amount_of
-from catalog.pricing.meters import Meter, open_meter, total_line
+from catalog.pricing.meters import Meter
 from catalog.pricing.plan import (
     Aggregation,
     Charge,
@@ -90,8 +98,7 @@ def _after(plan: Plan, before: PlanState, meters: Mapping[int, Meter]) -> PlanSt
         state = meter.state()
         if state not in _NOTHING:
             after[plan.charges[index].key] = state
-        if isinstance(meter, DimensionMeter | CompoundMeter):
-            after.update(meter.group_states())
+        after.update(group_states(meter))
     return after
 
 
@@ -130,15 +137,17 @@ def close_sessions(
     with decimal.localcontext(EXACT):
         program = program_of(plan)
         meters: dict[int, Meter] = {
-            index: DimensionMeter(charge, plan.currency, before)
-            for index, charge in enumerate(program.plan.charges)
-            if isinstance(charge.model, Dimensions) and charge.model.penalty
+            index: open_meter(part, before)
+            for index, part in enumerate(program.parts)
+            if part is not None
+            and isinstance(part.charge.model, Dimensions)
+            and part.charge.model.penalty
         }
         for session in sessions:
             found = [
                 meter.close(session)
                 for meter in meters.values()
-                if isinstance(meter, DimensionMeter)
+                if isinstance(meter, DimensionMeter | AdjustedMeter)
             ]
             added = tuple(line for line in found if line is not None)
             if added:
@@ -242,7 +251,30 @@ def collect(plan: Plan, events: Iterable[UsageEvent]) -> PlanState:
 def total(plan: Plan, usage: PlanState | Iterable[UsageEvent]) -> tuple[Line, ...]:
     """Price a whole period from its usage or its events: opening, usage, closing."""
     state = usage if isinstance(usage, Mapping) else collect(plan, usage)
-    return price(plan, state) + closing(plan, state)
+    return price(plan, state) + closing(plan, state) + true_ups(plan, state)
+
+
+def true_ups(
+    plan: Plan,
+    state: PlanState,
+    share: Callable[[Decimal], Decimal] = lambda amount: amount,
+) -> tuple[Line, ...]:
+    """Return what a period falls short of its charges' minimums, when it ends.
+
+    `share` gives the part of an amount that is due for a part of the period.
+    """
+    with decimal.localcontext(EXACT):
+        found = [
+            true_up(
+                charge,
+                plan.currency,
+                total_line(charge, plan.currency, state.get(charge.key)),
+                share,
+            )
+            for charge in plan.charges
+            if charge.minimum is not None
+        ]
+        return tuple(line for line in found if line is not None)
 
 
 def _flat_line(charge: Charge, currency: str, due: Due) -> Line | None:
@@ -253,4 +285,5 @@ def _flat_line(charge: Charge, currency: str, due: Due) -> Line | None:
     with decimal.localcontext(EXACT):
         steps = breakdown(model, ONE)
         amount = amount_of(steps)
-    return Line(charge.key, charge.name, ONE, amount, charge.unit, currency, steps)
+        line = Line(charge.key, charge.name, ONE, amount, charge.unit, currency, steps)
+        return adjusted(charge, line)

@@ -67,6 +67,13 @@ def _words(step: Step, currency: str) -> str:
             return f"{quantity} of {number_words(step.up_to or ZERO)} included"
         case "flat":
             return "flat amount"
+        case "charge_discount":
+            base = money_words(step.quantity, currency)
+            return f"{plain(step.unit_amount)} % off {base}"
+        case "charge_maximum":
+            return f"capped at {price}"
+        case "charge_minimum":
+            return f"up to the minimum of {price}"
         case _:
             return _dimension(step, currency)
 

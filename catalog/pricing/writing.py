@@ -46,6 +46,11 @@ def _charge(charge: Charge) -> dict[str, Any]:
     if charge.filter.conditions:
         row["filter"] = _filter(charge.filter)
     row["price"] = _model(charge.model)
+    if charge.discount:
+        row["discount_percent"] = plain(charge.discount)
+    for name, value in (("minimum", charge.minimum), ("maximum", charge.maximum)):
+        if value is not None:
+            row[name] = plain(value)
     return row
 
 

@@ -19,7 +19,10 @@ from catalog.pricing import (
     price,
     rate,
     rate_many,
+    total,
+    true_ups,
 )
+from catalog.pricing.exact import divide
 from catalog.tests.pricing_kit import amount, charge, event, plan_of, tiers
 
 CASES: list[dict[str, Any]] = json.loads(
@@ -29,17 +32,12 @@ BY_ID = {case["id"]: case for case in CASES}
 
 # What a charge alone cannot say: these wait for the part of Aforo that decides them.
 LATER = {
-    "pc019": "minimum spend: a rule of the plan, added when the period closes",
     "pc047": "proration of units within the period",
-    "pc055": "minimum spend",
-    "pc071": "maximum spend",
-    "pc111": "maximum spend",
     "pc115": "windows: the maximum of each bucket, priced bucket by bucket",
     "pc117": "windows: the maximum of each bucket, priced bucket by bucket",
     "pc119": "commitment per window with true-up and overage factor",
-    "pc121": "minimum of a charge, prorated by days",
-    "pc123": "proration of a flat amount by days",
-    "pc125": "proration of a plan change by days",
+    "pc123": "proration by days: run in billing/tests/test_proration_cases.py",
+    "pc125": "proration by days: run in billing/tests/test_proration_cases.py",
     "pc127": "weighted sum: a level priced by the days that it lasted",
     "pc129": "wallet: credit grants burnt by priority",
     "pc131": "wallet: overage without grants",
@@ -200,6 +198,41 @@ def _token_cost(case: dict[str, Any]) -> Decimal:
     return amount(rate(plan, {}, event(1, cost=str(cost))).lines)
 
 
+def _minimum(case: dict[str, Any]) -> Decimal:
+    """Run tiers with a minimum: the whole period, or only what makes up for it."""
+    model = {"model": case["model"].partition("+")[0], "tiers": _tiers(case)}
+    least = case["params"]["minimum_amount"]
+    plan = plan_of({**charge("units", model), "minimum": least})
+    usage = case["usage"]
+    if isinstance(usage, dict):
+        assert usage["new_units"] == "0"
+        state = collect(plan, [event(1, units=usage["already_billed_units"])])
+        return amount(true_ups(plan, state))
+    return amount(total(plan, [event(1, units=usage)]))
+
+
+def _maximum(case: dict[str, Any]) -> Decimal:
+    """Run a price by the unit with a maximum, on top of what was billed, in cents."""
+    params, usage = case["params"], case["usage"]
+    unit = params.get("unit_amount") or params["multiplier"]
+    model = {"model": "per_unit", "unit_amount": unit}
+    plan = plan_of({**charge("units", model), "maximum": params["maximum_amount"]})
+    before = collect(plan, [event(1, units=usage["already_billed_units"])])
+    added = rate(plan, before, event(2, units=usage["new_units"]))
+    return amount(added.lines).quantize(Decimal("0.01"))
+
+
+def _shared_minimum(case: dict[str, Any]) -> Decimal:
+    """Run a minimum of a part of a period, in cents."""
+    params = case["params"]
+    days, whole = Decimal(params["days_used"]), Decimal(params["days_in_period"])
+    model = {"model": "per_unit", "unit_amount": params["unit_amount"]}
+    plan = plan_of({**charge("units", model), "minimum": params["charge_minimum"]})
+    state = collect(plan, [event(1, units=case["usage"])])
+    lines = true_ups(plan, state, lambda least: divide(least * days, whole))
+    return amount(lines).quantize(Decimal("0.01"))
+
+
 RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
     "graduated": _tiered,
     "volume": _tiered,
@@ -213,6 +246,11 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
     "graduated_percentage": _graduated_percentage,
     "dynamic": _dynamic,
     "token_cost": _token_cost,
+    "graduated+min_spend": _minimum,
+    "volume+min_spend": _minimum,
+    "per_unit+max_spend": _maximum,
+    "cost_plus+max_spend": _maximum,
+    "charge_spending_minimum_prorated": _shared_minimum,
 }
 RUN = [
     case for case in CASES if case["id"] not in LATER and case["id"] not in DIFFERENT

@@ -47,3 +47,13 @@ def test_the_plan_on_the_page_bills_the_month_on_the_page() -> None:
 )
 def test_the_page_names_every_model_aggregation_reason_and_limit(words: str) -> None:
     assert words in PAGE
+
+
+def test_every_plan_on_the_page_can_be_read() -> None:
+    plans = [part.split("```", 1)[0] for part in PAGE.split("```json\n")[1:]]
+    models = [parse_plan(json.loads(text)).charges[-1].model for text in plans]
+    assert [type(model).__name__ for model in models] == [
+        "Percentage",
+        "Dimensions",
+        "Compound",
+    ]
