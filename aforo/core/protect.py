@@ -106,6 +106,7 @@ def protect(
     hot: Sequence[str] = (),
     leaf: Sequence[str] = (),
     visible: dict[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> RunPython:
     """Return the operation that guards the app's tables.
 
@@ -114,11 +115,14 @@ def protect(
     never changed; `hot` those of them that take a row for every event, whose links
     are checked by statement (see aforo.core.links); `leaf` those that no other row
     links to (they need no UNIQUE (tenant_id, id)); `visible` gives a model's own
-    condition for what the web role may see.
+    condition for what the web role may see; `only` names the models that a later
+    migration added, when the others are guarded already.
     """
 
     def forward(apps: Any, schema_editor: Any) -> None:
         models = list(apps.get_app_config(app_label).get_models())
+        if only:
+            models = [m for m in models if m._meta.model_name in only]
         statements: list[str] = []
         for model in models:
             linked = model._meta.model_name not in leaf

@@ -14,7 +14,7 @@ from billing import subscriptions
 from billing.models import InvoiceLine
 from billing.tests.cast import DAY, HOUR, NOVEMBER, OCTOBER, close_month
 from catalog import plans, products
-from catalog.models import Metric, PlanVersion
+from catalog.models import Metric, PlanVersion, ProductType
 from catalog.plans import load_plans
 from metering import history, pipeline
 from metering.backtest import LeftOut, Priced, Pricer
@@ -203,7 +203,7 @@ def test_a_contract_that_begins_or_ends_in_the_month_gives_its_invoice(
         tenant=shop.tenant,
         name="Other",
         code="other",
-        type=shop.product.type,
+        type=ProductType.AGENTIC_API,
         actor=None,
     )
     plan = plans.create_plan(product=product, name="P", code="p", actor=None)
