@@ -41,6 +41,7 @@ app.conf.update(
         # Who rates publishes too; this finds what a dead worker left.
         "relay": {"task": "metering.relay", "schedule": 5.0},
         "expire-sessions": {"task": "metering.expire_sessions", "schedule": 60.0},
+        "resume-backtests": {"task": "metering.resume_backtests", "schedule": 10.0},
         "close-periods": {"task": "billing.close_periods", "schedule": 60.0},
         "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},

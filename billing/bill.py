@@ -19,14 +19,17 @@ from billing.models import BillingPeriod, Customer, UsageTotal
 from billing.recurring import Term
 from catalog.pricing import (
     Charge,
+    ChargeState,
     Flat,
     Included,
     Line,
     Percentage,
     closing,
     explain_step,
+    opening,
     price,
     state_from_json,
+    state_to_json,
     true_ups,
 )
 
@@ -325,3 +328,35 @@ def credit_target(bill: Bill, *, room: Decimal) -> Decimal:
     if target - burnt > room:
         return floor_minor(burnt + room, bill.currency)
     return target
+
+
+def supposed(
+    term: Term, state: Mapping[str, ChargeState], entries: Iterable[Entry]
+) -> tuple[BillLine, ...]:
+    """Return the lines that a term's usage and recurring entries would come to.
+
+    Nothing of it has to be in the ledger; the invoice of a period whose ledger holds
+    just that has the same lines.
+    """
+    plan = term.priced.plan
+    groups: dict[str, _Group] = defaultdict(_Group)
+    for sign, lines in ((1, price(plan, state)), (-1, opening(plan))):
+        for line in lines:
+            group = groups[line.charge_key]
+            quantity, amount = line.quantity * sign, line.amount * sign
+            _add(group, term.snapshot_id, quantity, amount, ZERO)
+    for entry in entries:
+        for key, quantity, amount in zip(
+            entry.charge_keys, entry.quantities, entry.amounts, strict=True
+        ):
+            _add(groups[key], term.snapshot_id, quantity, amount, amount)
+    states = {term.snapshot_id: state_to_json(state)}
+    made = []
+    for charge in plan.charges:
+        found = groups.get(charge.key)
+        if found is None or not (found.quantity or found.amount):
+            continue
+        line_made = _line(charge, found, [term], term.priced.currency, None)
+        steps = _steps(line_made, [term], states, term.priced.currency)
+        made.append(replace(line_made, steps=steps))
+    return tuple(made)

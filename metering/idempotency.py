@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from aforo.lib import clock, ids
+from aforo.lib import clock, ids, sql
 from aforo.lib.errors import AforoError
 from metering.canonical import bad
 from metering.directory import Caller
@@ -38,11 +38,13 @@ WHERE tenant_id = %b AND endpoint = %b AND key = %b
 KEEP = """
 INSERT INTO core_idempotencykey
   (id, created_at, tenant_id, endpoint, key, body_hash, status, response)
-VALUES (%b, %b, %b, %b, %b, %b, 200, %b::text::jsonb)
+VALUES (%b, %b, %b, %b, %b, %b, %b, %b::text::jsonb)
 """
 
 
-def wanted(key: str | None, caller: Caller, body: bytes) -> Once | None:
+def wanted(
+    key: str | None, caller: Caller, body: bytes, *, endpoint: str = ENDPOINT
+) -> Once | None:
     """Return what the header asks for; None without the header."""
     if key is None:
         return None
@@ -51,7 +53,8 @@ def wanted(key: str | None, caller: Caller, body: bytes) -> Once | None:
         raise bad("invalid_idempotency_key", detail, "Idempotency-Key")
     own = caller.credential
     # Callers who report for themselves cannot take each other's keys.
-    endpoint = f"{ENDPOINT} {ids.public('crd', own.id)}" if own else ENDPOINT
+    if own:
+        endpoint = f"{endpoint} {ids.public('crd', own.id)}"
     return Once(caller.tenant_id, endpoint, key, hashlib.sha256(body).hexdigest())
 
 
@@ -62,7 +65,11 @@ async def find(connection: Connection, once: Once) -> bytes | None:
     """
     await connection.execute(LOCK, ["\n".join(map(str, once[:3]))])
     cursor = await connection.execute(FIND, once[:3])
-    row = await cursor.fetchone()
+    return _answered(await cursor.fetchone(), once)
+
+
+def _answered(row: tuple[str, Any] | None, once: Once) -> bytes | None:
+    """Return the answer of a stored row, which must be of the same body."""
     if row is None:
         return None
     if row[0] != once.body_hash:
@@ -77,5 +84,21 @@ async def find(connection: Connection, once: Once) -> bytes | None:
 
 async def keep(connection: Connection, once: Once, answer: bytes) -> None:
     """Store the answer, in the transaction that stores what it tells of."""
-    values = [ids.new_id(), clock.now(), *once, answer.decode()]
+    values = [ids.new_id(), clock.now(), *once, 200, answer.decode()]
     await connection.execute(KEEP, values)
+
+
+def find_now(once: Once) -> bytes | None:
+    """Do what `find` does, in the transaction of Django's connection."""
+    with sql.cursor() as cursor:
+        cursor.execute(LOCK, ["\n".join(map(str, once[:3]))])
+        row = cursor.execute(FIND, once[:3]).fetchone()
+    # Django's connection leaves JSON as text.
+    return _answered(row and (row[0], msgspec.json.decode(row[1])), once)
+
+
+def keep_now(once: Once, status: int, answer: bytes) -> None:
+    """Do what `keep` does, in the transaction of Django's connection."""
+    values = [ids.new_id(), clock.now(), *once, status, answer.decode()]
+    with sql.cursor() as cursor:
+        cursor.execute(KEEP, values)

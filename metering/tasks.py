@@ -7,7 +7,7 @@ import datetime as dt
 from celery import shared_task
 
 from aforo.lib import clock, sql
-from metering import pipeline, relay, sessions, settling, wake
+from metering import backtest_jobs, pipeline, relay, sessions, settling, wake
 
 # Usage that waits longer lost its message.
 PATIENCE = dt.timedelta(seconds=5)
@@ -44,3 +44,18 @@ def expire_sessions() -> None:
     """Mark sessions idle or expired, and settle those that have ended."""
     sessions.expire(clock.now())
     settling.settle()
+
+
+# One customer with very many events may take longer than a slice.
+@shared_task(name="metering.run_backtests", time_limit=3_600)
+def run_backtests() -> None:
+    """Price backtests for a while, then queue behind the other tasks again."""
+    if backtest_jobs.run():
+        run_backtests.delay()
+
+
+@shared_task(name="metering.resume_backtests")
+def resume_backtests() -> None:
+    """Take over backtests whose message was lost, or whose worker died."""
+    if backtest_jobs.waiting(clock.now()):
+        run_backtests.delay()

@@ -33,6 +33,7 @@ PREFIXES = {
     "session": "ses",
     "hold": "hld",
     "decision": "dec",
+    "backtest": "bkt",
 }
 
 

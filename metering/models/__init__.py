@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from metering.models.backtests import Backtest, BacktestRow
 from metering.models.costs import CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
 from metering.models.sessions import Session
 
 __all__ = [
+    "Backtest",
+    "BacktestRow",
     "CostFact",
     "EventConflict",
     "PendingEvents",

@@ -15,6 +15,8 @@ from aforo.lib.errors import AforoError
 from guard.models import Decision, DoorCount
 from metering import unrateable
 from metering.models import (
+    Backtest,
+    BacktestRow,
     CostFact,
     EventConflict,
     PendingEvents,
@@ -179,4 +181,34 @@ class DoorCountAdmin(ReadOnlyAdmin):
 
     list_display = ("minute", "allowed", "throttled", "denied", "degraded")
     date_hierarchy = "minute"
+    view_on_site = False
+
+
+@admin.register(Backtest, site=site)
+class BacktestAdmin(ReadOnlyAdmin):
+    """What a month would have cost on other plans."""
+
+    list_display = (
+        "created_at",
+        "month",
+        "state",
+        "done_count",
+        "customer_count",
+        "requested_label",
+    )
+    list_filter = ("state",)
+    search_fields = ("requested_label",)
+    date_hierarchy = "created_at"
+    ordering = ("-id",)
+    view_on_site = staticmethod(lambda row: reverse("backtest", args=[row.public_id]))
+
+
+@admin.register(BacktestRow, site=site)
+class BacktestRowAdmin(ReadOnlyAdmin):
+    """One customer of a backtest."""
+
+    list_display = ("created_at", "backtest", "customer")
+    search_fields = ("customer__name",)
+    list_select_related = ("backtest", "customer")
+    ordering = ("-id",)
     view_on_site = False

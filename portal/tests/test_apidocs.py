@@ -22,8 +22,11 @@ def test_the_document_is_openapi_3_1_and_names_both_doors(client: Client) -> Non
 def test_every_operation_has_words_examples_and_answers() -> None:
     for operation in apidocs.operations(apidocs.document()):
         assert operation.summary, operation.path
-        assert operation.examples, operation.path
-        assert {"200", "400", "401", "503"} <= {a.status for a in operation.answers}
+        told = any(answer.examples for answer in operation.answers)
+        assert operation.examples or told, operation.path
+        answers = {a.status for a in operation.answers}
+        assert {"401", "503"} <= answers
+        assert answers & {"200", "202"}
         assert all(answer.text for answer in operation.answers), operation.path
 
 

@@ -1,0 +1,236 @@
+"""POST /v1/simulate and GET /v1/simulate/{id}: backtests for a tenant's backend."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from aforo.core.models import Tenant
+from aforo.lib import http, ids
+from aforo.lib.errors import AforoError
+from catalog.models import PlanVersion, Product
+from metering import backtest_jobs, backtest_plans, backtest_schema, idempotency
+from metering.canonical import bad
+from metering.directory import Caller
+from metering.models import Backtest
+from metering.service_calls import (
+    answer,
+    authenticate,
+    body_of,
+    members_of,
+    refusal,
+)
+
+# A backtest changes nothing that is billed: reading is enough.
+SCOPE = "read"
+ENDPOINT = "POST /v1/simulate"
+MEMBERS = ("versions", "plans", "customers", "month", "product")
+
+
+class _Door(APIView):
+    """What both addresses share: one method, our own callers, refusals as answers."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    method = "GET"
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Refuse other methods."""
+        try:
+            http.require_method(request.method or "", (self.method,))
+        except AforoError as error:
+            return refusal(error)
+        return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Leave form, size and caller to the view."""
+
+    def answered(
+        self, request: Request, work: Callable[[HttpRequest, Caller], HttpResponse]
+    ) -> HttpResponse:
+        """Return what the work answers to the caller; refusals are answers too."""
+        try:
+            return work(request._request, authenticate(request._request, scope=SCOPE))
+        except AforoError as error:
+            return refusal(error)
+
+
+class SimulateView(_Door):
+    """Asks for a backtest."""
+
+    method = "POST"
+
+    @extend_schema(
+        operation_id="simulate_create",
+        tags=["simulate"],
+        summary="Backtest plans on recorded usage",
+        description=backtest_schema.DESCRIPTION,
+        request={"application/json": backtest_schema.REQUEST},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Sent again with the same body, the first answer returns.",
+            )
+        ],
+        responses=backtest_schema.responses(
+            202, backtest_schema.ACCEPTED, "It is queued; ask for it under its id."
+        ),
+        examples=backtest_schema.CREATE_EXAMPLES,
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Store a backtest."""
+        return self.answered(request, _create)
+
+
+class SimulationView(_Door):
+    """Shows a backtest."""
+
+    @extend_schema(
+        operation_id="simulate_retrieve",
+        tags=["simulate"],
+        summary="Progress and result of a backtest",
+        description=backtest_schema.RESULT_DESCRIPTION,
+        responses=backtest_schema.responses(
+            200,
+            backtest_schema.SIMULATION,
+            "`result` and `customers` are there once `state` is `done`.",
+        ),
+        examples=backtest_schema.SHOW_EXAMPLES,
+    )
+    def get(self, request: Request, public_id: str) -> HttpResponse:
+        """Return a backtest as far as it is."""
+
+        def show(_: HttpRequest, caller: Caller) -> HttpResponse:
+            return answer(200, told(_find(public_id, caller.tenant_id), rows=True))
+
+        return self.answered(request, show)
+
+
+def _create(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Store a backtest, or give the answer that its key was given before."""
+    body = body_of(request)
+    once = idempotency.wanted(
+        request.headers.get("Idempotency-Key"), caller, body, endpoint=ENDPOINT
+    )
+    if once is not None:
+        earlier = idempotency.find_now(once)
+        if earlier is not None:
+            return answer(202, earlier, **{"Idempotency-Replayed": "true"})
+    made = _requested(members_of(body, MEMBERS), caller.tenant_id)
+    given = answer(202, told(made), Location=f"/v1/simulate/{made.public_id}")
+    if once is not None:
+        idempotency.keep_now(once, 202, given.content)
+    return given
+
+
+def _requested(given: Mapping[str, Any], tenant_id: uuid.UUID) -> Backtest:
+    """Store the backtest that a body asks for."""
+    tenant = Tenant.objects.get(pk=tenant_id)
+    if "month" not in given:
+        raise bad("missing_field", "month is missing, such as 2026-10", "month")
+    month = backtest_plans.parse_month(given["month"])
+    names = _texts(given.get("versions", []), "versions")
+    bodies = given.get("plans", [])
+    if not isinstance(bodies, list):
+        raise bad("invalid_field", "plans is a list of plan JSON", "plans")
+    if len(names) + len(bodies) > backtest_plans.PLANS_MAX:
+        backtest_plans.checked([{}] * (len(names) + len(bodies)), None)
+    plans = [backtest_plans.frozen_version(_version(n, tenant_id)) for n in names]
+    plans += [
+        backtest_plans.frozen_body(body, tenant_id, number=number)
+        for number, body in enumerate(bodies)
+    ]
+    chosen = given.get("customers")
+    return backtest_jobs.request(
+        tenant=tenant,
+        month=month,
+        plans=plans,
+        customers=None if chosen is None else _texts(chosen, "customers"),
+        product=_product(given.get("product"), tenant_id),
+        actor=None,
+        actor_label="service key",
+    )
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    """Return a list of texts."""
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise bad("invalid_field", f"{name} is a list of ids", name)
+    return value
+
+
+def _version(name: str, tenant_id: uuid.UUID) -> PlanVersion:
+    """Return a version of the tenant; foreign ones are unknown like absent ones."""
+    key = ids.parse_public("plv", name)
+    rows = PlanVersion.objects.select_related("plan").filter(tenant_id=tenant_id)
+    found = rows.filter(pk=key).first() if key else None
+    if found is None:
+        detail = f"No plan version has the id {name[:64]}."
+        raise AforoError("unknown_version", 422, detail, field="versions")
+    return found
+
+
+def _product(name: Any, tenant_id: uuid.UUID) -> Product | None:
+    """Return the product that is named; None without a name."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise bad("invalid_field", "product is an id such as prd_…", "product")
+    key = ids.parse_public("prd", name)
+    rows = Product.objects.filter(tenant_id=tenant_id)
+    found = rows.filter(pk=key).first() if key else None
+    if found is None:
+        detail = f"No product has the id {name[:64]}."
+        raise AforoError("unknown_product", 422, detail, field="product")
+    return found
+
+
+def _find(public_id: str, tenant_id: uuid.UUID) -> Backtest:
+    """Return a backtest of the tenant; foreign ones are 404 like absent ones."""
+    key = ids.parse_public("bkt", public_id)
+    rows = Backtest.objects.filter(tenant_id=tenant_id)
+    found = rows.filter(pk=key).first() if key else None
+    if found is None:
+        raise AforoError("not_found", 404, "there is no simulation with this id")
+    return found
+
+
+def told(found: Backtest, *, rows: bool = False) -> dict[str, Any]:
+    """Return a backtest as the API shows it, with its customers once it is done."""
+    shown: dict[str, Any] = {
+        "id": found.public_id,
+        "url": f"/simulator/{found.public_id}",
+        "state": found.state,
+        "month": f"{found.month:%Y-%m}",
+        "plans": [
+            {"label": plan["label"], "version": plan["version"]} for plan in found.plans
+        ],
+        "currency": found.plans[0]["body"]["currency"],
+        "customer_count": found.customer_count,
+        "done_count": found.done_count,
+    }
+    if found.failure:
+        shown["failure"] = found.failure
+    if rows and found.result is not None:
+        shown["result"] = found.result
+        shown["customers"] = _customers(found)
+    return shown
+
+
+def _customers(found: Backtest) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a finished backtest."""
+    rows = found.rows.order_by("pk").values_list("customer_id", "figures")
+    return [
+        {"customer": ids.public("cus", key), **(figures or {})}
+        for key, figures in rows.iterator(500)
+    ]

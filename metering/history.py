@@ -1,0 +1,223 @@
+"""The recorded usage of a month, read again as rating saw it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import connection, transaction
+
+from aforo.core import fx
+from aforo.lib import sql
+from aforo.lib.money import ZERO
+from billing.models import BillingPeriod
+from catalog.pricing import (
+    Plan,
+    PlanState,
+    UsageEvent,
+    close_sessions,
+    group_of,
+    rate_many,
+)
+from catalog.pricing.bulk import Layout, Tabulation
+from metering.batch import AGENTS, Body
+from metering.measurements import priced
+
+# Rows that travel at once, and that are held at once.
+FETCH = 5_000
+RATE_BATCH = 1_000
+
+# What the month's own invoice charges: late usage stands on a later one.
+EVENTS = """
+SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,
+  e.agent_id, COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency),
+  l.session_id, e.correlation_id
+FROM billing_ledgerentry l
+JOIN metering_usageevent e ON e.id = l.event_id
+LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
+-- A cost that was not known at first and was when the event was replayed.
+LEFT JOIN LATERAL (
+  SELECT amount, currency FROM metering_costfact
+  WHERE f.amount IS NULL AND event_id = e.id AND kind = 'delta' AND amount IS NOT NULL
+  ORDER BY id LIMIT 1
+) d ON true
+WHERE l.customer_id = %b AND l.billing_period_id = %b AND l.usage_period_id = %b
+  AND l.kind = 'usage' AND l.subscription_id = ANY(%b)
+"""
+ENDED = """
+SELECT id FROM metering_session
+WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')
+"""
+# The order of rating: it decides only which event a limit refuses.
+IN_ORDER = " ORDER BY e.id"
+FACETS = ("agent.type", "agent.tier", "team.tier", "customer.segment")
+
+_decode = msgspec.json.Decoder(Body).decode
+
+
+@dataclass(slots=True)
+class Usage:
+    """A month's usage under several plans, and what it cost the seller."""
+
+    # By subscription: the state under each plan, in their order.
+    states: dict[uuid.UUID, list[PlanState]] = field(default_factory=dict)
+    event_count: int = 0
+    cost: Decimal = ZERO  # Of the events whose cost is known, in the plans' currency.
+    cost_unknown_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the usage of one customer's period and some of its contracts."""
+
+    period: BillingPeriod
+    subscriptions: Sequence[uuid.UUID]
+    currency: str  # Of the plans; costs are converted to it, each at its own time.
+    rates: fx.Rates
+
+    def read(
+        self, *, in_order: bool = False
+    ) -> Iterator[list[tuple[uuid.UUID, UsageEvent]]]:
+        """Yield the events with their subscriptions, some thousand at a time.
+
+        The rows come through a cursor of the server, inside one transaction.
+        """
+        period = self.period
+        args = [period.customer_id, period.pk, period.pk, list(self.subscriptions)]
+        agents: dict[uuid.UUID, dict[str, str]] = {}
+        with transaction.atomic():
+            with sql.cursor() as cursor:
+                # All rows are wanted, not the first few soon.
+                cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
+            rows = psycopg.ServerCursor(connection.connection, "aforo_history")
+            with rows:
+                rows.execute(EVENTS + IN_ORDER * in_order, args, binary=True)
+                while chunk := rows.fetchmany(FETCH):
+                    _learn(agents, chunk)
+                    yield [(row[0], self._event(row, agents)) for row in chunk]
+
+    def _event(
+        self, row: Sequence[Any], agents: dict[uuid.UUID, dict[str, str]]
+    ) -> UsageEvent:
+        """Return an event as rating priced it."""
+        _, event_id, at, event_type, text, agent_id, cost, currency, *held = row
+        session_id, correlation_id = held
+        body = _decode(text)
+        properties = body.properties
+        if agent_id is not None:
+            properties = {**properties, **agents[agent_id]}
+        if cost is not None and currency != self.currency:
+            cost = self.rates.convert(
+                cost,
+                tenant_id=self.period.tenant_id,
+                base=currency,
+                quote=self.currency,
+                at=at,
+            )
+        return UsageEvent(
+            event_id,
+            at,
+            event_type,
+            properties,
+            priced({n: Decimal(v) for n, v in body.measurements.items()}),
+            cost,
+            session_id.hex if session_id else "",
+            correlation_id,
+        )
+
+
+def _learn(
+    agents: dict[uuid.UUID, dict[str, str]], chunk: Sequence[Sequence[Any]]
+) -> None:
+    """Read what filters may ask of agents that were not met before."""
+    new = {row[5] for row in chunk if row[5] is not None} - agents.keys()
+    if new:
+        with sql.cursor() as cursor:
+            for key, *values in cursor.execute(AGENTS, [list(new)]).fetchall():
+                agents[key] = dict(zip(FACETS, values, strict=True))
+
+
+def measure(
+    reader: Reader, layout: Layout, *, beat: Callable[[], None] = lambda: None
+) -> Usage:
+    """Return the usage of a month under the plans of a layout.
+
+    One pass adds the events up; plans under which that does not answer are rated
+    event by event in a second one. `beat` is called now and then on the way.
+    """
+    usage = Usage()
+    tables = {key: Tabulation(layout) for key in reader.subscriptions}
+    for chunk in reader.read():
+        batches: dict[uuid.UUID, list[UsageEvent]] = {}
+        for key, event in chunk:
+            batches.setdefault(key, []).append(event)
+            if event.cost is None:
+                usage.cost_unknown_count += 1
+            else:
+                usage.cost += event.cost
+        usage.event_count += len(chunk)
+        for key, events in batches.items():
+            tables[key].add(events)
+        beat()
+    found = {key: table.states() for key, table in tables.items()}
+    tables.clear()
+    open_ones = {
+        key: [i for i, state in enumerate(states) if state is None]
+        for key, states in found.items()
+    }
+    if any(open_ones.values()):
+        _rate_singly(reader, layout, found, open_ones, beat)
+    plans = [division.plan for division in layout.divisions]
+    usage.states = {
+        key: [
+            _with_ended(plan, state)
+            for plan, state in zip(plans, states, strict=True)
+            if state is not None
+        ]
+        for key, states in found.items()
+    }
+    return usage
+
+
+def _with_ended(plan: Plan, state: PlanState) -> PlanState:
+    """Return the usage with the sessions that have ended by now closed."""
+    groups = {found[1] for key in state if (found := group_of(key))}
+    if not groups:
+        return state
+    with sql.cursor() as cursor:
+        rows = cursor.execute(ENDED, [[uuid.UUID(hex=group) for group in groups]])
+        ended = [session.hex for (session,) in rows.fetchall()]
+    return close_sessions(plan, state, ended)[1]
+
+
+def _rate_singly(
+    reader: Reader,
+    layout: Layout,
+    found: dict[uuid.UUID, list[PlanState | None]],
+    open_ones: dict[uuid.UUID, list[int]],
+    beat: Callable[[], None],
+) -> None:
+    """Fill in the states that are open, event by event in the order of rating."""
+    plans: list[Plan] = [division.plan for division in layout.divisions]
+    for key, indexes in open_ones.items():
+        for index in indexes:
+            found[key][index] = {}
+    for chunk in reader.read(in_order=True):
+        batches: dict[uuid.UUID, list[UsageEvent]] = {}
+        for key, event in chunk:
+            if open_ones[key]:
+                batches.setdefault(key, []).append(event)
+        for key, events in batches.items():
+            for index in open_ones[key]:
+                state = found[key][index] or {}
+                rest = iter(events)
+                while batch := list(islice(rest, RATE_BATCH)):
+                    _, state = rate_many(plans[index], state, batch)
+                found[key][index] = state
+        beat()
