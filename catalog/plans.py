@@ -14,7 +14,7 @@ from aforo.core.models import User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
-from catalog import pricing
+from catalog import pricing, tools
 from catalog.checks import apply_changes, check_fields
 from catalog.describe import describe
 from catalog.limits import check_limits
@@ -52,6 +52,7 @@ class PricedPlan:
     plan: pricing.Plan
     limits: Mapping[str, Any]
     prorate: bool
+    tools: frozenset[str]  # Those that its filters name.
 
     @property
     def currency(self) -> str:
@@ -83,15 +84,23 @@ def load_plans(version_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, PricedPlan]:
 
 def _priced(version: PlanVersion) -> PricedPlan:
     """Return a version with its parsed plan."""
+    plan = pricing.parse_plan(version.body)
     return PricedPlan(
         id=version.pk,
         plan_id=version.plan_id,
         product_id=version.plan.product_id,
         name=version.plan.name,
         number=version.number,
-        plan=pricing.parse_plan(version.body),
+        plan=plan,
         limits=version.limits,
         prorate=version.prorate,
+        tools=frozenset(
+            tool
+            for charge in plan.charges
+            for name, allowed in charge.filter.conditions
+            if name == tools.PROPERTY
+            for tool in allowed
+        ),
     )
 
 

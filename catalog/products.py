@@ -1,4 +1,4 @@
-"""What is sold and what is counted: products, their tools, and metrics."""
+"""What is sold and what is counted: products and metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aforo.core import audit
 from aforo.core.models import Tenant, User
 from aforo.lib.errors import AforoError
 from catalog.checks import apply_changes, check_fields
-from catalog.models import Metric, Product, ProductType, Tool
+from catalog.models import Metric, Product, ProductType
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,60}", re.ASCII)
 # As in plan JSON, so that every metric can be named there.
@@ -104,38 +104,6 @@ def update_product(
             changes={n: [old, getattr(product, n)] for n, old in before.items()},
         )
     return product
-
-
-@transaction.atomic
-def add_tool(
-    *,
-    product: Product,
-    name: str,
-    actor: User | None,
-    aliases: Sequence[str] = (),
-) -> Tool:
-    """Register a tool of a product under its name, with the names it also has had.
-
-    Raises AforoError 422 `already_exists`.
-    """
-    try:
-        with transaction.atomic():
-            tool = Tool.objects.create(
-                tenant_id=product.tenant_id,
-                product=product,
-                name=name,
-                aliases=list(aliases),
-            )
-    except IntegrityError as error:
-        raise taken("name", name) from error
-    audit.record(
-        tenant=product.tenant_id,
-        actor=actor,
-        action="tool.added",
-        target=tool,
-        changes={"product": [None, product.name], "aliases": [None, list(aliases)]},
-    )
-    return tool
 
 
 def check_metric_field(aggregation: str, field: str) -> None:

@@ -22,6 +22,7 @@ from portal.views import (
     sessions,
     setup,
     team,
+    tools,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -56,6 +57,12 @@ urlpatterns: list[URLPattern] = [
     ),
     path("products", products.table, name="products"),
     path("products/<str:public_id>", products.product, name="product"),
+    path("products/<str:public_id>/tools/new", tools.add, name="tool-add"),
+    path("tools/<str:public_id>/alias", tools.alias, name="tool-alias"),
+    path("tools/<str:public_id>/rename", tools.rename, name="tool-rename"),
+    path("tools/<str:public_id>/deprecate", tools.deprecate, name="tool-deprecate"),
+    path("tools/<str:public_id>/restore", tools.restore, name="tool-restore"),
+    path("tools/names/<str:public_id>/end", tools.end_name, name="tool-name-end"),
     path("metrics", metrics.table, name="metrics"),
     path("metrics/new", metrics.new, name="metric-new"),
     path("metrics/seen", metrics.make_seen, name="metric-seen"),

@@ -106,6 +106,7 @@ def protect(
     hot: Sequence[str] = (),
     leaf: Sequence[str] = (),
     visible: dict[str, str] | None = None,
+    only: Sequence[str] | None = None,
 ) -> RunPython:
     """Return the operation that guards the app's tables.
 
@@ -114,11 +115,16 @@ def protect(
     never changed; `hot` those of them that take a row for every event, whose links
     are checked by statement (see aforo.core.links); `leaf` those that no other row
     links to (they need no UNIQUE (tenant_id, id)); `visible` gives a model's own
-    condition for what the web role may see.
+    condition for what the web role may see; `only` names the models that a later
+    migration adds, when the app's others are guarded already.
     """
 
     def forward(apps: Any, schema_editor: Any) -> None:
-        models = list(apps.get_app_config(app_label).get_models())
+        models = [
+            model
+            for model in apps.get_app_config(app_label).get_models()
+            if only is None or model._meta.model_name in only
+        ]
         statements: list[str] = []
         for model in models:
             linked = model._meta.model_name not in leaf
