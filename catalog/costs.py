@@ -64,6 +64,10 @@ class CostBook:
                 best = rate
         return best
 
+    def has_tool(self, name: str) -> bool:
+        """Tell whether calls of a tool of this name have a rate, at any time."""
+        return (name, f"{TOOL}.{CALL}") in self.rates
+
     def cost(
         self,
         *,

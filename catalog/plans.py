@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -14,7 +14,8 @@ from aforo.core.models import User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
-from catalog import pricing
+from catalog import pricing, tools
+from catalog.checks import apply_changes, check_fields
 from catalog.describe import describe
 from catalog.limits import check_limits
 from catalog.models import Metric, Plan, PlanVersion, Product
@@ -30,8 +31,11 @@ __all__ = [
     "publish",
     "retire",
     "save_draft",
+    "update_plan",
 ]
 
+# What may change of a plan once it is made.
+PLAN_CHANGES = frozenset({"name", "description"})
 # Published versions never change, so a process keeps those it has parsed.
 LOADED_MAX = 2_048
 
@@ -48,6 +52,11 @@ class PricedPlan:
     plan: pricing.Plan
     limits: Mapping[str, Any]
     prorate: bool
+    tools: frozenset[str] = field(init=False)  # Those that filters and rates name.
+
+    def __post_init__(self) -> None:
+        """Find the tools that the plan names."""
+        object.__setattr__(self, "tools", _named_tools(self.plan))
 
     @property
     def currency(self) -> str:
@@ -77,6 +86,18 @@ def load_plans(version_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, PricedPlan]:
     return {version: _loaded[version] for version in wanted}
 
 
+def _named_tools(plan: pricing.Plan) -> frozenset[str]:
+    """Return the tools that a plan's filters and rates name."""
+    named: set[str] = set()
+    for charge in plan.charges:
+        for name, allowed in charge.filter.conditions:
+            if name == tools.PROPERTY:
+                named |= allowed
+        if isinstance(charge.model, pricing.Dimensions):
+            named |= {*charge.model.tools, *charge.model.multipliers}
+    return frozenset(named)
+
+
 def _priced(version: PlanVersion) -> PricedPlan:
     """Return a version with its parsed plan."""
     return PricedPlan(
@@ -102,18 +123,20 @@ def create_plan(
 ) -> Plan:
     """Add a rate plan without a version.
 
-    Raises AforoError 422 `invalid_code` or `already_exists`.
+    Raises AforoError 422 `invalid_code`, `invalid_value` or `already_exists`.
     """
     check_code(code)
+    plan = Plan(
+        tenant_id=product.tenant_id,
+        product=product,
+        name=name,
+        code=code,
+        description=description,
+    )
+    check_fields(plan)
     try:
         with transaction.atomic():
-            plan = Plan.objects.create(
-                tenant_id=product.tenant_id,
-                product=product,
-                name=name,
-                code=code,
-                description=description,
-            )
+            plan.save(force_insert=True)
     except IntegrityError as error:
         raise taken("code", code) from error
     audit.record(
@@ -123,6 +146,26 @@ def create_plan(
         target=plan,
         changes={"code": [None, code], "product": [None, product.name]},
     )
+    return plan
+
+
+@transaction.atomic
+def update_plan(*, plan: Plan, changes: Mapping[str, Any], actor: User | None) -> Plan:
+    """Change a plan's name or description; prices are in its versions.
+
+    Raises AforoError 422 `immutable_field` or `invalid_value`.
+    """
+    plan = Plan.objects.select_for_update().get(pk=plan.pk)
+    before = apply_changes(plan, changes, PLAN_CHANGES)
+    if before:
+        plan.save(update_fields=list(before))
+        audit.record(
+            tenant=plan.tenant_id,
+            actor=actor,
+            action="plan.changed",
+            target=plan,
+            changes={n: [old, getattr(plan, n)] for n, old in before.items()},
+        )
     return plan
 
 
@@ -221,7 +264,9 @@ def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
     )
     if version.state != PlanVersion.State.DRAFT:
         raise AforoError("not_a_draft", 409, f"{version} is {version.state}.")
-    known = {m.code: m for m in Metric.objects.filter(tenant_id=version.tenant_id)}
+    # Locked, so that no definition changes between being read and being fixed.
+    metrics = Metric.objects.filter(tenant_id=version.tenant_id).order_by("pk")
+    known = {m.code: m for m in metrics.select_for_update(no_key=True)}
     try:
         parsed = pricing.parse_plan(_resolved(version.body, known))
     except pricing.PlanError as error:

@@ -1,20 +1,29 @@
-"""What is sold and what is counted: products, their tools, and metrics."""
+"""What is sold and what is counted: products and metrics."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from aforo.core import audit
 from aforo.core.models import Tenant, User
 from aforo.lib.errors import AforoError
-from catalog.models import Metric, Product, ProductType, Tool
+from catalog.checks import apply_changes, check_fields
+from catalog.models import Metric, Product, ProductType
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,60}", re.ASCII)
 # As in plan JSON, so that every metric can be named there.
 _METRIC_CODE = re.compile(r"[a-z][a-z0-9_-]{0,59}", re.ASCII)
+
+
+# What may change of a product once it is made.
+PRODUCT_CHANGES = frozenset(
+    """name description features self_reporting session_idle_s session_expire_s
+    max_call_s""".split()
+)
 
 
 def check_code(code: str) -> None:
@@ -46,20 +55,22 @@ def create_product(
 ) -> Product:
     """Add something to sell; its type fixes the kind of its credentials for ever.
 
-    Raises AforoError 422 `invalid_code` or `already_exists`.
+    Raises AforoError 422 `invalid_code`, `invalid_value` or `already_exists`.
     """
     check_code(code)
+    product = Product(
+        tenant=tenant,
+        name=name,
+        code=code,
+        type=type,
+        description=description,
+        features=list(features),
+        self_reporting=self_reporting,
+    )
+    check_fields(product)
     try:
         with transaction.atomic():
-            product = Product.objects.create(
-                tenant=tenant,
-                name=name,
-                code=code,
-                type=type,
-                description=description,
-                features=list(features),
-                self_reporting=self_reporting,
-            )
+            product.save(force_insert=True)
     except IntegrityError as error:
         raise taken("code", code) from error
     audit.record(
@@ -73,35 +84,40 @@ def create_product(
 
 
 @transaction.atomic
-def add_tool(
-    *,
-    product: Product,
-    name: str,
-    actor: User | None,
-    aliases: Sequence[str] = (),
-) -> Tool:
-    """Register a tool of a product under its name, with the names it also has had.
+def update_product(
+    *, product: Product, changes: Mapping[str, Any], actor: User | None
+) -> Product:
+    """Change what may be changed of a product: all but its code and its type.
 
-    Raises AforoError 422 `already_exists`.
+    `changes` holds fields of PRODUCT_CHANGES. Raises AforoError 422 `immutable_field`
+    or `invalid_value`.
     """
-    try:
-        with transaction.atomic():
-            tool = Tool.objects.create(
-                tenant_id=product.tenant_id,
-                product=product,
-                name=name,
-                aliases=list(aliases),
-            )
-    except IntegrityError as error:
-        raise taken("name", name) from error
-    audit.record(
-        tenant=product.tenant_id,
-        actor=actor,
-        action="tool.added",
-        target=tool,
-        changes={"product": [None, product.name], "aliases": [None, list(aliases)]},
-    )
-    return tool
+    product = Product.objects.select_for_update().get(pk=product.pk)
+    before = apply_changes(product, changes, PRODUCT_CHANGES)
+    if before:
+        product.save(update_fields=list(before))
+        audit.record(
+            tenant=product.tenant_id,
+            actor=actor,
+            action="product.changed",
+            target=product,
+            changes={n: [old, getattr(product, n)] for n, old in before.items()},
+        )
+    return product
+
+
+def check_metric_field(aggregation: str, field: str) -> None:
+    """Refuse an aggregation without anything to aggregate.
+
+    Raises AforoError 422 `field_required`.
+    """
+    if not field and aggregation != Metric.Aggregation.COUNT:
+        raise AforoError(
+            "field_required",
+            422,
+            "Say which measurement or property is aggregated.",
+            field="field",
+        )
 
 
 @transaction.atomic
@@ -122,31 +138,27 @@ def create_metric(
 
     `field` names a measurement (for distinct values a property; `cogs` is our cost)
     and is empty for a count of events. Raises AforoError 422 `invalid_code`,
-    `field_required` or `already_exists`.
+    `field_required`, `invalid_value` or `already_exists`.
     """
     if not _METRIC_CODE.fullmatch(code):
         detail = "A code is small letters, digits, _ and -, beginning with a letter."
         raise AforoError("invalid_code", 422, detail, field="code")
-    if not field and aggregation != Metric.Aggregation.COUNT:
-        raise AforoError(
-            "field_required",
-            422,
-            "Say which measurement or property is aggregated.",
-            field="field",
-        )
+    check_metric_field(aggregation, field)
+    metric = Metric(
+        tenant=tenant,
+        code=code,
+        name=name,
+        description=description,
+        aggregation=aggregation,
+        field=field,
+        event_types=list(event_types),
+        unit=unit,
+        integer_only=integer_only,
+    )
+    check_fields(metric)
     try:
         with transaction.atomic():
-            metric = Metric.objects.create(
-                tenant=tenant,
-                code=code,
-                name=name,
-                description=description,
-                aggregation=aggregation,
-                field=field,
-                event_types=list(event_types),
-                unit=unit,
-                integer_only=integer_only,
-            )
+            metric.save(force_insert=True)
     except IntegrityError as error:
         raise taken("code", code) from error
     audit.record(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
+from psycopg import Cursor
 
 from aforo.core import fx
 from aforo.lib import sql
@@ -20,6 +21,7 @@ from billing.rating import Fact
 from catalog import costs
 from catalog.costs import Cost, CostBook
 from catalog.pricing import UsageEvent
+from catalog.tools import NO_TOOLS, PROPERTY, Listed, Name, Registry, registry
 from metering.measurements import contradiction, priced, unknown
 
 
@@ -68,6 +70,16 @@ JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
 METRICS = """
 SELECT tenant_id, field FROM catalog_metric WHERE tenant_id = ANY(%b)
 """
+# The tools that the events name, each with every name it has had, oldest first.
+TOOLS = """
+SELECT t.product_id, t.name, t.deprecated_at, n.name, n.version, n.valid_from,
+  n.valid_to
+FROM catalog_tool t LEFT JOIN catalog_toolname n ON n.tool_id = t.id
+WHERE t.tenant_id = ANY(%(tenants)b) AND (t.name = ANY(%(names)b::text[])
+  OR t.id IN (SELECT tool_id FROM catalog_toolname
+    WHERE tenant_id = ANY(%(tenants)b) AND name = ANY(%(names)b::text[])))
+ORDER BY t.id, n.valid_from NULLS FIRST, n.id
+"""
 
 
 @dataclass(slots=True)
@@ -78,6 +90,7 @@ class Item:
     body: Body
     measurements: dict[str, Decimal]
     cost: Cost
+    tool: str  # The name that the tool was registered under, or else the event's.
     session_id: uuid.UUID | None = None
     # The reason why it has no price, and its detail; or the fact to price.
     refusal: tuple[str, str] | None = None
@@ -113,6 +126,7 @@ class Context:
     books: dict[uuid.UUID, CostBook]
     metrics: dict[uuid.UUID, frozenset[str]]
     agents: dict[uuid.UUID, dict[str, str]]
+    tools: dict[uuid.UUID, Registry]  # By product.
     rates: fx.Rates
     now: dt.datetime
 
@@ -138,6 +152,7 @@ def context(rows: Sequence[Row], now: dt.datetime) -> Context:
         for tenant, name in cursor.execute(METRICS, [list(tenants)]).fetchall():
             fields[tenant].add(name)
         found = cursor.execute(AGENTS, [list(agent_ids)]).fetchall()
+        registries = _registries(cursor, rows, tenants)
     return Context(
         accounts=accounts,
         books=costs.load(tenants),
@@ -151,29 +166,71 @@ def context(rows: Sequence[Row], now: dt.datetime) -> Context:
             }
             for key, kind, tier, team_tier, segment in found
         },
+        tools=registries,
         rates=fx.Rates(tenants),
         now=now,
     )
+
+
+def _registries(
+    cursor: Cursor[Any], rows: Sequence[Row], tenants: Collection[uuid.UUID]
+) -> dict[uuid.UUID, Registry]:
+    """Return the tools that the events name, by product; no statement without any.
+
+    Read in the transaction that rates, and not remembered: an alias counts for the
+    next batch, and the few rows that a batch names cost less than asking for changes.
+    """
+    names = {row.tool_name for row in rows} - {""}
+    if not names:
+        return {}
+    asked = {"tenants": list(tenants), "names": list(names)}
+    listed: dict[uuid.UUID, dict[str, Listed]] = {}
+    for product, tool, deprecated_at, name, *known in cursor.execute(TOOLS, asked):
+        of_product = listed.setdefault(product, {})
+        before = of_product.get(tool) or Listed(tool, deprecated_at)
+        more = () if name is None else (Name(name, *known),)
+        of_product[tool] = replace(before, names=(*before.names, *more))
+    return {product: registry(found.values()) for product, found in listed.items()}
 
 
 def judge(row: Row, known: Context, session_id: uuid.UUID | None) -> Item:
     """Return the event with its cost, and who pays for it or why nobody does."""
     body = _decode(row.body)
     measurements = {name: Decimal(text) for name, text in body.measurements.items()}
-    cost = known.books[row.tenant_id].cost(
+    book = known.books[row.tenant_id]
+    tool = _canonical(row, row.product_id, known) if row.tool_name else ""
+    cost = book.cost(
         event_type=row.event_type,
         model=body.properties.get("model", ""),
-        tool=row.tool_name,
+        # A rate of the name itself comes first: listing a tool moves no cost.
+        tool=row.tool_name if book.has_tool(row.tool_name) else tool,
         measurements=measurements,
         at=row.occurred_at,
     )
-    item = Item(row, body, measurements, cost, session_id)
+    item = Item(row, body, measurements, cost, tool, session_id)
     item.cost_amount = cost.amount
     item.currency = cost.currency
     item.refusal = _refusal(item, known)
     if item.refusal is None:
         _attribute(item, known)
     return item
+
+
+def _canonical(row: Row, product_id: uuid.UUID | None, known: Context) -> str:
+    """Return the name that the event's tool was registered under, or its own."""
+    tools = known.tools.get(product_id, NO_TOOLS) if product_id else NO_TOOLS
+    return tools.canonical(row.tool_name, row.occurred_at)
+
+
+def with_tool(properties: dict[str, str], tool: str) -> dict[str, str]:
+    """Return the properties with the tool under the name that prices it.
+
+    The ledger entry keeps that name, so rating again needs no registry: whatever is
+    listed, renamed or ended later, an entry is explained by what it says itself.
+    """
+    if not tool or properties.get(PROPERTY) == tool:
+        return properties
+    return {**properties, PROPERTY: tool}
 
 
 def _refusal(item: Item, known: Context) -> tuple[str, str] | None:
@@ -210,9 +267,15 @@ def _attribute(item: Item, known: Context) -> None:
             quote=item.currency,
             at=row.occurred_at,
         )
+    priced_as = row.tool_name
+    if priced_as:
+        product_id = contract.product_id
+        item.tool = _canonical(row, product_id, known)
+        tools = known.tools.get(product_id, NO_TOOLS)
+        priced_as = tools.priced_as(priced_as, row.occurred_at, snapshot.plan.tools)
     usage_period = account.period_at(row.occurred_at)
     facets = known.agents.get(row.agent_id) if row.agent_id else None
-    properties = item.body.properties
+    properties = with_tool(item.body.properties, priced_as)
     item.fact = Fact(
         id=row.id,
         usage=UsageEvent(
@@ -233,5 +296,5 @@ def _attribute(item: Item, known: Context) -> None:
         agent_id=row.agent_id,
         team_id=row.team_id,
         session_id=item.session_id,
-        tool_name=row.tool_name,
+        tool_name=priced_as,
     )

@@ -26,7 +26,7 @@ from catalog.pricing import (
     rate_many,
 )
 from catalog.pricing.bulk import Layout, Tabulation
-from metering.batch import AGENTS, Body
+from metering.batch import AGENTS, Body, with_tool
 from metering.measurements import priced
 
 # Rows that travel at once, and that are held at once.
@@ -37,7 +37,7 @@ RATE_BATCH = 1_000
 EVENTS = """
 SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,
   e.agent_id, COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency),
-  l.session_id, e.correlation_id
+  l.session_id, e.correlation_id, l.tool_name
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
@@ -107,9 +107,9 @@ class Reader:
     ) -> UsageEvent:
         """Return an event as rating priced it."""
         _, event_id, at, event_type, text, agent_id, cost, currency, *held = row
-        session_id, correlation_id = held
+        session_id, correlation_id, tool = held
         body = _decode(text)
-        properties = body.properties
+        properties = with_tool(body.properties, tool)
         if agent_id is not None:
             properties = {**properties, **agents[agent_id]}
         if cost is not None and currency != self.currency:

@@ -16,7 +16,7 @@ from aforo.lib.money import ZERO, plain
 from billing.rating import TotalKey
 from catalog.plans import load_plans
 from catalog.pricing import UsageEvent, close_sessions, collect, opening, price
-from metering.batch import Body
+from metering.batch import Body, with_tool
 from metering.measurements import priced
 
 PATIENCE = dt.timedelta(seconds=60)
@@ -60,7 +60,7 @@ RATED = """
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
   e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
   COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
-  l.tenant_id, l.session_id, e.correlation_id
+  l.tenant_id, l.session_id, e.correlation_id, l.tool_name
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 JOIN billing_customer c ON c.id = e.customer_id
@@ -98,7 +98,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
                     event_id,
                     at,
                     kind,
-                    {**body.properties, **(facets if row[7] else {})},
+                    with_tool(body.properties, row[17]) | (facets if row[7] else {}),
                     priced({n: Decimal(v) for n, v in body.measurements.items()}),
                     _cost_in_currency(rates, row),
                     row[15].hex if row[15] else "",

@@ -88,7 +88,7 @@ def save(items: Sequence[Item]) -> None:
             row.agent_id or NOBODY,
             row.event_type,
             item.body.properties.get("model", ""),
-            row.tool_name,
+            item.tool,
             item.currency,
         )
         found = sums.get(key)

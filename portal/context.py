@@ -45,6 +45,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         (
             Link("Customers", "/customers", "users", "c"),
             Link("Products", "/products", "package", "p"),
+            Link("Metrics", "/metrics", "gauge", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Find a page, customer, agent, invoice or event by what people type."""
+"""Find a page, customer, agent, invoice, metric or event by what people type."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.db.models import Q
 from aforo.core.models import Tenant
 from aforo.lib import ids
 from billing.models import Agent, Customer, Invoice
+from catalog.models import Metric
 from metering.models import UsageEvent
 from portal.context import exists, links
 
@@ -90,6 +91,13 @@ def _invoices(tenant: Tenant, text: str) -> list[Hit]:
     ]
 
 
+def _metrics(tenant: Tenant, text: str) -> list[Hit]:
+    """Return metrics by name, code or id."""
+    asked = Q(name__icontains=text) | Q(code__icontains=text) | _by_id("met", text)
+    rows = Metric.objects.filter(asked, tenant=tenant).order_by("code")[:HITS_MAX]
+    return [Hit(row.name, row.code, f"/metrics/{row.code}", "gauge") for row in rows]
+
+
 def _events(tenant: Tenant, text: str) -> list[Hit]:
     """Return events by their exact id, ours or the sender's.
 
@@ -108,6 +116,7 @@ KINDS: tuple[tuple[str, Callable[[Tenant, str], list[Hit]]], ...] = (
     ("Customers", _customers),
     ("Agents", _agents),
     ("Invoices", _invoices),
+    ("Metrics", _metrics),
     ("Events", _events),
 )
 

@@ -18,7 +18,7 @@ from aforo.lib import clock
 from billing import accounts, credentials, subscriptions, wallets
 from billing.models import Agent, Customer, Subscription
 from billing.periods import month_bounds
-from catalog import cost_rates, products
+from catalog import cost_rates, products, registry
 from catalog import plans as rate_plans
 from catalog.models import Metric, Plan, PlanVersion, Product, Tool
 
@@ -137,7 +137,7 @@ def _catalog(tenant: Tenant, actor: User | None) -> None:
             )
         for name in spec.tools:
             if not Tool.objects.filter(product=product, name=name).exists():
-                products.add_tool(product=product, name=name, actor=actor)
+                registry.add_tool(product=product, name=name, actor=actor)
         for plan_code, plan in spec.plans.items():
             _plan(product, plan_code, plan, actor)
     _costs(tenant, actor)

@@ -26,6 +26,8 @@ PREFIXES = {
     "ledger_entry": "led",
     "wallet": "wal",
     "product": "prd",
+    "tool": "tol",
+    "tool_name": "tln",
     "metric": "met",
     "plan": "pln",
     "plan_version": "plv",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from catalog.models.costs import CostRate
 from catalog.models.metrics import Metric
 from catalog.models.plans import Plan, PlanVersion
-from catalog.models.products import Product, ProductType, Tool
+from catalog.models.products import Product, ProductType, Tool, ToolName
 
 __all__ = [
     "CostRate",
@@ -15,4 +15,5 @@ __all__ = [
     "Product",
     "ProductType",
     "Tool",
+    "ToolName",
 ]

@@ -56,11 +56,17 @@ class Product(TenantModel):
 
 
 class Tool(TenantModel):
-    """A tool of a product, with the names it has had."""
+    """A tool of a product under the name that it was first known by.
+
+    That name is kept for ever: plans, cost rates and sums of usage go by it. What the
+    tool is called besides, and when, is in its ToolName rows. A deprecated tool is
+    priced as before, and flagged.
+    """
+
+    public_prefix = "tol"
 
     product = TenantForeignKey(Product, related_name="tools")
     name = models.CharField(max_length=120)
-    aliases = ArrayField(models.CharField(max_length=120), default=list, blank=True)
     deprecated_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -69,6 +75,52 @@ class Tool(TenantModel):
             models.UniqueConstraint(
                 fields=["product", "name"], name="catalog_tool_name"
             )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ToolName(TenantModel):
+    """Another name of a tool, or a version of it, true from `valid_from` to `valid_to`.
+
+    A trigger refuses every change but setting `valid_to` once: events are priced by
+    the names of their own time, also when they are replayed years later.
+    """
+
+    public_prefix = "tln"
+
+    class Kind(models.TextChoices):
+        """Why the tool has the name."""
+
+        ALIAS = "alias", "Also called"
+        RENAME = "rename", "Renamed to"
+
+    tool = TenantForeignKey(Tool, related_name="names")
+    product = TenantForeignKey(Product, related_name="+")
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    version = models.CharField(
+        max_length=40, blank=True, help_text="The tool's version under this name."
+    )
+    # Empty: since ever, and until further notice.
+    valid_from = models.DateTimeField(null=True, blank=True)
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["tool", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product", "name", "valid_from"],
+                nulls_distinct=False,
+                name="catalog_toolname_from",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(valid_to__gt=models.F("valid_from"))
+                | models.Q(valid_to__isnull=True)
+                | models.Q(valid_from__isnull=True),
+                name="catalog_toolname_order",
+            ),
         ]
 
     def __str__(self) -> str:

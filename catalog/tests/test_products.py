@@ -1,4 +1,4 @@
-"""Products, tools and metrics: what can be named, and what cannot."""
+"""Products and metrics: what can be named, and what cannot."""
 
 from __future__ import annotations
 
@@ -57,16 +57,6 @@ def test_a_code_is_taken_once_per_tenant():
     make_product(make_tenant())
     with pytest.raises(AforoError, match="already_exists"):
         make_product(tenant)
-
-
-def test_a_tool_keeps_the_names_it_has_had():
-    product = make_product(make_tenant())
-    tool = products.add_tool(
-        product=product, name="read", aliases=["read_v1"], actor=None
-    )
-    assert tool.aliases == ["read_v1"]
-    with pytest.raises(AforoError, match="already_exists"):
-        products.add_tool(product=product, name="read", actor=None)
 
 
 @pytest.mark.parametrize("code", ["", "Tokens", "1st", "a b", "a.b"])

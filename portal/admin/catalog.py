@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from aforo.core.roles import MONEY, PRICING
-from catalog import cost_rates, plans, products
-from catalog.models import CostRate, Metric, Plan, PlanVersion, Product, Tool
+from catalog import cost_rates, plans, products, registry
+from catalog.models import CostRate, Metric, Plan, PlanVersion, Product, Tool, ToolName
 from portal.admin.base import Refusable, TenantAdmin, confirmed
 from portal.admin.site import site
 from portal.context import acting_tenant
@@ -81,7 +81,7 @@ class ToolRows(Rows):
     """The tools of a product."""
 
     model = Tool
-    fields = ("aliases", "deprecated_at")
+    fields = ("deprecated_at",)
 
 
 class VersionRows(Rows):
@@ -136,24 +136,35 @@ class ToolAdmin(TenantAdmin):
     """The tools of products, with the names they have had."""
 
     add_roles = change_roles = PRICING
-    fixed = ("product",)
-    list_display = ("name", "product", "aliases", "deprecated_at")
+    fixed = ("product", "name")
+    list_display = ("name", "product", "deprecated_at")
     list_filter = ("product", "deprecated_at")
     search_fields = ("name",)
     autocomplete_fields = ("product",)
     list_select_related = ("product",)
-    fields = ("product", "name", "aliases", "deprecated_at")
+    fields = ("product", "name", "deprecated_at")
     view_on_site = staticmethod(lambda row: product_page(row.product))
 
     def make(self, request: HttpRequest, obj: Tool, form: Any) -> Model:
         """List the tool, audited."""
         given = form.cleaned_data
-        return products.add_tool(
+        return registry.add_tool(
             product=given["product"],
             name=given["name"],
-            aliases=given["aliases"],
             actor=person(request),
         )
+
+
+@admin.register(ToolName, site=site)
+class ToolNameAdmin(TenantAdmin):
+    """What tools are called besides; added and ended on the product's page."""
+
+    list_display = ("name", "tool", "kind", "version", "valid_from", "valid_to")
+    list_filter = ("product", "kind")
+    search_fields = ("name", "version")
+    list_select_related = ("tool",)
+    fields = ("tool", "name", "kind", "version", "valid_from", "valid_to")
+    view_on_site = staticmethod(lambda row: product_page(row.product))
 
 
 @admin.register(Metric, site=site)

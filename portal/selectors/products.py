@@ -1,4 +1,4 @@
-"""Products: what each brings in, its plans in words, and the tools seen in traffic."""
+"""Products: what each brings in, its plans in words, and its metrics."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Max, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, Prefetch, QuerySet
 
 from billing.models import Subscription, SubscriptionSnapshot
-from catalog.models import Metric, Plan, PlanVersion, Product, Tool
+from catalog.models import Metric, Plan, PlanVersion, Product
 from catalog.plans import describe, load_plans
 from metering.models import UsageRollup
 from portal.selectors.figures import (
@@ -140,39 +140,6 @@ def metrics(product: Product) -> QuerySet[Metric]:
             metric = charge.get("metric") or {}
             codes.add(metric.get("key", "") if isinstance(metric, dict) else metric)
     return Metric.objects.filter(code__in=codes)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolRow:
-    """A tool as traffic shows it."""
-
-    name: str
-    registered: Tool | None
-    figures: Figures
-    error_count: int
-    last_hour: dt.datetime | None
-
-
-def tools(product: Product, span: Span) -> list[ToolRow]:
-    """Return the tools called over the span, and registered ones nobody called."""
-    registered = {t.name: t for t in Tool.objects.filter(product=product)}
-    aliases = {a: t for t in registered.values() for a in t.aliases}
-    grouped = (
-        UsageRollup.objects.filter(span.hours, product_id=product.pk)
-        .filter(~Q(tool_name=""))
-        .values("tool_name", "currency")
-        .annotate(errors=Sum("error_count"), last=Max("hour"), **SUMS)
-        .order_by("-events")
-    )
-    found = []
-    seen = set()
-    for row in grouped[:200]:
-        name = row["tool_name"]
-        tool = registered.get(name) or aliases.get(name)
-        seen.add(tool.name if tool else name)
-        found.append(ToolRow(name, tool, figures(row), row["errors"], row["last"]))
-    silent = [t for name, t in sorted(registered.items()) if name not in seen]
-    return [*found, *(ToolRow(t.name, t, Figures(""), 0, None) for t in silent)]
 
 
 def trend(product: Product, span: Span, currency: str) -> dict[dt.date, Figures]:

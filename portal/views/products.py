@@ -12,7 +12,7 @@ from catalog.models import Product, ProductType
 from portal import keyset
 from portal.context import acting_tenant
 from portal.pages import admin_url, days_of, find, may
-from portal.selectors import figures, products
+from portal.selectors import figures, products, tools
 
 # What each type is, for those who have none yet.
 TYPES = (
@@ -63,6 +63,26 @@ def table(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/products.html", context)
 
 
+def _tools(
+    request: HttpRequest, found: Product, span: figures.Span
+) -> dict[str, object]:
+    """Return the tabs, and the tools if theirs is open."""
+    tab = "tools" if request.GET.get("tab") == "tools" else ""
+    names = (("", "Overview", None), ("tools", "Tools", tools.count(found)))
+    context: dict[str, object] = {
+        "tab": tab,
+        "tabs": [
+            {"label": label, "url": f"?tab={key}", "current": key == tab, "count": n}
+            for key, label, n in names
+        ],
+        "may_change": may(request, PRICING),
+    }
+    if tab:
+        context["listed"] = tools.listed(found, span)
+        context["unlisted"] = tools.unlisted(found, span)
+    return context
+
+
 @staff_required
 @require_GET
 def product(request: HttpRequest, public_id: str) -> HttpResponse:
@@ -86,7 +106,7 @@ def product(request: HttpRequest, public_id: str) -> HttpResponse:
         "recent": recent,
         "plans": products.plans(found),
         "metrics": products.metrics(found),
-        "tools": products.tools(found, recent),
+        **_tools(request, found, recent),
         "days": chart,
         "finding": finding,
         "unknown_note": f"{now_figures.unknown_count:,} events have no known cost"
