@@ -77,7 +77,8 @@ def model_words(model: Model, unit: str, currency: str) -> str:
             when = "in advance" if model.due is Due.ADVANCE else "at the end"
             return f"{money_words(model.amount, currency)} a month, {when}"
         case PerUnit():
-            return f"{money_words(model.unit_amount, currency)} {per_words(model.per, unit)}"
+            price = money_words(model.unit_amount, currency)
+            return f"{price} {per_words(model.per, unit)}"
         case Graduated():
             return _tiers(model.tiers, model.per, unit, currency)
         case Volume():

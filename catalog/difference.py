@@ -140,12 +140,13 @@ def _changes(
             continue
         said = now or was
         assert said is not None
+        values = was.value if was else None, now.value if now else None
         found.append(
             Change(
                 said.label,
                 was.words if was else "",
                 now.words if now else "",
-                ratio(was and was.value, now and now.value) if comparable else None,
+                ratio(*values) if comparable else None,
             )
         )
     return tuple(found)

@@ -63,9 +63,7 @@ def test_charges_come_and_go_by_key():
 
 def test_a_price_has_its_percent_change():
     found = changed(per_unit("0.80"), per_unit("0.85"))
-    assert found == {
-        "Price": ("$0.80 per token", "$0.85 per token", Decimal("0.0625"))
-    }
+    assert found == {"Price": ("$0.80 per token", "$0.85 per token", Decimal("0.0625"))}
 
 
 def test_a_price_for_another_number_of_units_is_compared_for_one():
