@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,17 +22,15 @@ from catalog.products import check_code, taken
 
 __all__ = [
     "PricedPlan",
-    "check",
     "create_plan",
     "describe",
     "describe_version",
-    "fingerprint",
     "load_plans",
     "metric_json",
     "publish",
+    "resolve_metrics",
     "retire",
     "save_draft",
-    "start_draft",
 ]
 
 # Published versions never change, so a process keeps those it has parsed.
@@ -186,7 +181,9 @@ def metric_json(metric: Metric) -> dict[str, Any]:
     return row
 
 
-def _resolved(body: Mapping[str, Any], known: Mapping[str, Metric]) -> dict[str, Any]:
+def resolve_metrics(
+    body: Mapping[str, Any], known: Mapping[str, Metric]
+) -> dict[str, Any]:
     """Return the plan JSON with every metric that is named by its code defined.
 
     Raises AforoError 422 `unknown_metric`, also for a definition inside a charge
@@ -212,60 +209,13 @@ def _resolved(body: Mapping[str, Any], known: Mapping[str, Metric]) -> dict[str,
     return {**body, "charges": made}
 
 
-def check(
-    body: Mapping[str, Any], limits: Mapping[str, Any], *, tenant_id: uuid.UUID
-) -> pricing.Plan:
-    """Return the plan that a body makes if it and the limits can be published.
-
-    Raises AforoError 422 `unknown_metric`, `invalid_limits` or a code of plan JSON,
-    with the path as its field.
-    """
-    known = {m.code: m for m in Metric.objects.filter(tenant_id=tenant_id)}
-    try:
-        parsed = pricing.parse_plan(_resolved(body, known))
-    except pricing.PlanError as error:
-        raise AforoError(error.code, 422, error.message, field=error.path) from error
-    check_limits(limits, metrics=frozenset(known))
-    return parsed
-
-
-def fingerprint(version: PlanVersion) -> str:
-    """Return a digest of all that a version says: the same text, the same terms."""
-    said = [version.body, version.limits, version.prorate]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
 @transaction.atomic
-def start_draft(*, version: PlanVersion, actor: User | None) -> PlanVersion:
-    """Begin the plan's next version with what a published one says.
-
-    Raises AforoError 409 `draft_exists` or `not_published`.
-    """
-    plan = Plan.objects.select_for_update().get(pk=version.plan_id)
-    if version.state == PlanVersion.State.DRAFT:
-        raise AforoError("not_published", 409, f"{version} is a draft itself.")
-    draft = PlanVersion.objects.filter(plan=plan, state=PlanVersion.State.DRAFT).first()
-    if draft is not None:
-        raise AforoError("draft_exists", 409, f"{plan} has the draft v{draft.number}.")
-    return save_draft(
-        plan=plan,
-        body=version.body,
-        limits=version.limits,
-        prorate=version.prorate,
-        actor=actor,
-    )
-
-
-@transaction.atomic
-def publish(
-    *, version: PlanVersion, actor: User | None, reviewed: str = ""
-) -> PlanVersion:
+def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
     """Freeze a draft: from now on subscriptions can be made to it.
 
-    The body that is kept is complete in itself: metrics are written out. `reviewed`
-    is the fingerprint of what somebody looked at; a draft that says something else
-    by now is not published. Raises AforoError 409 `not_a_draft` or `draft_changed`,
-    422 as `check` does.
+    The body that is kept is complete in itself: metrics are written out. Raises
+    AforoError 409 `not_a_draft`, 422 `unknown_metric`, `invalid_limits` or a code
+    of plan JSON, with the path as its field.
     """
     version = (
         PlanVersion.objects.select_for_update(of=("self",))
@@ -273,15 +223,13 @@ def publish(
         .get(pk=version.pk)
     )
     if version.state != PlanVersion.State.DRAFT:
-        raise AforoError("not_a_draft", 409, _published_words(version))
-    if reviewed and reviewed != fingerprint(version):
-        raise AforoError(
-            "draft_changed",
-            409,
-            f"v{version.number} was changed while you reviewed it. Look at the"
-            " difference as it is now, and publish then.",
-        )
-    parsed = check(version.body, version.limits, tenant_id=version.tenant_id)
+        raise AforoError("not_a_draft", 409, f"{version} is {version.state}.")
+    known = {m.code: m for m in Metric.objects.filter(tenant_id=version.tenant_id)}
+    try:
+        parsed = pricing.parse_plan(resolve_metrics(version.body, known))
+    except pricing.PlanError as error:
+        raise AforoError(error.code, 422, error.message, field=error.path) from error
+    check_limits(version.limits, metrics=frozenset(known))
     version.body = pricing.plan_to_json(parsed)
     version.currency = parsed.currency
     version.state = PlanVersion.State.PUBLISHED
@@ -296,15 +244,6 @@ def publish(
         changes={"state": ["draft", "published"], "charges": [None, describe(parsed)]},
     )
     return version
-
-
-def _published_words(version: PlanVersion) -> str:
-    """Return who published a version, and when."""
-    if version.published_at is None:
-        return f"{version} is {version.state}."
-    who = f" by {version.published_by}" if version.published_by else ""
-    when = f"{version.published_at.astimezone(dt.UTC):%-d %b %Y, %H:%M} UTC"
-    return f"{version} was published{who} on {when}. It never changes."
 
 
 @transaction.atomic
