@@ -66,7 +66,7 @@ def test_a_draft_is_checked_as_publishing_does(plan):
     said = publication.terms(draft(plan, limits={"spend_cap": "5"}))
     assert (len(said.plan.charges), said.limits) == (3, {"spend_cap": "5"})
     for body, limits, field in (
-        ({"currency": "USD", "charges": [{}]}, {}, "charges[0].key"),
+        ({"currency": "USD", "charges": [{}]}, {}, "charges[0]"),
         (TOKENS_PLAN, {"spend_cap": 5}, "limits.spend_cap"),
     ):
         with pytest.raises(AforoError) as refusal:
