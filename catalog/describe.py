@@ -9,6 +9,7 @@ from catalog.pricing import (
     Compound,
     Dimensions,
     Due,
+    Filter,
     Flat,
     Graduated,
     Included,
@@ -49,37 +50,43 @@ def describe(plan: Plan) -> str:
 
 def _charge(charge: Charge, currency: str) -> str:
     """Return one charge as a sentence."""
-    words = f"{charge.name}: {_model(charge.model, charge.unit, currency)}"
+    words = f"{charge.name}: {model_words(charge.model, charge.unit, currency)}"
     if charge.discount:
         words += f", {number_words(charge.discount)} % off"
     if charge.minimum is not None:
         words += f", at least {money_words(charge.minimum, currency)} a month"
     if charge.maximum is not None:
         words += f", at most {money_words(charge.maximum, currency)} a month"
-    conditions = [
-        f"{name} is {_either(sorted(allowed))}"
-        for name, allowed in charge.filter.conditions
-    ]
+    conditions = filter_words(charge.filter)
     if conditions:
-        words += f" when {' and '.join(conditions)}"
+        words += f" when {conditions}"
     return f"{words}."
 
 
-def _either(values: Sequence[str]) -> str:
-    """Return a list of alternatives, at most three by name."""
-    if len(values) > 3:
+def filter_words(conditions: Filter, shown: int = 3) -> str:
+    """Return a filter's conditions; a longer list of values is cut short."""
+    return " and ".join(
+        f"{name} is {_either(sorted(allowed), shown)}"
+        for name, allowed in conditions.conditions
+    )
+
+
+def _either(values: Sequence[str], shown: int) -> str:
+    """Return a list of alternatives, at most so many by name."""
+    if len(values) > shown:
         return f"{values[0]}, {values[1]} or one of {len(values) - 2} others"
     return " or ".join(values)
 
 
-def _model(model: Model, unit: str, currency: str) -> str:
+def model_words(model: Model, unit: str, currency: str) -> str:
     """Return a charge model in words."""
     match model:
         case Flat():
             when = "in advance" if model.due is Due.ADVANCE else "at the end"
             return f"{money_words(model.amount, currency)} a month, {when}"
         case PerUnit():
-            return f"{money_words(model.unit_amount, currency)} {_per(model.per, unit)}"
+            price = money_words(model.unit_amount, currency)
+            return f"{price} {per_words(model.per, unit)}"
         case Graduated():
             return _tiers(model.tiers, model.per, unit, currency)
         case Volume():
@@ -92,13 +99,13 @@ def _model(model: Model, unit: str, currency: str) -> str:
         case Dimensions():
             return _dimensions(model, currency)
         case Compound():
-            return _model(model.price, unit or "outcome", currency)
+            return model_words(model.price, unit or "outcome", currency)
         case Included():
             free = f"{number_words(model.units)} {many(unit)}".strip()
-            return f"{free} included, then {_model(model.overage, unit, currency)}"
+            return f"{free} included, then {model_words(model.overage, unit, currency)}"
 
 
-def _per(per: int, unit: str) -> str:
+def per_words(per: int, unit: str) -> str:
     """Return for how many units a price is."""
     if per in _PER:
         return f"per {_PER[per]} {many(unit)}".strip()
@@ -112,7 +119,7 @@ def _tiers(tiers: tuple[Tier, ...], per: int, unit: str, currency: str) -> str:
         if 3 <= index < len(tiers) - 1:
             continue
         price = money_words(tier.unit_amount, currency)
-        words = f"{price} {_per(per, unit)}" if not index else price
+        words = f"{price} {per_words(per, unit)}" if not index else price
         if tier.flat_amount:
             words += f" plus {money_words(tier.flat_amount, currency)}"
         if tier.up_to is not None:
@@ -129,7 +136,7 @@ def _package(model: Package, unit: str, currency: str) -> str:
     if isinstance(model.price, PerUnit):
         price = money_words(model.price.unit_amount, currency)
         return f"{price} per started {size}"
-    inner = _model(model.price, "packages", currency)
+    inner = model_words(model.price, "packages", currency)
     return f"in started packages of {size}: {inner}"
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "load_plans",
     "metric_json",
     "publish",
+    "resolve_metrics",
     "retire",
     "save_draft",
     "update_plan",
@@ -223,7 +224,9 @@ def metric_json(metric: Metric) -> dict[str, Any]:
     return row
 
 
-def _resolved(body: Mapping[str, Any], known: Mapping[str, Metric]) -> dict[str, Any]:
+def resolve_metrics(
+    body: Mapping[str, Any], known: Mapping[str, Metric]
+) -> dict[str, Any]:
     """Return the plan JSON with every metric that is named by its code defined.
 
     Raises AforoError 422 `unknown_metric`, also for a definition inside a charge
@@ -268,7 +271,7 @@ def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
     metrics = Metric.objects.filter(tenant_id=version.tenant_id).order_by("pk")
     known = {m.code: m for m in metrics.select_for_update(no_key=True)}
     try:
-        parsed = pricing.parse_plan(_resolved(version.body, known))
+        parsed = pricing.parse_plan(resolve_metrics(version.body, known))
     except pricing.PlanError as error:
         raise AforoError(error.code, 422, error.message, field=error.path) from error
     check_limits(version.limits, metrics=frozenset(known))

@@ -169,3 +169,24 @@ def create_metric(
         changes={"aggregation": [None, aggregation], "field": [None, field]},
     )
     return metric
+
+
+@transaction.atomic
+def show_prices(*, product: Product, public: bool, actor: User | None) -> Product:
+    """Let everybody read the prices of a product's live plans, or nobody any more.
+
+    What it is already stays without an audit entry.
+    """
+    product = Product.objects.select_for_update().get(pk=product.pk)
+    if product.public_prices == public:
+        return product
+    product.public_prices = public
+    product.save(update_fields=["public_prices"])
+    audit.record(
+        tenant=product.tenant_id,
+        actor=actor,
+        action="product.prices_shown" if public else "product.prices_hidden",
+        target=product,
+        changes={"public_prices": [not public, public]},
+    )
+    return product

@@ -5,19 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
-import msgspec
-
-from aforo.core import fx
-from aforo.lib import clock, sql
+from aforo.lib import clock
 from aforo.lib.invariants import Invariant, rows
 from aforo.lib.money import ZERO, plain
 from billing.rating import TotalKey
 from catalog.plans import load_plans
 from catalog.pricing import UsageEvent, close_sessions, collect, opening, price
-from metering.batch import Body, with_tool
-from metering.measurements import priced
+from metering import repricing
 
 PATIENCE = dt.timedelta(seconds=60)
 
@@ -56,55 +51,12 @@ def nothing_waits_long() -> Iterator[str]:
             yield f"{count} batches wait for rating, the oldest since {oldest}"
 
 
-RATED = """
-SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
-  e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
-  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
-  l.tenant_id, l.session_id, e.correlation_id, l.tool_name
-FROM billing_ledgerentry l
-JOIN metering_usageevent e ON e.id = l.event_id
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
--- A cost that was not known at first and was when the event was replayed.
-LEFT JOIN (
-  SELECT DISTINCT ON (event_id) event_id, amount, currency FROM metering_costfact
-  WHERE kind = 'delta' AND amount IS NOT NULL ORDER BY event_id, id
-) d ON d.event_id = e.id AND f.amount IS NULL
-WHERE l.kind IN ('usage', 'adjustment')
-ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id
-"""
-
-
 def rating_again_gives_the_same() -> Iterator[str]:
     """Price all rated events from their raw bodies; return charges that differ."""
     groups: dict[TotalKey, list[UsageEvent]] = {}
-    decode = msgspec.json.Decoder(Body).decode
-    rates = fx.Rates(row[0] for row in rows("SELECT id FROM core_tenant"))
-    with sql.cursor() as cursor:
-        for row in cursor.execute(RATED):
-            sub, snapshot, period, event_id, at, kind, text = row[:7]
-            body = decode(text)
-            facets = dict(
-                zip(
-                    ("agent.type", "agent.tier", "team.tier", "customer.segment"),
-                    (v or "" for v in row[7:11]),
-                    strict=True,
-                )
-            )
-            groups.setdefault(TotalKey(sub, snapshot, period), []).append(
-                UsageEvent(
-                    event_id,
-                    at,
-                    kind,
-                    with_tool(body.properties, row[17]) | (facets if row[7] else {}),
-                    priced({n: Decimal(v) for n, v in body.measurements.items()}),
-                    _cost_in_currency(rates, row),
-                    row[15].hex if row[15] else "",
-                    row[16],
-                )
-            )
+    tenants = [row[0] for row in rows("SELECT id FROM core_tenant")]
+    for key, event in repricing.read(tenants, f"{repricing.RATED}{repricing.ORDER}"):
+        groups.setdefault(key, []).append(event)
     versions = dict(
         rows(
             "SELECT id, plan_version_id FROM billing_subscriptionsnapshot"
@@ -132,14 +84,6 @@ def rating_again_gives_the_same() -> Iterator[str]:
                     f"subscription {key.subscription_id} {charge}: rated again"
                     f" {plain(a)}, booked {plain(b)}"
                 )
-
-
-def _cost_in_currency(rates: fx.Rates, row: tuple[Any, ...]) -> Decimal | None:
-    """Return the cost that an event was rated with, from a row of RATED."""
-    cost, base, quote, tenant_id = row[11:15]
-    if cost is None:
-        return None
-    return rates.convert(cost, tenant_id=tenant_id, base=base, quote=quote, at=row[4])
 
 
 def _booked() -> dict[TotalKey, dict[str, Decimal]]:

@@ -44,7 +44,8 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         "Business",
         (
             Link("Customers", "/customers", "users", "c"),
-            Link("Products", "/products", "package", "p"),
+            Link("Products", "/products", "package", "o"),
+            Link("Plans", "/plans", "layers", "p"),
             Link("Metrics", "/metrics", "gauge", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
         ),

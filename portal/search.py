@@ -1,4 +1,4 @@
-"""Find a page, customer, agent, invoice, metric or event by what people type."""
+"""Find pages, customers, agents, plans, metrics, invoices and events by words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Q
 from aforo.core.models import Tenant
 from aforo.lib import ids
 from billing.models import Agent, Customer, Invoice
-from catalog.models import Metric
+from catalog.models import Metric, Plan
 from metering.models import UsageEvent
 from portal.context import exists, links
 
@@ -76,6 +76,16 @@ def _agents(tenant: Tenant, text: str) -> list[Hit]:
     ]
 
 
+def _plans(tenant: Tenant, text: str) -> list[Hit]:
+    """Return plans by name, code or id."""
+    asked = Q(name__icontains=text) | Q(code=text) | _by_id("pln", text)
+    rows = Plan.objects.filter(asked, tenant=tenant).select_related("product")
+    return [
+        Hit(row.name, row.product.name, f"/plans/{row.public_id}", "layers")
+        for row in rows.order_by("name")[:HITS_MAX]
+    ]
+
+
 def _invoices(tenant: Tenant, text: str) -> list[Hit]:
     """Return invoices by number or id."""
     asked = Q(number__icontains=text) | _by_id("inv", text)
@@ -115,6 +125,7 @@ KINDS: tuple[tuple[str, Callable[[Tenant, str], list[Hit]]], ...] = (
     ("Pages", _pages),
     ("Customers", _customers),
     ("Agents", _agents),
+    ("Plans", _plans),
     ("Invoices", _invoices),
     ("Metrics", _metrics),
     ("Events", _events),

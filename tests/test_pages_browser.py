@@ -28,6 +28,8 @@ LISTS = (
     "/customers",
     "/customers?q=nobody",
     "/products",
+    "/plans",
+    "/plans?q=nothing",
     "/sessions",
     "/events",
     "/events?status=unrateable",
@@ -93,10 +95,12 @@ def first_link(page: Page, path: str) -> str:
 def details(page: Page, url: str) -> list[str]:
     """Return a page of each kind that shows one thing, found as a person would."""
     found = []
-    for path in ("/customers/", "/products/", "/sessions/", "/events/"):
+    for path in ("/customers/", "/products/", "/sessions/", "/events/", "/plans/"):
         page.goto(url + path.rstrip("/"))
         found.append(first_link(page, path))
-    customer = found[0]
+    customer, plan = found[0], found[4]
+    found += [f"{plan}?tab={tab}" for tab in ("subscriptions", "audit")]
+    found += [f"{plan}/{page_of}" for page_of in ("import", "impact")]
     found += [f"{customer}?tab={tab}" for tab in TABS]
     found += [f"{customer}/{deed}" for deed in ("upcoming", "top-up", "suspend")]
     page.goto(f"{url}{customer}/upcoming")

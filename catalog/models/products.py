@@ -36,6 +36,8 @@ class Product(TenantModel):
     session_idle_s = models.PositiveIntegerField("idle after (s)", default=600)
     session_expire_s = models.PositiveIntegerField("expired after (s)", default=3600)
     max_call_s = models.PositiveIntegerField("longest call (s)", default=900)
+    # Whether anybody may read the prices of the product's live plans.
+    public_prices = models.BooleanField("price list is public", default=False)
     archived_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -208,9 +208,7 @@ class PlanAdmin(TenantAdmin):
     list_select_related = ("product",)
     fields = ("product", "name", "code", "description")
     inlines = (VersionRows,)
-    view_on_site = staticmethod(
-        lambda row: f"{product_page(row.product)}#{row.public_id}"
-    )
+    view_on_site = staticmethod(lambda row: reverse("plan", args=[row.public_id]))
 
     def make(self, request: HttpRequest, obj: Plan, form: Any) -> Model:
         """Make the plan, audited."""
@@ -268,7 +266,7 @@ class PlanVersionAdmin(TenantAdmin):
         ),
     )
     view_on_site = staticmethod(
-        lambda row: f"{product_page(row.plan.product)}#{row.plan.public_id}"
+        lambda row: f"{reverse('plan', args=[row.plan.public_id])}?version={row.number}"
     )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

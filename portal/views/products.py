@@ -13,6 +13,7 @@ from portal import keyset
 from portal.context import acting_tenant
 from portal.pages import admin_url, days_of, find, may
 from portal.selectors import figures, products, tools
+from portal.views.price_lists import public_url
 
 # What each type is, for those who have none yet.
 TYPES = (
@@ -113,5 +114,6 @@ def product(request: HttpRequest, public_id: str) -> HttpResponse:
         if now_figures.unknown_count
         else "",
         "admin_url": admin_url(found) if may(request, PRICING) else "",
+        "public_url": public_url(found),
     }
     return render(request, "portal/product.html", context)

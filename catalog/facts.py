@@ -1,0 +1,206 @@
+"""What a version says, one figure at a time: for price lists and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from aforo.lib.money import CONTEXT
+from catalog.describe import filter_words, per_words
+from catalog.pricing import (
+    Aggregation,
+    Charge,
+    Due,
+    Flat,
+    Graduated,
+    Included,
+    Metric,
+    Model,
+    Package,
+    Percentage,
+    PerUnit,
+    Source,
+    Tier,
+    Volume,
+)
+from catalog.pricing.words import money_words, number_words
+from catalog.units import many
+
+MODELS: dict[type, str] = {
+    PerUnit: "Per unit",
+    Graduated: "Graduated",
+    Volume: "Volume",
+    Package: "Packages",
+    Percentage: "Percentage",
+    Flat: "Flat amount",
+    Included: "Included quantity",
+}
+_AGGREGATIONS = {
+    Aggregation.COUNT: "number",
+    Aggregation.SUM: "sum",
+    Aggregation.MAX: "largest",
+    Aggregation.MIN: "smallest",
+    Aggregation.AVG: "average",
+    Aggregation.UNIQUE: "distinct values",
+    Aggregation.LATEST: "latest value",
+}
+_OUTAGES = {
+    "open": "let calls through",
+    "local": "count on each server",
+    "closed": "refuse calls",
+}
+_EXCEEDED = {"deny": "then refused", "bill": "then billed"}
+ALL_VALUES = 1_000_000  # More than a filter can name.
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One figure or choice: `key` stays the same from version to version.
+
+    `value` makes figures comparable (money for one unit, a count); None for words.
+    """
+
+    key: str
+    label: str
+    words: str
+    value: Decimal | None = None
+
+
+def charge_facts(charge: Charge, currency: str) -> list[Fact]:
+    """Return everything that a charge says."""
+    found = [Fact("name", "Name", charge.name)]
+    if charge.unit:
+        found.append(Fact("unit", "Unit", charge.unit))
+    if charge.metric is not None:
+        found.append(Fact("metric", "Counts", metric_words(charge.metric)))
+    if charge.filter.conditions:
+        words = filter_words(charge.filter, ALL_VALUES)
+        found.append(Fact("filter", "Only when", words))
+    found.append(Fact("model", "Charge model", MODELS[type(charge.model)]))
+    return [*found, *_model(charge.model, charge.unit, currency)]
+
+
+def metric_words(metric: Metric) -> str:
+    """Return what a metric counts, such as sum of input_tokens."""
+    words = f"{_AGGREGATIONS[metric.aggregation]} of "
+    words += {Source.EVENT: "events", Source.COGS: "our cost"}.get(
+        metric.source, metric.field
+    )
+    if metric.event_types:
+        words += f" in {' and '.join(sorted(metric.event_types))}"
+    return words
+
+
+def _model(model: Model, unit: str, currency: str) -> Iterator[Fact]:
+    """Yield the parameters of a charge model."""
+    match model:
+        case Flat():
+            yield _money("amount", "Amount a month", model.amount, currency)
+            when = "in advance" if model.due is Due.ADVANCE else "at the end"
+            yield Fact("due", "Due", when)
+        case PerUnit():
+            yield _price("price", "Price", model.unit_amount, model.per, unit, currency)
+        case Graduated() | Volume():
+            yield from _tiers(model.tiers, model.per, unit, currency)
+        case Package():
+            yield _count("size", "Package size", model.size, many(unit))
+            yield from _model(model.price, "package", currency)
+        case Percentage():
+            yield from _percentage(model, currency)
+        case Included():
+            yield _count("included", "Included", model.units, many(unit))
+            yield Fact("overage", "Beyond it", MODELS[type(model.overage)])
+            yield from _model(model.overage, unit, currency)
+
+
+def _price(
+    key: str, label: str, amount: Decimal, per: int, unit: str, currency: str
+) -> Fact:
+    """Return a price for units, comparable whatever number of them it is for."""
+    words = f"{money_words(amount, currency)} {per_words(per, unit)}"
+    return Fact(key, label, words, CONTEXT.divide(amount, Decimal(per)))
+
+
+def _money(key: str, label: str, amount: Decimal, currency: str) -> Fact:
+    """Return an amount of money."""
+    return Fact(key, label, money_words(amount, currency), amount)
+
+
+def _count(key: str, label: str, value: Decimal | int, unit: str = "") -> Fact:
+    """Return a quantity."""
+    exact = Decimal(value)
+    return Fact(key, label, f"{number_words(exact)} {unit}".strip(), exact)
+
+
+def _tiers(
+    tiers: tuple[Tier, ...], per: int, unit: str, currency: str
+) -> Iterator[Fact]:
+    """Yield each tier's end, price and flat amount."""
+    for number, tier in enumerate(tiers, 1):
+        name = f"Tier {number}"
+        if tier.up_to is None:
+            yield Fact(f"tier{number}.up_to", f"{name} up to", "no end")
+        else:
+            yield _count(f"tier{number}.up_to", f"{name} up to", tier.up_to)
+        yield _price(
+            f"tier{number}.price",
+            f"{name} price",
+            tier.unit_amount,
+            per,
+            unit,
+            currency,
+        )
+        if tier.flat_amount:
+            yield _money(
+                f"tier{number}.flat", f"{name} flat amount", tier.flat_amount, currency
+            )
+
+
+def _percentage(model: Percentage, currency: str) -> Iterator[Fact]:
+    """Yield a percentage's rate, fee, bounds and allowance."""
+    yield Fact("rate", "Rate", f"{number_words(model.rate)} %", model.rate)
+    amounts = (
+        ("fixed_amount", "Fee an event", model.fixed_amount or None),
+        ("minimum", "At least an event", model.minimum),
+        ("maximum", "At most an event", model.maximum),
+        ("free_amount", "Free amount", model.free_amount),
+    )
+    for key, label, amount in amounts:
+        if amount is not None:
+            yield _money(key, label, amount, currency)
+    if model.free_events is not None:
+        yield _count("free_events", "Free events", model.free_events)
+
+
+def limit_facts(limits: Mapping[str, Any], currency: str) -> list[Fact]:
+    """Return the guard's defaults that a version sets; `limits` were checked."""
+    found = []
+    for name, label in (
+        ("requests_per_minute", "Requests a minute"),
+        ("tokens_per_minute", "Tokens a minute"),
+    ):
+        if limits.get(name) is not None:
+            found.append(_count(name, label, limits[name]))
+    for quota in limits.get("quotas", ()):
+        exceeded = _EXCEEDED[quota["on_exceed"]]
+        words = f"{quota['limit']:,} a period, {exceeded}"
+        key = f"quota.{quota['metric']}"
+        label = f"Quota of {quota['metric']}"
+        found.append(Fact(key, label, words, Decimal(quota["limit"])))
+    for name, label in (
+        ("spend_cap", "Spend cap a period"),
+        ("default_estimate", "Estimate of a call"),
+    ):
+        if limits.get(name) is not None:
+            found.append(_money(name, label, Decimal(limits[name]), currency))
+    for unit, price in limits.get("estimate", {}).items():
+        label = f"Estimate of {unit}"
+        found.append(_price(f"estimate.{unit}", label, Decimal(price), 1, "", currency))
+    if "on_outage" in limits:
+        words = _OUTAGES[limits["on_outage"]]
+        found.append(Fact("on_outage", "When the guard's store is away", words))
+    if limits.get("wallet_required"):
+        found.append(Fact("wallet_required", "Wallet", "required"))
+    return found

@@ -1,0 +1,129 @@
+"""A plan as a price list: every charge in words, tiers as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.describe import filter_words, model_words, per_words
+from catalog.facts import ALL_VALUES, MODELS, metric_words
+from catalog.pricing import (
+    Charge,
+    Graduated,
+    Included,
+    Model,
+    Package,
+    Plan,
+    Tier,
+    Volume,
+    plan_to_json,
+)
+from catalog.pricing.words import money_words, number_words
+from catalog.units import many
+
+
+@dataclass(frozen=True, slots=True)
+class TierRow:
+    """One tier: which units, at which price, and what entering it costs."""
+
+    units: str
+    price: str
+    flat: str  # Empty when no tier of the charge has one.
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One charge as people read it."""
+
+    key: str
+    name: str
+    model: str
+    words: str
+    only_when: str  # The filter in words; empty without one.
+    counts: str  # The metric in words; empty for a flat amount.
+    tiers: tuple[TierRow, ...]
+    tier_note: str  # What the tiers do with a quantity.
+
+
+def prices(plan: Plan) -> list[Price]:
+    """Return every charge of a plan in words."""
+    return [_price(charge, plan.currency) for charge in plan.charges]
+
+
+def _price(charge: Charge, currency: str) -> Price:
+    """Return one charge in words."""
+    tiered = _tiered(charge.model, charge.unit)
+    rows: tuple[TierRow, ...] = ()
+    note = ""
+    if tiered is not None:
+        model, unit = tiered
+        rows = tuple(_rows(model.tiers, model.per, unit, currency))
+        note = (
+            "The tier that the whole quantity reaches prices all of it."
+            if isinstance(model, Volume)
+            else "Each tier prices only the units that fall into it."
+        )
+        if isinstance(charge.model, Included):
+            note += " Included units come first and are not counted here."
+    return Price(
+        key=charge.key,
+        name=charge.name,
+        model=MODELS[type(charge.model)],
+        words=model_words(charge.model, charge.unit, currency),
+        only_when=filter_words(charge.filter, ALL_VALUES),
+        counts=metric_words(charge.metric) if charge.metric else "",
+        tiers=rows,
+        tier_note=note,
+    )
+
+
+def _tiered(model: Model, unit: str) -> tuple[Graduated | Volume, str] | None:
+    """Return the tiered price inside a model and what its tiers count."""
+    match model:
+        case Graduated() | Volume():
+            return model, unit
+        case Included():
+            return _tiered(model.overage, unit)
+        case Package():
+            return _tiered(model.price, "package")
+        case _:
+            return None
+
+
+def _rows(
+    tiers: tuple[Tier, ...], per: int, unit: str, currency: str
+) -> Iterator[TierRow]:
+    """Yield the tiers as rows of a table."""
+    has_flat = any(tier.flat_amount for tier in tiers)
+    floor = None
+    for tier in tiers:
+        if tier.up_to is None:
+            units = f"above {number_words(floor)}" if floor else "any quantity"
+        elif floor is None:
+            units = f"up to {number_words(tier.up_to)}"
+        else:
+            units = f"above {number_words(floor)} up to {number_words(tier.up_to)}"
+        price = money_words(tier.unit_amount, currency)
+        yield TierRow(
+            f"{units} {many(unit)}".strip() if units != "any quantity" else units,
+            f"{price} {per_words(per, unit)}",
+            money_words(tier.flat_amount, currency) if has_flat else "",
+        )
+        floor = tier.up_to
+
+
+def public_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as its customers may see it: what is priced, never our metering.
+
+    Amounts are exact texts, as in plan JSON.
+    """
+    charges = plan_to_json(plan)["charges"]
+    return {
+        "currency": plan.currency,
+        "charges": [
+            {k: charge[k] for k in ("name", "unit", "filter", "price") if k in charge}
+            | {"text": price.words}
+            for charge, price in zip(charges, prices(plan), strict=True)
+        ],
+    }
