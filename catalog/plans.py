@@ -27,7 +27,9 @@ __all__ = [
     "describe_version",
     "load_plans",
     "metric_json",
+    "newest_version",
     "publish",
+    "resolve_metrics",
     "retire",
     "save_draft",
 ]
@@ -134,11 +136,15 @@ def save_draft(
     limits: Mapping[str, Any],
     actor: User | None,
     prorate: bool = False,
+    expected_revision: int | None = None,
 ) -> PlanVersion:
     """Keep what the next version of a plan will say; a plan has one draft.
 
     `body` is plan JSON; a charge may name a metric by its code. It may be
-    incomplete: publishing checks it. Raises AforoError 422 `unknown_currency`.
+    incomplete: publishing checks it. `expected_revision` is the one of the newest
+    version that the caller saw (0 for none; None: whatever is there is replaced);
+    what says nothing new is not saved again. Raises AforoError 422
+    `unknown_currency`, 409 `draft_changed` when somebody else saved or published.
     """
     currency = body.get("currency")
     if currency not in CURRENCIES:
@@ -146,16 +152,26 @@ def save_draft(
             "unknown_currency", 422, f"{currency!r} is no currency.", field="currency"
         )
     Plan.objects.select_for_update().get(pk=plan.pk)
-    draft = PlanVersion.objects.filter(plan=plan, state=PlanVersion.State.DRAFT).first()
-    if draft is None:
-        last = PlanVersion.objects.filter(plan=plan).order_by("-number").first()
+    last = newest_version(plan)
+    seen = last.revision if last else 0
+    if expected_revision is not None and expected_revision != seen:
+        raise _changed(plan, last)
+    if last is None or last.state != PlanVersion.State.DRAFT:
         draft = PlanVersion(
             tenant_id=plan.tenant_id, plan=plan, number=last.number + 1 if last else 1
         )
+    else:
+        draft = last
+        said = (draft.currency, draft.body, draft.limits, draft.prorate)
+        if said == (currency, dict(body), dict(limits), prorate):
+            return draft
     draft.currency = currency
     draft.body = dict(body)
     draft.limits = dict(limits)
     draft.prorate = prorate
+    draft.revision = seen + 1
+    draft.saved_at = clock.now()
+    draft.saved_by = actor
     draft.save()
     audit.record(
         tenant=plan.tenant_id,
@@ -165,6 +181,31 @@ def save_draft(
         changes={"charges": [None, len(body.get("charges", ()))]},
     )
     return draft
+
+
+def newest_version(plan: Plan) -> PlanVersion | None:
+    """Return the version with the highest number: the draft, if there is one."""
+    versions = PlanVersion.objects.filter(plan=plan).order_by("-number")
+    return versions.select_related("saved_by", "published_by").first()
+
+
+def _changed(plan: Plan, version: PlanVersion | None) -> AforoError:
+    """Return the refusal to overwrite what somebody else saved, published or removed."""
+    if version is None:
+        detail = f"The draft of {plan} was removed while you edited."
+        return AforoError("draft_changed", 409, detail, revision=0)
+    if version.state == PlanVersion.State.DRAFT:
+        deed, who, at = "saved", version.saved_by, version.saved_at
+    else:
+        deed, who, at = "published", version.published_by, version.published_at
+    by = f" by {who}" if who else ""
+    when = f" at {at:%H:%M:%S} UTC" if at else ""
+    return AforoError(
+        "draft_changed",
+        409,
+        f"{version} was {deed}{by}{when} while you edited.",
+        revision=version.revision,
+    )
 
 
 def metric_json(metric: Metric) -> dict[str, Any]:
@@ -180,7 +221,9 @@ def metric_json(metric: Metric) -> dict[str, Any]:
     return row
 
 
-def _resolved(body: Mapping[str, Any], known: Mapping[str, Metric]) -> dict[str, Any]:
+def resolve_metrics(
+    body: Mapping[str, Any], known: Mapping[str, Metric]
+) -> dict[str, Any]:
     """Return the plan JSON with every metric that is named by its code defined.
 
     Raises AforoError 422 `unknown_metric`, also for a definition inside a charge
@@ -223,13 +266,14 @@ def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
         raise AforoError("not_a_draft", 409, f"{version} is {version.state}.")
     known = {m.code: m for m in Metric.objects.filter(tenant_id=version.tenant_id)}
     try:
-        parsed = pricing.parse_plan(_resolved(version.body, known))
+        parsed = pricing.parse_plan(resolve_metrics(version.body, known))
     except pricing.PlanError as error:
         raise AforoError(error.code, 422, error.message, field=error.path) from error
     check_limits(version.limits, metrics=frozenset(known))
     version.body = pricing.plan_to_json(parsed)
     version.currency = parsed.currency
     version.state = PlanVersion.State.PUBLISHED
+    version.revision += 1
     version.published_at = clock.now()
     version.published_by = actor
     version.save()
