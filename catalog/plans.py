@@ -190,7 +190,7 @@ def newest_version(plan: Plan) -> PlanVersion | None:
 
 
 def _changed(plan: Plan, version: PlanVersion | None) -> AforoError:
-    """Return the refusal to overwrite what somebody else saved, published or removed."""
+    """Return the refusal to overwrite what somebody else made of the draft."""
     if version is None:
         detail = f"The draft of {plan} was removed while you edited."
         return AforoError("draft_changed", 409, detail, revision=0)
