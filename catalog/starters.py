@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,26 +77,36 @@ def starters() -> dict[str, Starter]:
     }
 
 
-def missing_metrics(tenant: Tenant, starter: Starter) -> list[MetricStart]:
-    """Return the metrics that a plan from this template would create.
+def metric_codes(tenant: Tenant, starter: Starter) -> dict[str, str]:
+    """Return under which code the tenant counts each metric of a template.
 
-    Raises AforoError 422 `metric_conflict` when the tenant has a metric of the same
-    code that counts something else.
+    One that counts the same is used, whatever its code; where there is none, a code
+    that is still free stands for the metric that a plan would create.
     """
-    codes = [metric.code for metric in starter.metrics]
-    known = {m.code: m for m in Metric.objects.filter(tenant=tenant, code__in=codes)}
-    for metric in starter.metrics:
-        own = known.get(metric.code)
-        if own is not None and not metric.is_same(own):
-            raise AforoError(
-                "metric_conflict",
-                422,
-                f"Your metric {own.code} does not count what {starter.name} needs"
-                f" ({metric.aggregation} of {metric.field or 'events'}). Start empty,"
-                " or choose another template.",
-                field="template",
-            )
-    return [metric for metric in starter.metrics if metric.code not in known]
+    known = list(Metric.objects.filter(tenant=tenant))
+    taken = {metric.code for metric in known}
+    codes = {}
+    for wanted in starter.metrics:
+        same = [m.code for m in known if wanted.is_same(m)]
+        code, number = wanted.code, 2
+        while not same and code in taken:
+            code, number = f"{wanted.code}_{number}", number + 1
+        if same:
+            code = wanted.code if wanted.code in same else same[0]
+        codes[wanted.code] = code
+    return codes
+
+
+def missing_metrics(tenant: Tenant, starter: Starter) -> list[MetricStart]:
+    """Return the metrics that a plan from this template would create."""
+    codes = metric_codes(tenant, starter)
+    found = Metric.objects.filter(tenant=tenant, code__in=codes.values())
+    known = set(found.values_list("code", flat=True))
+    return [
+        replace(metric, code=codes[metric.code])
+        for metric in starter.metrics
+        if codes[metric.code] not in known
+    ]
 
 
 @transaction.atomic
@@ -111,15 +121,16 @@ def start_plan(
 ) -> Plan:
     """Add a plan with a first draft, and the metrics that its template needs.
 
-    Raises AforoError 422 `invalid_code`, `already_exists`, `unknown_currency` or
-    `metric_conflict`.
+    Raises AforoError 422 `invalid_code`, `already_exists` or `unknown_currency`.
     """
     if currency not in CURRENCIES:
         detail = f"{currency!r} is no currency."
         raise AforoError("unknown_currency", 422, detail, field="currency")
     plan = plans.create_plan(product=product, name=name, code=code, actor=actor)
+    charges: list[dict[str, Any]] = []
     if starter is not None:
         tenant = Tenant.objects.get(pk=product.tenant_id)
+        codes = metric_codes(tenant, starter)
         for metric in missing_metrics(tenant, starter):
             products.create_metric(
                 tenant=tenant,
@@ -131,7 +142,9 @@ def start_plan(
                 event_types=metric.event_types,
                 actor=actor,
             )
-    charges = [dict(charge) for charge in starter.charges] if starter else []
+        for charge in starter.charges:
+            counted = {"metric": codes[charge["metric"]]} if "metric" in charge else {}
+            charges.append({**charge, **counted})
     body = {"currency": currency, "charges": charges}
     plans.save_draft(plan=plan, body=body, limits={}, actor=actor, expected_revision=0)
     return plan

@@ -99,19 +99,29 @@ def test_metrics_that_are_there_are_used(product):
     assert AuditEntry.objects.get(action="metric.created").actor == owner
 
 
-def test_a_metric_of_the_same_code_that_counts_something_else_is_refused(product):
+def make_metric(product, code, **more):
+    """Define a metric of the product's tenant."""
     products.create_metric(
-        tenant=product.tenant,
-        code="tool_calls",
-        name="Calls",
-        aggregation=Metric.Aggregation.COUNT,
-        unit="call",
-        actor=None,
+        tenant=product.tenant, code=code, name=code, unit="call", actor=None, **more
     )
-    with pytest.raises(AforoError, match="does not count what Per unit needs") as found:
-        start(product, "per_unit")
-    assert (found.value.code, found.value.field) == ("metric_conflict", "template")
-    assert not Plan.objects.exists()
+
+
+def test_a_metric_that_counts_the_same_under_another_code_is_used(product):
+    make_metric(product, "calls", aggregation="sum", field="tool_calls")
+    plan = start(product, "per_unit")
+    assert plan.versions.get().body["charges"][0]["metric"] == "calls"
+    assert Metric.objects.count() == 1
+
+
+def test_a_code_that_counts_something_else_is_left_alone(product):
+    make_metric(product, "tool_calls", aggregation="count")
+    make_metric(product, "tool_calls_2", aggregation="max", field="tool_calls")
+    starter = starters.starters()["per_unit"]
+    (missing,) = starters.missing_metrics(product.tenant, starter)
+    assert missing.code == "tool_calls_3"
+    plan = start(product, "per_unit")
+    assert plan.versions.get().body["charges"][0]["metric"] == "tool_calls_3"
+    plans.publish(version=plan.versions.get(), actor=None)
 
 
 @pytest.mark.parametrize(
