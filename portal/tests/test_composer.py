@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import Decimal
 from typing import Any
@@ -10,13 +9,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from aforo.core.models import AuditEntry, Role
-from aforo.lib import money
-from billing.models import Invoice
-from catalog import plans, pricing
-from catalog.models import Metric, Plan, PlanVersion
+from aforo.core.models import Role
+from catalog import plans
+from catalog.models import Plan, PlanVersion
 from portal.tests.scene import Scene, sign_in
-from portal.views import composer
 
 pytestmark = pytest.mark.django_db
 GRADUATED = {
