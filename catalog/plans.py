@@ -28,6 +28,7 @@ __all__ = [
     "describe_version",
     "load_plans",
     "metric_json",
+    "newest_version",
     "publish",
     "resolve_metrics",
     "retire",
@@ -178,11 +179,15 @@ def save_draft(
     limits: Mapping[str, Any],
     actor: User | None,
     prorate: bool = False,
+    expected_revision: int | None = None,
 ) -> PlanVersion:
     """Keep what the next version of a plan will say; a plan has one draft.
 
     `body` is plan JSON; a charge may name a metric by its code. It may be
-    incomplete: publishing checks it. Raises AforoError 422 `unknown_currency`.
+    incomplete: publishing checks it. `expected_revision` is the one of the newest
+    version that the caller saw (0 for none; None: whatever is there is replaced);
+    what says nothing new is not saved again. Raises AforoError 422
+    `unknown_currency`, 409 `draft_changed` when somebody else saved or published.
     """
     currency = body.get("currency")
     if currency not in CURRENCIES:
@@ -190,16 +195,26 @@ def save_draft(
             "unknown_currency", 422, f"{currency!r} is no currency.", field="currency"
         )
     Plan.objects.select_for_update().get(pk=plan.pk)
-    draft = PlanVersion.objects.filter(plan=plan, state=PlanVersion.State.DRAFT).first()
-    if draft is None:
-        last = PlanVersion.objects.filter(plan=plan).order_by("-number").first()
+    last = newest_version(plan)
+    seen = last.revision if last else 0
+    if expected_revision is not None and expected_revision != seen:
+        raise _changed(plan, last)
+    if last is None or last.state != PlanVersion.State.DRAFT:
         draft = PlanVersion(
             tenant_id=plan.tenant_id, plan=plan, number=last.number + 1 if last else 1
         )
+    else:
+        draft = last
+        said = (draft.currency, draft.body, draft.limits, draft.prorate)
+        if said == (currency, dict(body), dict(limits), prorate):
+            return draft
     draft.currency = currency
     draft.body = dict(body)
     draft.limits = dict(limits)
     draft.prorate = prorate
+    draft.revision = seen + 1
+    draft.saved_at = clock.now()
+    draft.saved_by = actor
     draft.save()
     audit.record(
         tenant=plan.tenant_id,
@@ -209,6 +224,31 @@ def save_draft(
         changes={"charges": [None, len(body.get("charges", ()))]},
     )
     return draft
+
+
+def newest_version(plan: Plan) -> PlanVersion | None:
+    """Return the version with the highest number: the draft, if there is one."""
+    versions = PlanVersion.objects.filter(plan=plan).order_by("-number")
+    return versions.select_related("saved_by", "published_by").first()
+
+
+def _changed(plan: Plan, version: PlanVersion | None) -> AforoError:
+    """Return the refusal to overwrite what somebody else made of the draft."""
+    if version is None:
+        detail = f"The draft of {plan} was removed while you edited."
+        return AforoError("draft_changed", 409, detail, revision=0)
+    if version.state == PlanVersion.State.DRAFT:
+        deed, who, at = "saved", version.saved_by, version.saved_at
+    else:
+        deed, who, at = "published", version.published_by, version.published_at
+    by = f" by {who}" if who else ""
+    when = f" at {at:%H:%M:%S} UTC" if at else ""
+    return AforoError(
+        "draft_changed",
+        409,
+        f"{version} was {deed}{by}{when} while you edited.",
+        revision=version.revision,
+    )
 
 
 def metric_json(metric: Metric) -> dict[str, Any]:
@@ -278,6 +318,7 @@ def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
     version.body = pricing.plan_to_json(parsed)
     version.currency = parsed.currency
     version.state = PlanVersion.State.PUBLISHED
+    version.revision += 1
     version.published_at = clock.now()
     version.published_by = actor
     version.save()

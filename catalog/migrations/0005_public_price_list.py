@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Off for every product there is."""
 
-    dependencies = [("catalog", "0003_library_is_read_only")]
+    dependencies = [("catalog", "0004_draft_revision")]
 
     operations = [
         migrations.AddField(

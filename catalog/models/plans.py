@@ -61,6 +61,13 @@ class PlanVersion(TenantModel):
     limits = models.JSONField(default=dict, blank=True)
     # Whether fixed amounts are charged by the days of a period that is not whole.
     prorate = models.BooleanField(default=False)
+    # Counts savings and publications over all versions of the plan: who saves says
+    # which one they saw.
+    revision = models.PositiveIntegerField(default=0)
+    saved_at = models.DateTimeField(null=True, blank=True)
+    saved_by = models.ForeignKey(
+        "core.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     published_at = models.DateTimeField(null=True, blank=True)
     published_by = models.ForeignKey(
         "core.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+"

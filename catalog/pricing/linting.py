@@ -49,7 +49,7 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         if a.metric is not None and b.metric is not None and _meet(a, b)
     ]
     return (
-        *_overlaps(pairs),
+        *_overlaps(pairs, plan.charges),
         *_counted_twice(pairs),
         *_dimensions(plan),
         *_absorbed(plan),
@@ -111,15 +111,34 @@ def _compatible(a: Filter, b: Filter) -> bool:
     )
 
 
-def _overlaps(pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding]:
-    """Find charges of one metric of which neither is the more specific."""
+def _overlaps(
+    pairs: list[tuple[Charge, Charge]], charges: tuple[Charge, ...]
+) -> Iterator[Finding]:
+    """Find charges of one metric of which neither is the more specific.
+
+    Unless a third, more specific one takes whatever both would match.
+    """
     for a, b in pairs:
         if a.metric == b.metric and a.filter.specificity == b.filter.specificity:
+            if any(c.metric == a.metric and _takes(c, a, b) for c in charges):
+                continue
             message = (
                 f"an event can match both {a.key} and {b.key} equally well; "
                 f"{a.key} is used because it comes first"
             )
             yield Finding("overlap", (a.key, b.key), message)
+
+
+def _takes(c: Charge, a: Charge, b: Charge) -> bool:
+    """Tell whether a more specific charge matches all that two others match."""
+    if c.filter.specificity <= a.filter.specificity:
+        return False
+    both = dict(a.filter.conditions)
+    for key, allowed in b.filter.conditions:
+        both[key] = both[key] & allowed if key in both else allowed
+    return all(
+        key in both and both[key] <= allowed for key, allowed in c.filter.conditions
+    )
 
 
 def _counted_twice(pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding]:

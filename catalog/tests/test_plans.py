@@ -235,3 +235,53 @@ def test_a_version_is_described_in_plain_words(plan):
         " Output tokens: $15.00 per 1M tokens up to 1,000,000, then $12.00 above."
         " Tool calls: $0.01 per call."
     )
+
+
+def test_a_draft_counts_its_savings(plan):
+    owner = make_user()
+    first = plans.save_draft(
+        plan=plan, body=TOKENS_PLAN, limits={}, actor=owner, expected_revision=0
+    )
+    assert (first.revision, first.saved_by) == (1, owner)
+    assert draft(plan, limits={"spend_cap": "5"}, expected_revision=1).revision == 2
+
+
+def test_saving_the_same_again_changes_nothing(plan):
+    first = draft(plan)
+    again = draft(plan)
+    assert (again.revision, again.saved_at) == (first.revision, first.saved_at)
+    assert AuditEntry.objects.filter(action="plan.draft_saved").count() == 1
+
+
+def test_the_second_of_two_writers_is_told_who_was_first(plan):
+    ana = make_user(name="Ana")
+    draft(plan)
+    plans.save_draft(
+        plan=plan,
+        body=with_metric("input_tokens"),
+        limits={},
+        actor=ana,
+        expected_revision=1,
+    )
+    with pytest.raises(AforoError, match="was saved by Ana at") as refused:
+        draft(plan, with_metric("tool_calls"), expected_revision=1)
+    assert (refused.value.code, refused.value.status) == ("draft_changed", 409)
+    assert refused.value.extra == {"revision": 2}
+    stored = PlanVersion.objects.get()
+    assert stored.body["charges"][0]["metric"] == "input_tokens"
+    assert draft(plan, with_metric("tool_calls"), expected_revision=2).revision == 3
+
+
+def test_a_draft_published_by_somebody_else_is_not_reopened_unseen(plan):
+    plans.publish(version=draft(plan), actor=make_user(name="Ana"))
+    with pytest.raises(AforoError, match="was published by Ana at"):
+        draft(plan, with_metric("tool_calls"), expected_revision=1)
+    assert draft(plan, with_metric("tool_calls"), expected_revision=2).number == 2
+
+
+def test_the_revision_of_no_version_is_refused_as_any_other(plan):
+    with pytest.raises(AforoError, match="was removed"):
+        draft(plan, expected_revision=1)
+    draft(plan)
+    with pytest.raises(AforoError, match="was saved"):
+        draft(plan, with_metric("tool_calls"), expected_revision=0)

@@ -108,3 +108,17 @@ def test_a_total_and_a_part_for_different_models_are_no_double_pricing() -> None
         charge("cache_read_tokens", ONE, where={"model": "b"}),
     )
     assert lint(plan) == ()
+
+
+def test_the_linter_is_content_when_a_third_charge_takes_what_two_would_match() -> None:
+    two = (
+        charge("batch", ONE, metric=TOKENS, where={"kind": "batch"}),
+        charge("small", ONE, metric=TOKENS, where={"model": ["a", "b"]}),
+    )
+    both = {"kind": "batch", "model": ["a", "b"]}
+    third = charge("both", ONE, metric=TOKENS, where=both)
+    assert lint(plan_of(*two, third)) == ()
+    half = charge("half", ONE, metric=TOKENS, where=both | {"model": "a"})
+    assert [found.charges for found in lint(plan_of(*two, half))] == [
+        ("batch", "small")
+    ]

@@ -76,6 +76,31 @@ def columns(values: Sequence[Decimal | int], label: str) -> SafeString:
     )
 
 
+def curve(
+    points: Sequence[tuple[Decimal, Decimal]], at: Decimal, label: str
+) -> SafeString:
+    """Return a line through (x, y) from zero up, with a mark at an x."""
+    if len(points) < 2:
+        return SafeString("")
+    right = max(x for x, _ in points) or Decimal(1)
+    top = max(y for _, y in points) or Decimal(1)
+    line = " ".join(
+        f"{_place(x * 100 / right)},{_place(40 - max(y, Decimal(0)) * 39 / top)}"
+        for x, y in points
+    )
+    here = _place(share_of(at, right))
+    return format_html(
+        '<svg class="plot curve" viewBox="0 0 100 40" preserveAspectRatio="none"'
+        ' role="img" aria-label="{}"><line x1="0" x2="100" y1="40" y2="40"/>'
+        '<line x1="0" x2="100" y1="1" y2="1"/><polyline points="{}"/>'
+        '<line class="here" x1="{}" x2="{}" y1="0" y2="40"/></svg>',
+        label,
+        line,
+        here,
+        here,
+    )
+
+
 def bar(value: Decimal | int, whole: Decimal | int) -> SafeString:
     """Return one lying bar, its length the value's share of the whole."""
     return format_html(

@@ -79,5 +79,6 @@ export function leaving() {
     if (event.target.closest("form[data-guard]")) dirty = true;
   });
   document.addEventListener("submit", () => (dirty = false));
+  document.addEventListener("aforo:saved", () => (dirty = false));
   addEventListener("beforeunload", (event) => dirty && event.preventDefault());
 }

@@ -56,7 +56,7 @@ CREATE TRIGGER kept_tools BEFORE UPDATE OR DELETE ON catalog_tool
 class Migration(migrations.Migration):
     """Aliases become rows with a time of their own."""
 
-    dependencies = [("catalog", "0003_library_is_read_only")]
+    dependencies = [("catalog", "0005_public_price_list")]
 
     operations = [
         migrations.CreateModel(

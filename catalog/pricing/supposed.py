@@ -1,0 +1,110 @@
+"""Usage that somebody supposes: the state of a period from typed quantities."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from aforo.lib.money import QUANTUM
+from catalog.pricing.charges import is_fee
+from catalog.pricing.exact import EXACT, ONE, ZERO, check_quantity
+from catalog.pricing.fees import bounds
+from catalog.pricing.meters import UNIQUE_MAX
+from catalog.pricing.plan import Aggregation, Charge, Filter, Metric, Percentage, Plan
+from catalog.pricing.program import program_of
+from catalog.pricing.state import ChargeState, Fees, First, Tally
+
+# When nobody says when: all supposed events happen at once.
+_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+_ADDITIVE = (Aggregation.COUNT, Aggregation.SUM)
+
+
+class Supposed(NamedTuple):
+    """A quantity of a metric, of events that pass a filter."""
+
+    metric: Metric
+    filter: Filter
+    quantity: Decimal
+    events: int = 1  # Alike in size; of importance to fees per event only.
+
+
+def suppose(plan: Plan, usage: Sequence[Supposed]) -> dict[str, ChargeState]:
+    """Return the state of a period in which a plan's charges counted this.
+
+    Each quantity goes to the charge that real events of its kind would touch; what
+    no charge prices is left out. Raises decimal.Inexact or InvalidOperation for a
+    quantity that rating would refuse.
+    """
+    with decimal.localcontext(EXACT):
+        counted: dict[int, Supposed] = {}
+        for part in usage:
+            check_quantity(part.quantity)
+            index = touched(plan, part.metric, part.filter)
+            if index is not None:
+                counted[index] = _together(counted.get(index), part)
+        return {
+            plan.charges[index].key: _state(plan.charges[index], part)
+            for index, part in counted.items()
+        }
+
+
+def touched(plan: Plan, metric: Metric, conditions: Filter) -> int | None:
+    """Return which charge prices a metric for events that pass a filter."""
+    kind = min(metric.event_types, default="")
+    properties = {name: min(allowed) for name, allowed in conditions.conditions}
+    for route in program_of(plan).routes(kind, properties):
+        if route.metric.key == metric.key:
+            return route.index
+    return None
+
+
+def _together(before: Supposed | None, part: Supposed) -> Supposed:
+    """Return two quantities of one charge as one: a sum, or the larger."""
+    if before is None:
+        return part
+    if part.metric.aggregation in _ADDITIVE:
+        quantity = before.quantity + part.quantity
+    else:
+        quantity = max(before.quantity, part.quantity)
+    return part._replace(quantity=quantity, events=before.events + part.events)
+
+
+def _state(charge: Charge, part: Supposed) -> ChargeState:
+    """Return what a charge remembers of the quantity."""
+    if is_fee(charge):
+        assert isinstance(charge.model, Percentage)
+        return _fees(charge.model, part)
+    if part.metric.aggregation is Aggregation.UNIQUE:
+        distinct = min(int(part.quantity), UNIQUE_MAX)
+        seen = frozenset(str(number) for number in range(distinct))
+        return Tally(part.events, ZERO, None, seen)
+    # An average of one value is that value.
+    return Tally(1, part.quantity)
+
+
+def _fees(model: Percentage, part: Supposed) -> Fees:
+    """Return the fees of events alike; the last one carries what does not divide."""
+    count = max(1, part.events)
+    each = part.quantity // (QUANTUM * count) * QUANTUM
+    rest = part.quantity - each * (count - 1)
+    free = min(model.free_events or 0, count)
+    first = tuple(
+        First(_ONCE, f"{number:09}", rest if number == count - 1 else each)
+        for number in range(free)
+    )
+    paid = count - free
+    if not paid:
+        return Fees(first, 0, ZERO, ZERO, ZERO)
+    up, down = bounds(model, each)
+    last_up, last_down = bounds(model, rest)
+    others = Decimal(paid) - ONE
+    return Fees(
+        first,
+        paid,
+        each * others + rest,
+        up * others + last_up,
+        down * others + last_down,
+    )

@@ -1,0 +1,282 @@
+"""What is wrong with the form, box by box, in words; and the plan when nothing is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from aforo.lib.errors import AforoError
+from catalog.limits import check_limits
+from catalog.models import Metric
+from catalog.plans import metric_json
+from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
+from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
+from catalog.pricing.words import number_words
+from portal.composer.bodies import charge_json
+from portal.composer.models import MODELS, Param
+from portal.composer.numbers import clean, read
+from portal.composer.typed import Charge, Price, Typed, keys_of
+
+BELOW = {"price": PRICE_LIMIT, "quantity": QUANTITY_LIMIT, "rate": RATE_LIMIT}
+_PATH = re.compile(r"charges\[[0-9]+\]\.?(?P<rest>.*)")
+_TIER = re.compile(r"tiers\[(?P<index>[0-9]+)\](\.(?P<column>.*))?")
+_QUOTA = re.compile(r"quotas\[(?P<index>[0-9]+)\](\.(?P<column>.*))?")
+
+
+@dataclass(slots=True)
+class Checked:
+    """The problems by the id of the box at fault; the plan when there are none."""
+
+    problems: dict[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+    labels: dict[str, str] = field(default_factory=dict)  # Charge name by box id.
+
+    def add(self, box: str, message: str, label: str = "") -> None:
+        """Note a problem; the first one of a box stays."""
+        self.problems.setdefault(box, message)
+        if label:
+            self.labels.setdefault(box, label)
+
+    @property
+    def summary(self) -> list[tuple[str, str]]:
+        """The problems with the charge that each is in, for the list on top."""
+        return [
+            (box, f"{self.labels[box]}: {text}" if box in self.labels else text)
+            for box, text in self.problems.items()
+        ]
+
+
+def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
+    """Return what is wrong with the form; `metrics` are the tenant's by code."""
+    checked = Checked()
+    keys = keys_of(typed.charges)
+    bodies = []
+    for number, charge in enumerate(typed.charges, start=1):
+        label = charge.name.strip() or f"Charge {number}"
+        before = len(checked.problems)
+        for box, message in _charge_problems(charge, metrics):
+            checked.add(box, message, label)
+        body = charge_json(charge, keys[charge.uid])
+        if "metric" in body and body["metric"] in metrics:
+            body["metric"] = metric_json(metrics[body["metric"]])
+        bodies.append(body)
+        if len(checked.problems) == before:
+            _parse(typed.currency, [body], [charge], checked)
+    if not checked.problems:
+        checked.plan = _parse(typed.currency, bodies, typed.charges, checked)
+    _check_limits(typed, metrics, checked)
+    return checked
+
+
+def _parse(
+    currency: str,
+    bodies: list[dict[str, Any]],
+    charges: list[Charge],
+    checked: Checked,
+) -> Plan | None:
+    """Return the plan that the engine reads; note what it refuses."""
+    try:
+        return parse_plan({"currency": currency, "charges": bodies})
+    except PlanError as error:
+        found = re.match(r"charges\[([0-9]+)\]", error.path)
+        if found is None:
+            checked.add("currency", _sentence(error.message))
+            return None
+        charge = charges[int(found[1])]
+        label = charge.name.strip() or charge.uid
+        checked.add(_box(charge, error.path), _sentence(error.message), label)
+        return None
+
+
+def _sentence(message: str) -> str:
+    """Return the engine's words as a sentence."""
+    return f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
+
+
+def _box(charge: Charge, path: str) -> str:
+    """Return the id of the box that a path of plan JSON is typed into."""
+    found = _PATH.fullmatch(path)
+    rest = found["rest"] if found else ""
+    head, _, tail = rest.partition(".")
+    if head == "filter":
+        names = [name.strip() for name, _ in charge.filters]
+        name = tail.partition("[")[0]
+        at = names.index(name) if name in names else 0
+        return f"{charge.uid}-filter-{at}-values"
+    if head == "metric":
+        return f"{charge.uid}-metric"
+    if head != "price":
+        return f"{charge.uid}-{head if head in ('key', 'unit') else 'name'}"
+    return _price_box(charge.price, tail, charge.uid)
+
+
+def _price_box(price: Price, path: str, prefix: str) -> str:
+    """Return the id of the box of a price's member."""
+    form = MODELS.get(price.model)
+    if form is None:
+        return f"{prefix}-json"
+    head, _, tail = path.partition(".")
+    if form.inner and head in (form.inner, "amount") and price.inner is not None:
+        inner = tail if head == form.inner else "unit_amount"
+        return _price_box(price.inner, inner, f"{prefix}-o")
+    if found := _TIER.fullmatch(path):
+        return f"{prefix}-tier-{found['index']}-{found['column'] or 'unit_amount'}"
+    if head in {param.name for param in form.params}:
+        return f"{prefix}-{head}"
+    return f"{prefix}-{form.params[0].name if form.params else 'model'}"
+
+
+def _charge_problems(
+    charge: Charge, metrics: Mapping[str, Metric]
+) -> Iterator[tuple[str, str]]:
+    """Find what is wrong with the boxes of one charge."""
+    uid = charge.uid
+    if not charge.name.strip():
+        yield f"{uid}-name", "Name is blank. Type what the invoice shall say."
+    form = MODELS.get(charge.price.model)
+    if form is None or form.metered:
+        yield from _metric_problems(charge, metrics, needed=form is not None)
+        seen = set()
+        for at, (name, text) in enumerate(charge.filters):
+            if not name.strip() and not text.strip():
+                continue
+            if not name.strip():
+                message = "Property is blank. Type its name, such as requestType."
+                yield f"{uid}-filter-{at}-property", message
+            elif name.strip() in seen:
+                message = f"{name.strip()} has a condition above. Put all values there."
+                yield f"{uid}-filter-{at}-property", message
+            elif not text.strip(' ,"'):
+                message = "Values are blank. Type one or more, such as batch."
+                yield f"{uid}-filter-{at}-values", message
+            seen.add(name.strip())
+    yield from _price_problems(charge.price, uid)
+
+
+def _metric_problems(
+    charge: Charge, metrics: Mapping[str, Metric], *, needed: bool
+) -> Iterator[tuple[str, str]]:
+    """Find whether the charge counts something that can be counted."""
+    box = f"{charge.uid}-metric"
+    if not charge.metric:
+        if needed:
+            yield box, "No metric is chosen. Choose what is counted."
+    elif charge.metric not in metrics:
+        yield box, f"There is no metric {charge.metric}. Choose one, or create it."
+
+
+def _price_problems(price: Price, prefix: str) -> Iterator[tuple[str, str]]:
+    """Find what is wrong with the boxes of a charge model."""
+    form = MODELS.get(price.model)
+    if form is None:
+        return
+    per = _per(price)
+    for param in form.params:
+        yield from _param_problems(param, price, prefix, per)
+    if form.tiered:
+        yield from _tier_problems(price, prefix, per)
+    if price.inner is not None:
+        yield from _price_problems(price.inner, f"{prefix}-o")
+
+
+def _per(price: Price) -> int:
+    """Return for how many units the prices are."""
+    text = price.values.get("per", "1")
+    return int(text) if text in ("1000", "1000000") else 1
+
+
+def _param_problems(
+    param: Param, price: Price, prefix: str, per: int
+) -> Iterator[tuple[str, str]]:
+    """Find what is wrong with one parameter."""
+    text = price.values.get(param.name, "")
+    box = f"{prefix}-{param.name}"
+    if param.optional and not text.strip():
+        return
+    if param.kind == "choice":
+        if text not in dict(param.choices):
+            yield box, f"{param.label}: choose one of the list."
+        return
+    if param.kind == "count":
+        whole = clean(text)
+        if not whole.isdecimal() or not 1 <= Decimal(whole) <= FREE_EVENTS_MAX:
+            message = f"{param.label} is a whole number from 1 to {FREE_EVENTS_MAX:,};"
+            yield box, f"{message} you entered {text.strip()[:40]}."
+        return
+    unit = per if param.name == "unit_amount" else 1
+    yield from _trouble(
+        box,
+        lambda: read(
+            text,
+            param.label,
+            below=BELOW[param.kind],
+            positive=param.positive,
+            per=unit,
+        ),
+    )
+
+
+def _trouble(box: str, reading: Callable[[], Decimal]) -> Iterator[tuple[str, str]]:
+    """Yield why a number cannot be read, if it cannot."""
+    try:
+        reading()
+    except PlanError as error:
+        yield box, error.message
+
+
+def _tier_problems(price: Price, prefix: str, per: int) -> Iterator[tuple[str, str]]:
+    """Find what is wrong with a tier table."""
+    floor: Decimal | None = Decimal(0)
+    for at, tier in enumerate(price.tiers):
+        number, box = at + 1, f"{prefix}-tier-{at}"
+        if at < len(price.tiers) - 1:
+            end = f"{box}-up_to"
+            try:
+                up_to = read(tier.up_to, f"End of tier {number}", below=QUANTITY_LIMIT)
+            except PlanError as error:
+                yield end, error.message
+                floor = None
+            else:
+                if floor is not None and up_to <= floor:
+                    yield end, _too_low(number, floor)
+                floor = up_to
+        yield from _trouble(
+            f"{box}-unit_amount",
+            lambda tier=tier, number=number: read(  # type: ignore[misc]
+                tier.unit_amount, f"Tier {number} price", below=PRICE_LIMIT, per=per
+            ),
+        )
+        if tier.flat_amount.strip():
+            yield from _trouble(
+                f"{box}-flat_amount",
+                lambda tier=tier, number=number: read(  # type: ignore[misc]
+                    tier.flat_amount, f"Tier {number} flat amount", below=PRICE_LIMIT
+                ),
+            )
+
+
+def _too_low(number: int, floor: Decimal) -> str:
+    """Say where a tier must end."""
+    if not floor:
+        return f"Tier {number} must end above 0. Try 1,000."
+    return (
+        f"Tier {number} must end above {number_words(floor)}, where tier {number - 1}"
+        f" ends. Try {number_words(floor * 5)}."
+    )
+
+
+def _check_limits(
+    typed: Typed, metrics: Mapping[str, Metric], checked: Checked
+) -> None:
+    """Note what the guard's limits lack."""
+    try:
+        check_limits(typed.limits, metrics=frozenset(metrics))
+    except AforoError as error:
+        path = (error.field or "").removeprefix("limits.")
+        box = path
+        if found := _QUOTA.fullmatch(path):
+            box = f"quota-{found['index']}-{found['column'] or 'limit'}"
+        checked.add(box, error.detail, "Limits")

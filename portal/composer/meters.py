@@ -1,0 +1,164 @@
+"""What the simulator asks for: a quantity of everything that a plan counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+
+from aforo.lib.money import ZERO, plain
+from catalog.pricing import (
+    Charge,
+    Filter,
+    Graduated,
+    Included,
+    Metric,
+    Model,
+    Package,
+    PerUnit,
+    Plan,
+    PlanError,
+    Source,
+    Volume,
+)
+from catalog.pricing.charges import is_fee
+from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
+from catalog.pricing.supposed import Supposed
+from catalog.units import many
+from portal.composer.numbers import grouped, read
+from portal.selectors.unit_costs import UnitCosts
+
+EVENTS_MAX = 1_000_000
+
+
+@dataclass(slots=True)
+class Meter:
+    """One quantity: of a metric, for usage that passes a filter."""
+
+    id: str
+    charge: Charge  # The first one that counts it.
+    metric: Metric
+    filter: Filter
+    quantity_text: str
+    events_text: str  # Empty where the number of events is of no importance.
+    cost_text: str  # What one unit costs us, as typed; empty: the blended cost.
+    blended: Decimal | None
+    quantity: Decimal = ZERO
+    events: int = 1
+    unit_cost: Decimal | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What is counted, as the charge says it."""
+        return self.charge.name
+
+    @property
+    def unit(self) -> str:
+        """What several units are called."""
+        return many(self.charge.unit) or "units"
+
+    @property
+    def most(self) -> str:
+        """Where the slider ends: twice the quantity, as a round number."""
+        size = max(self.quantity * 2, Decimal(100))
+        step = Decimal(10) ** size.adjusted()
+        whole = (size / step).to_integral_value(rounding=ROUND_CEILING)
+        return plain(whole * step)
+
+    @property
+    def step(self) -> str:
+        """How far the slider moves at least."""
+        return plain(max(Decimal(1), Decimal(self.most) / 200))
+
+    @property
+    def cost_hint(self) -> str:
+        """What stands for the cost of a unit when none is typed."""
+        return "" if self.blended is None else plain(self.blended)
+
+    @property
+    def supposed(self) -> Supposed:
+        """The quantity as pricing takes it."""
+        return Supposed(self.metric, self.filter, self.quantity, self.events)
+
+
+def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter]:
+    """Return every quantity that a plan counts, with what was typed for it."""
+    found: dict[str, Meter] = {}
+    others = any(c.metric and c.metric.source is not Source.COGS for c in plan.charges)
+    for charge in plan.charges:
+        if charge.metric is None:
+            continue
+        name = meter_id(charge.metric, charge.filter)
+        if name in found:
+            continue
+        blended = costs.of(charge.metric)
+        if charge.metric.source is Source.COGS:
+            # The quantity is our cost; beside others it is the cost of those.
+            blended = ZERO if others else Decimal(1)
+        meter = Meter(
+            name,
+            charge,
+            charge.metric,
+            charge.filter,
+            typed.get(f"q-{name}", "").strip() or grouped(plain(sample(charge.model))),
+            typed.get(f"n-{name}", "").strip() or "100" if is_fee(charge) else "",
+            typed.get(f"k-{name}", "").strip(),
+            blended,
+        )
+        _read(meter)
+        found[name] = meter
+    return list(found.values())
+
+
+def meter_id(metric: Metric, conditions: Filter) -> str:
+    """Return the name of a quantity's boxes: the same as long as it counts the same."""
+    allowed = [(name, sorted(values)) for name, values in conditions.conditions]
+    return hashlib.sha256(f"{metric.key} {allowed}".encode()).hexdigest()[:10]
+
+
+def _read(meter: Meter) -> None:
+    """Read the texts; note what is wrong with them."""
+    try:
+        meter.quantity = read(meter.quantity_text, "Quantity", below=QUANTITY_LIMIT)
+    except PlanError as error:
+        meter.problems[f"q-{meter.id}"] = error.message
+    meter.unit_cost = meter.blended
+    if meter.cost_text:
+        try:
+            meter.unit_cost = read(
+                meter.cost_text, "Our cost of a unit", below=PRICE_LIMIT
+            )
+        except PlanError as error:
+            meter.problems[f"k-{meter.id}"] = error.message
+    if meter.events_text:
+        whole = meter.events_text.replace(",", "")
+        if whole.isascii() and whole.isdecimal() and 1 <= int(whole[:9]) <= EVENTS_MAX:
+            meter.events = int(whole)
+        else:
+            meter.problems[f"n-{meter.id}"] = (
+                f"Events are a whole number from 1 to {EVENTS_MAX:,}; you entered"
+                f" {meter.events_text[:40]}."
+            )
+
+
+def sample(model: Model) -> Decimal:
+    """Return a quantity that shows what a charge model does."""
+    match model:
+        case Graduated() | Volume():
+            ends = [tier.up_to for tier in model.tiers if tier.up_to is not None]
+            return (ends[-1] * Decimal("1.4")).normalize() if ends else _many(model.per)
+        case Included():
+            return model.units * 2
+        case Package():
+            return model.size * Decimal("10.5")
+        case PerUnit():
+            return _many(model.per)
+        case _:
+            return Decimal(1000)
+
+
+def _many(per: int) -> Decimal:
+    """Return a usual quantity where prices are for so many units."""
+    return Decimal(1000 if per == 1 else per * 10)

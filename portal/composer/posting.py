@@ -1,0 +1,108 @@
+"""What a browser posts, as the texts of the form; no text is judged here."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from django.http import QueryDict
+
+from catalog.limits import QUOTAS_MAX
+from catalog.pricing.metric_json import FILTER_KEYS_MAX
+from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from portal.composer.models import MODELS
+from portal.composer.numbers import clean
+from portal.composer.typed import JSON_MODEL, Charge, Price, Tier, Typed, is_uid
+
+# included → package → tiers: no deeper price can be written.
+DEPTH_MAX = 3
+COUNTS = ("requests_per_minute", "tokens_per_minute")
+
+
+def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
+    """Return the posted form; `kept_limits` are those that have no box in it."""
+    rows = [uid for uid in dict.fromkeys(data.getlist("row")) if is_uid(uid)]
+    return Typed(
+        currency=data.get("currency", ""),
+        charges=[_charge(data, uid) for uid in rows[:CHARGES_MAX]],
+        prorate="prorate" in data,
+        limits={**kept_limits, **_limits(data)},
+    )
+
+
+def _charge(data: QueryDict, uid: str) -> Charge:
+    """Return one row of charges."""
+    conditions = zip_longest(
+        data.getlist(f"{uid}-filter_property"),
+        data.getlist(f"{uid}-filter_values"),
+        fillvalue="",
+    )
+    return Charge(
+        uid,
+        _price(data, uid, data.get(f"{uid}-model", ""), DEPTH_MAX),
+        key=data.get(f"{uid}-key", "").strip(),
+        name=data.get(f"{uid}-name", ""),
+        unit=data.get(f"{uid}-unit", ""),
+        metric=data.get(f"{uid}-metric", ""),
+        filters=list(conditions)[:FILTER_KEYS_MAX],
+        is_open=bool(data.get(f"{uid}-open")),
+    )
+
+
+def _price(data: QueryDict, prefix: str, model: str, depth: int) -> Price:
+    """Return the price below a prefix, and the one inside it.
+
+    Where another model was chosen than the boxes are for, what fits is carried over.
+    """
+    was = data.get(f"{prefix}-was", model)
+    if was == model or model not in MODELS:
+        return _as_shown(data, prefix, model, depth)
+    return MODELS[model].start(_as_shown(data, prefix, was, depth))
+
+
+def _as_shown(data: QueryDict, prefix: str, model: str, depth: int) -> Price:
+    """Return the price that the boxes are for."""
+    form = MODELS.get(model)
+    if form is None:
+        return Price(JSON_MODEL, {"json": data.get(f"{prefix}-json", "")})
+    values = {p.name: data.get(f"{prefix}-{p.name}", p.start) for p in form.params}
+    price = Price(model, values)
+    if form.tiered:
+        columns = (data.getlist(f"{prefix}-{name}") for name in Tier.__slots__)
+        rows = list(zip_longest(*columns, fillvalue=""))[:TIERS_MAX]
+        price.tiers = [Tier(*row) for row in rows] or [Tier()]
+        price.tiers[-1].up_to = ""
+    if form.inner:
+        inner = data.get(f"{prefix}-{form.inner}", "")
+        if inner not in form.inner_models or depth == 1:
+            inner = form.inner_models[0]
+        price.inner = _price(data, f"{prefix}-o", inner, depth - 1)
+        if form.name == "package":
+            price.inner.values["per"] = "1"  # Packages are priced one by one.
+    return price
+
+
+def _limits(data: QueryDict) -> dict[str, object]:
+    """Return the limits that have boxes; what is blank is no limit."""
+    found: dict[str, object] = {}
+    for name in COUNTS:
+        text = clean(data.get(name, ""))
+        found[name] = _whole(text) if text else None
+    found["spend_cap"] = clean(data.get("spend_cap", "")) or None
+    quotas = zip_longest(
+        data.getlist("quota_metric"),
+        data.getlist("quota_limit"),
+        data.getlist("quota_on_exceed"),
+        fillvalue="",
+    )
+    found["quotas"] = [
+        {"metric": metric, "limit": _whole(clean(limit)), "on_exceed": on_exceed}
+        for metric, limit, on_exceed in list(quotas)[:QUOTAS_MAX]
+        if metric or limit.strip()
+    ]
+    return found
+
+
+def _whole(text: str) -> int | str:
+    """Return a whole number as one, anything else as it was typed."""
+    short = len(text) <= 20 and text.isascii() and text.isdecimal()
+    return int(text) if short else text

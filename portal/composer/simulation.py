@@ -1,0 +1,265 @@
+"""The simulator: what a month of usage costs a customer and us, by the real engine."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from django.utils.safestring import SafeString
+
+from aforo.lib import clock
+from aforo.lib.money import CONTEXT, ZERO, display, round_minor
+from billing.models import Customer
+from catalog.models import Product
+from catalog.plans import PricedPlan
+from catalog.pricing import (
+    Charge,
+    Finding,
+    Graduated,
+    Included,
+    Line,
+    Plan,
+    PlanState,
+    Volume,
+    explain,
+    lint,
+    price,
+    total,
+)
+from catalog.pricing.supposed import Supposed, suppose
+from portal.composer.meters import Meter, meter_id, meters
+from portal.selectors import month_usage
+from portal.selectors.figures import Span
+from portal.selectors.unit_costs import UnitCosts
+from portal.ui.charts import curve
+from portal.ui.figures import quantity_text
+
+POINTS = 24
+NEXT = Decimal(1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What the simulator is asked: typed quantities, or a customer's month."""
+
+    product: Product
+    typed: Mapping[str, str]
+    costs: UnitCosts
+    customer: Customer | None
+    month: Span
+    live: PricedPlan | None  # The version to compare with.
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """One line of the bill with its steps in words."""
+
+    line: Line
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The bill over one quantity, everything else as it is."""
+
+    meter: Meter
+    plot: SafeString
+    caption: str
+    rows: list[tuple[str, str]]
+    next_cost: Decimal
+
+
+@dataclass(slots=True)
+class Simulation:
+    """What the simulator shows."""
+
+    currency: str
+    at: dt.datetime
+    meters: list[Meter]
+    lines: list[BillLine] = field(default_factory=list)
+    total: Decimal = ZERO
+    cost: Decimal | None = None
+    cost_note: str = ""  # Why the cost is a dash, or where it is from.
+    live_total: Decimal | None = None
+    live_note: str = ""
+    curve: Curve | None = None
+    findings: tuple[Finding, ...] = ()
+    refusal: str = ""  # Why there are no figures.
+    event_count: int | None = None  # Of a customer's month.
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the typed quantities, by box."""
+        return {box: text for m in self.meters for box, text in m.problems.items()}
+
+    @property
+    def invoiced(self) -> Decimal:
+        """The bill as an invoice says it: every line rounded once."""
+        return sum(
+            (round_minor(row.line.amount, self.currency) for row in self.lines), ZERO
+        )
+
+    @property
+    def margin(self) -> Decimal | None:
+        """The bill less our cost; None when the cost is not known."""
+        return None if self.cost is None else self.total - self.cost
+
+    @property
+    def ratio(self) -> Decimal | None:
+        """Margin over bill."""
+        if self.margin is None or not self.total:
+            return None
+        return CONTEXT.divide(self.margin, self.total)
+
+    @property
+    def difference(self) -> Decimal | None:
+        """What the customer pays more than with the live version."""
+        return None if self.live_total is None else self.total - self.live_total
+
+
+def simulate(plan: Plan, asked: Scenario) -> Simulation:
+    """Return what a plan comes to; figures only where all quantities are right."""
+    with decimal.localcontext(CONTEXT):
+        found = meters(plan, asked.typed, asked.costs)
+        result = Simulation(plan.currency, clock.now(), found, findings=lint(plan))
+        if asked.customer is not None:
+            state = _measured(plan, asked, result)
+        else:
+            state = None if result.problems else _supposed(plan, asked, result)
+        if state is None:
+            return result
+        lines = total(plan, state)
+        result.lines = [BillLine(line, explain(line)) for line in lines]
+        result.total = sum((line.amount for line in lines), ZERO)
+        # A curve that leaves the numbers that can be rated is not drawn.
+        with contextlib.suppress(decimal.Inexact, decimal.InvalidOperation):
+            result.curve = _curve(plan, asked, result)
+        return result
+
+
+def _supposed(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | None:
+    """Return the typed usage, and what it costs us and costs with the live version."""
+    usage = [meter.supposed for meter in result.meters]
+    try:
+        state = suppose(plan, usage)
+    except (decimal.Inexact, decimal.InvalidOperation):
+        result.refusal = "The quantities are too large to add up."
+        return None
+    lacking = [m for m in result.meters if m.unit_cost is None and m.quantity]
+    if not result.meters:
+        result.cost, result.cost_note = ZERO, "nothing is counted"
+    elif lacking:
+        result.cost_note = (
+            f"no cost of {lacking[0].unit} is known from the last 30 days;"
+            " type what one costs"
+        )
+    else:
+        result.cost = sum(
+            (CONTEXT.multiply(m.quantity, m.unit_cost or ZERO) for m in result.meters),
+            ZERO,
+        )
+        result.cost_note = "quantities × cost of a unit"
+    if (live := _comparable(plan, asked, result)) is not None:
+        lines = total(live.plan, suppose(live.plan, usage))
+        result.live_total = sum((line.amount for line in lines), ZERO)
+        asks = {m.id for m in result.meters}
+        more = [
+            charge.name
+            for charge in live.plan.charges
+            if charge.metric and meter_id(charge.metric, charge.filter) not in asks
+        ]
+        if more:
+            result.live_note = f"nothing is typed for its {more[0]}"
+    return state
+
+
+def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | None:
+    """Return a customer's month as the plan counts it, with its recorded cost."""
+    assert asked.customer is not None
+    live = _comparable(plan, asked, result)
+    plans = [plan] if live is None else [plan, live.plan]
+    counted = month_usage.count(plans, asked.customer, asked.product, asked.month)
+    if counted is None:
+        result.refusal = (
+            f"{asked.customer} has more than {month_usage.EVENTS_MAX:,} events in"
+            f" {asked.month.start:%B %Y}. Run a backtest in the simulator instead."
+        )
+        return None
+    own = counted[0]
+    result.event_count = own.event_count
+    result.cost = own.known_cost
+    if own.known_cost is None:
+        result.cost_note = "no event's cost is known: cost rates are missing"
+    elif own.unknown_count:
+        result.cost_note = f"{own.unknown_count:,} events have no known cost"
+    else:
+        result.cost_note = "as recorded with the events"
+    by_charge = {line.charge_key: line.quantity for line in price(plan, own.state)}
+    for meter in result.meters:
+        meter.problems.clear()
+        meter.quantity = by_charge.get(meter.charge.key, ZERO)
+    if live is not None:
+        lines = total(live.plan, counted[1].state)
+        result.live_total = sum((line.amount for line in lines), ZERO)
+    return own.state
+
+
+def _comparable(plan: Plan, asked: Scenario, result: Simulation) -> PricedPlan | None:
+    """Return the live version, if it is in the same currency."""
+    if asked.live is not None and asked.live.currency != plan.currency:
+        result.live_note = f"it is in {asked.live.currency}"
+        return None
+    return asked.live
+
+
+def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
+    """Return the bill over the chosen quantity, or over the first one."""
+    if not result.meters:
+        return None
+    chosen = asked.typed.get("curve", "")
+    meter = next((m for m in result.meters if m.id == chosen), result.meters[0])
+    alone = Plan(plan.currency, (meter.charge,))
+    own = sum(
+        (r.line.amount for r in result.lines if r.line.charge_key == meter.charge.key),
+        ZERO,
+    )
+    rest = result.total - own
+    right = max(meter.quantity * 2, _last_end(meter.charge) * Decimal("1.5"), NEXT)
+    xs = [(right * n / POINTS).quantize(Decimal(1)) for n in range(POINTS + 1)]
+    points = [(x, rest + _cost_of(alone, meter, x)) for x in xs]
+    after = _cost_of(alone, meter, meter.quantity + NEXT)
+    bill = [display(y, plan.currency) for _, y in points]
+    caption = (
+        f"Bill by {meter.unit} of {meter.label}: {bill[0]} at none, {bill[-1]} at"
+        f" {quantity_text(right)}; you are at {quantity_text(meter.quantity)}"
+    )
+    return Curve(
+        meter,
+        curve(points, meter.quantity, caption),
+        caption,
+        [(quantity_text(x), y) for (x, _), y in zip(points, bill, strict=True)],
+        after - _cost_of(alone, meter, meter.quantity),
+    )
+
+
+def _cost_of(plan: Plan, meter: Meter, quantity: Decimal) -> Decimal:
+    """Return what a quantity costs with one charge alone."""
+    part = Supposed(meter.metric, meter.filter, quantity, meter.events)
+    lines: Sequence[Line] = price(plan, suppose(plan, [part]))
+    return sum((line.amount for line in lines), ZERO)
+
+
+def _last_end(charge: Charge) -> Decimal:
+    """Return where the last bounded tier of a charge, or its quota, ends."""
+    match charge.model:
+        case Graduated() | Volume():
+            ends = [tier.up_to for tier in charge.model.tiers if tier.up_to is not None]
+            return ends[-1] if ends else ZERO
+        case Included():
+            return charge.model.units
+        case _:
+            return ZERO

@@ -1,0 +1,111 @@
+"""What is typed into the plan form: texts, whether or not they make sense yet.
+
+A draft keeps what was typed also where it is wrong, so nothing is lost; `checking`
+says what is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+JSON_MODEL = "json"  # For prices that have no form here: shown and kept as JSON.
+_UID = re.compile(r"c[0-9]{1,6}", re.ASCII)
+_NOT_KEY = re.compile(r"[^a-z0-9_.-]+", re.ASCII)
+KEY_MAX = 64
+
+
+@dataclass(slots=True)
+class Tier:
+    """One row of a tier table; only its end is typed, its floor is the row before."""
+
+    up_to: str = ""
+    unit_amount: str = ""
+    flat_amount: str = ""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was typed."""
+        return not (self.up_to or self.unit_amount or self.flat_amount)
+
+
+@dataclass(slots=True)
+class Price:
+    """A charge model with the texts of its parameters."""
+
+    model: str
+    values: dict[str, str] = field(default_factory=dict)
+    tiers: list[Tier] = field(default_factory=list)
+    inner: Price | None = None  # Of included: the overage; of package: its price.
+
+
+@dataclass(slots=True)
+class Charge:
+    """One charge of the form."""
+
+    uid: str  # Of the form row: c1, c2, …
+    price: Price
+    key: str = ""  # Empty: made from the name when it is saved.
+    name: str = ""
+    unit: str = ""
+    metric: str = ""  # The code.
+    filters: list[tuple[str, str]] = field(default_factory=list)
+    is_open: bool = True
+
+
+@dataclass(slots=True)
+class Typed:
+    """The whole form but the simulator."""
+
+    currency: str
+    charges: list[Charge]
+    prorate: bool = False
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    def new_uid(self) -> str:
+        """Return a name for a further row."""
+        used = [int(charge.uid[1:]) for charge in self.charges]
+        return f"c{max(used, default=0) + 1}"
+
+    def charge(self, uid: str) -> Charge | None:
+        """Return the row with this name."""
+        return next((c for c in self.charges if c.uid == uid), None)
+
+
+def is_uid(text: str) -> bool:
+    """Tell whether a text names a row."""
+    return _UID.fullmatch(text) is not None
+
+
+def split_values(text: str) -> list[str]:
+    """Return the values of a condition: between commas, a comma itself in quotes."""
+    rows = list(csv.reader([text.replace("\n", " ")], skipinitialspace=True))
+    return [value.strip() for value in rows[0] if value.strip()] if rows else []
+
+
+def join_values(values: Sequence[str]) -> str:
+    """Return values as one text that `split_values` reads back."""
+    return ", ".join(
+        '"' + value.replace('"', '""') + '"' if re.search(r'[",]', value) else value
+        for value in values
+    )
+
+
+def keys_of(charges: Sequence[Charge]) -> dict[str, str]:
+    """Return each row's key: its own, or one made of its name that nobody else has."""
+    taken = {charge.key for charge in charges if charge.key}
+    found = {}
+    for charge in charges:
+        key = charge.key
+        if not key:
+            base = _NOT_KEY.sub("-", charge.name.lower()).strip("-.")[: KEY_MAX - 4]
+            base = base if base[:1].isalpha() else f"charge-{base}".rstrip("-")
+            key, number = base, 2
+            while key in taken:
+                key, number = f"{base}-{number}", number + 1
+            taken.add(key)
+        found[charge.uid] = key
+    return found

@@ -1,0 +1,176 @@
+"""What a customer used of a product last month, as a plan would count it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from django.core.cache import cache
+
+from aforo.core import fx
+from aforo.lib.invariants import rows
+from aforo.lib.money import ZERO, plain
+from billing.models import Customer, Subscription
+from catalog.models import Product
+from catalog.pricing import (
+    Plan,
+    PlanState,
+    UsageEvent,
+    collect,
+    plan_to_json,
+    state_from_json,
+    state_to_json,
+)
+from metering.batch import Body
+from metering.measurements import priced
+from portal.selectors.figures import Span, month_to_date
+
+# What one page can count while somebody waits; backtests take any number.
+EVENTS_MAX = 50_000
+OFFERED_MAX = 200
+REMEMBERED_S = 600
+EVENTS = """
+SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
+  a.agent_type, a.tier, t.tier, c.segment,
+  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), e.tenant_id
+FROM metering_usageevent e
+JOIN billing_ledgerentry l ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
+JOIN billing_subscription s ON s.id = l.subscription_id
+JOIN billing_customer c ON c.id = e.customer_id
+LEFT JOIN billing_agent a ON a.id = e.agent_id
+LEFT JOIN billing_team t ON t.id = a.team_id
+LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
+LEFT JOIN LATERAL (
+  SELECT amount, currency FROM metering_costfact
+  WHERE event_id = e.id AND kind = 'delta' AND amount IS NOT NULL
+  ORDER BY id LIMIT 1
+) d ON f.amount IS NULL
+WHERE e.customer_id = %(customer)s AND s.product_id = %(product)s
+  AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
+ORDER BY e.id LIMIT %(most)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MonthUsage:
+    """A month of a customer, counted by a plan."""
+
+    state: PlanState
+    event_count: int
+    cost: Decimal  # Of the events whose cost is known.
+    unknown_count: int  # Events whose cost is not known.
+
+    @property
+    def known_cost(self) -> Decimal | None:
+        """The cost; None when no event's cost is known."""
+        return None if self.unknown_count >= self.event_count > 0 else self.cost
+
+
+def last_month(now: dt.datetime) -> Span:
+    """Return the calendar month before, in UTC."""
+    end = month_to_date(now).start
+    return Span(month_to_date(end - dt.timedelta(days=1)).start, end)
+
+
+def offered(product: Product) -> list[Customer]:
+    """Return the customers whose month can be taken: who subscribed to the product."""
+    subscribed = Subscription.objects.filter(product=product).values("customer")
+    return list(
+        Customer.objects.filter(pk__in=subscribed).order_by("name")[:OFFERED_MAX]
+    )
+
+
+def count(
+    plans: Sequence[Plan], customer: Customer, product: Product, span: Span
+) -> list[MonthUsage] | None:
+    """Return the month as each plan counts it; None when it is too long to count here.
+
+    What was counted is remembered for ten minutes by what a plan counts, whatever its
+    prices: so a changed price reads no event again.
+    """
+    names = [_name(plan, customer, product, span) for plan in plans]
+    found = cache.get_many(names)
+    if len(found) < len(set(names)):
+        events = _events(customer, product, span, plans[0].currency)
+        if events is None:
+            return None
+        known = [event.cost for event in events if event.cost is not None]
+        found = {
+            name: {
+                "state": state_to_json(collect(plan, events)),
+                "events": len(events),
+                "cost": plain(sum(known, ZERO)),
+                "unknown": len(events) - len(known),
+            }
+            for name, plan in zip(names, plans, strict=True)
+        }
+        cache.set_many(found, REMEMBERED_S)
+    return [_usage(found[name]) for name in names]
+
+
+def _usage(data: dict[str, Any]) -> MonthUsage:
+    """Return what was remembered."""
+    return MonthUsage(
+        state_from_json(data["state"]),
+        data["events"],
+        Decimal(data["cost"]),
+        data["unknown"],
+    )
+
+
+def _name(plan: Plan, customer: Customer, product: Product, span: Span) -> str:
+    """Return where a count is remembered: what decides it, prices left out."""
+    counted = [
+        # Fees depend on single events, so what is kept of them depends on the price.
+        {**row, "name": "", "price": row["price"]}
+        if row["price"]["model"] == "percentage"
+        else {**row, "name": "", "price": ""}
+        for row in plan_to_json(plan)["charges"]
+    ]
+    text = json.dumps([plan.currency, counted], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return f"month-usage:{customer.pk}:{product.pk}:{span.start:%Y-%m}:{digest}"
+
+
+def _events(
+    customer: Customer, product: Product, span: Span, currency: str
+) -> list[UsageEvent] | None:
+    """Return the rated events of the month with their cost in a currency."""
+    found = rows(
+        EVENTS,
+        customer=customer.pk,
+        product=product.pk,
+        start=span.start,
+        end=span.end,
+        most=EVENTS_MAX + 1,
+    )
+    if len(found) > EVENTS_MAX:
+        return None
+    decode = msgspec.json.Decoder(Body).decode
+    rates = fx.Rates([customer.tenant_id])
+    return [_event(row, decode(row[3]), rates, currency) for row in found]
+
+
+def _event(row: Any, body: Body, rates: fx.Rates, currency: str) -> UsageEvent:
+    """Return a stored event as rating saw it."""
+    names = ("agent.type", "agent.tier", "team.tier", "customer.segment")
+    facets = dict(zip(names, (value or "" for value in row[4:8]), strict=True))
+    cost = row[8]
+    if cost is not None:
+        cost = rates.convert(
+            cost, tenant_id=row[10], base=row[9], quote=currency, at=row[1]
+        )
+    return UsageEvent(
+        row[0],
+        row[1],
+        row[2],
+        {**body.properties, **(facets if row[4] else {})},
+        priced({name: Decimal(value) for name, value in body.measurements.items()}),
+        cost,
+    )

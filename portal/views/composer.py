@@ -1,0 +1,300 @@
+"""The composer: a plan's charges typed, simulated while typing, saved as a draft."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from aforo.core.roles import PRICING, role_required
+from aforo.lib import clock
+from aforo.lib.errors import AforoError
+from aforo.lib.money import CURRENCIES
+from billing.models import Customer
+from catalog.models import Metric, Plan, PlanVersion, Product
+from catalog.plans import load_plans, newest_version, save_draft
+from catalog.starters import missing_metrics, start_plan, starters
+from portal.composer import conflict
+from portal.composer.acts import act
+from portal.composer.bodies import from_body, to_body
+from portal.composer.checking import Checked, check
+from portal.composer.meters import Meter
+from portal.composer.models import MODELS
+from portal.composer.posting import COUNTS, from_post
+from portal.composer.shown import Shower
+from portal.composer.simulation import Scenario, Simulation, simulate
+from portal.composer.starting import StartForm, currencies
+from portal.composer.typed import Typed, keys_of
+from portal.context import acting_tenant, exists
+from portal.pages import find, person, refuse
+from portal.selectors import month_usage, unit_costs
+
+SAVES = ("save", "autosave", "overwrite")
+NEW_METRIC = ("/metrics/new", "/metrics", "/admin/catalog/metric/add/")
+
+
+@role_required(*PRICING)
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    """Ask what a new plan begins with; make it with a first draft."""
+    tenant = acting_tenant(request)
+    chosen = {"product": _product_of(request), "currency": tenant.currency}
+    form = StartForm(tenant, request.POST or None, initial={"template": "", **chosen})
+    missing: list[Any] = []
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        starter = starters().get(given["template"])
+        try:
+            missing = missing_metrics(tenant, starter) if starter else []
+            if not missing or request.POST.get("metrics") == given["template"]:
+                plan = start_plan(
+                    product=given["product"],
+                    name=given["name"],
+                    code=given["code"],
+                    currency=given["currency"],
+                    starter=starter,
+                    actor=person(request),
+                )
+                messages.success(request, f"{plan} was created with a first draft.")
+                return redirect("plan-edit", plan.public_id)
+        except AforoError as error:
+            refuse(form, error)
+            missing = []
+    context = {
+        "form": form,
+        "starters": starters().values(),
+        "template": form["template"].value() or "",
+        "missing": missing,
+        "has_products": Product.objects.filter(tenant=tenant).exists(),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "portal/composer_new.html", context, status=status)
+
+
+def _product_of(request: HttpRequest) -> Any:
+    """Return the product that the address names, to be chosen already."""
+    code = request.GET.get("product", "")
+    return Product.objects.filter(code=code).values_list("pk", flat=True).first()
+
+
+@dataclass(slots=True)
+class Desk:
+    """One plan on the composer's desk: what is stored, and what is typed."""
+
+    request: HttpRequest
+    plan: Plan
+    newest: PlanVersion | None
+    live: PlanVersion | None
+    metrics: dict[str, Metric]
+    typed: Typed
+    revision: int  # Of the newest version that the form knows.
+
+    @property
+    def number(self) -> int:
+        """The number of the version that is being written."""
+        if self.newest is None:
+            return 1
+        is_draft = self.newest.state == PlanVersion.State.DRAFT
+        return self.newest.number if is_draft else self.newest.number + 1
+
+
+def _desk(request: HttpRequest, public_id: str) -> Desk:
+    """Return the plan with its newest version and the form as posted or stored."""
+    tenant = acting_tenant(request)
+    plans = Plan.objects.select_related("product").filter(tenant=tenant)
+    plan = find(plans, "pln", public_id)
+    newest = newest_version(plan)
+    published = PlanVersion.objects.filter(plan=plan, state="published")
+    live = published.order_by("-number").first()
+    stored = newest.limits if newest else {}
+    if request.method == "POST":
+        boxes = (*COUNTS, "spend_cap", "quotas")
+        kept = {name: value for name, value in stored.items() if name not in boxes}
+        typed = from_post(request.POST, kept_limits=kept)
+        if typed.currency not in CURRENCIES:
+            typed.currency = newest.currency if newest else tenant.currency
+    else:
+        body = newest.body if newest else {"currency": tenant.currency, "charges": []}
+        prorate = newest.prorate if newest else False
+        typed = from_body(body, limits=stored, prorate=prorate)
+    revision = newest.revision if newest else 0
+    if request.method == "POST":
+        revision = _whole(request.POST.get("revision", ""), revision)
+    metrics = {m.code: m for m in Metric.objects.filter(tenant=tenant)}
+    return Desk(request, plan, newest, live, metrics, typed, revision)
+
+
+def _whole(text: str, default: int) -> int:
+    """Return a small whole number of a form, or the default."""
+    is_whole = text.isascii() and text.isdecimal() and len(text) < 10
+    return int(text) if is_whole else default
+
+
+@role_required(*PRICING)
+@never_cache
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show the form, change its structure, or keep what it says as the draft."""
+    desk = _desk(request, public_id)
+    deed = request.POST.get("do", "save")
+    if request.method == "GET":
+        return _page(desk)
+    if deed in SAVES:
+        return _save(desk, deed)
+    return _page(desk, focus=act(desk.typed, deed), quiet=True)
+
+
+def _save(desk: Desk, deed: str) -> HttpResponse:
+    """Keep the form as the draft; say who was first when somebody else saved."""
+    request = desk.request
+    expected = desk.revision
+    if deed == "overwrite":
+        expected = _whole(request.POST.get("their_revision", ""), expected)
+    try:
+        desk.newest = save_draft(
+            plan=desk.plan,
+            body=to_body(desk.typed),
+            limits=_said(desk.typed.limits),
+            prorate=desk.typed.prorate,
+            actor=person(request),
+            expected_revision=expected,
+        )
+    except AforoError as error:
+        found = conflict.compare(error.detail, desk.newest, desk.typed, desk.metrics)
+        if deed == "autosave":
+            context = {"desk": desk, "conflict": found}
+            template = "portal/composer_saved.html"
+            return render(request, template, context, status=error.status)
+        return _page(desk, conflict=found, status=error.status)
+    desk.revision = desk.newest.revision
+    if deed == "autosave":
+        return render(request, "portal/composer_saved.html", {"desk": desk})
+    checked = check(desk.typed, desk.metrics)
+    if checked.problems:
+        return _page(desk, checked=checked, status=422)
+    messages.success(request, f"{desk.newest} was saved as a draft.")
+    return redirect("plan-edit", desk.plan.public_id)
+
+
+def _said(limits: dict[str, Any]) -> dict[str, Any]:
+    """Return the limits without those that limit nothing."""
+    return {name: value for name, value in limits.items() if value not in (None, [])}
+
+
+@role_required(*PRICING)
+@never_cache
+@require_POST
+def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Price the form as it is typed: problems always, figures when there are none."""
+    desk = _desk(request, public_id)
+    checked = check(desk.typed, desk.metrics)
+    context = _simulated(desk, checked)
+    shown: Simulation | None = context["simulation"]
+    posted = set(request.POST.getlist("meter"))
+    context["oob"] = True
+    context["usage_changed"] = shown is not None and (
+        {m.id for m in shown.meters} != posted
+        or request.POST.get("customer", "") != request.POST.get("customer_was", "")
+    )
+    return render(request, "portal/composer_simulation.html", context)
+
+
+def _page(
+    desk: Desk,
+    *,
+    checked: Checked | None = None,
+    focus: str = "",
+    quiet: bool = False,
+    conflict: conflict.Conflict | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """Render the whole composer; `quiet` marks no box of a row just added."""
+    checked = checked or check(desk.typed, desk.metrics)
+    context = _simulated(desk, checked)
+    shower = Shower(
+        desk.typed,
+        {} if quiet else {**checked.problems, **context["usage_problems"]},
+        desk.metrics.values(),
+        fixed_keys=_published_keys(desk),
+        focus=focus,
+    )
+    new_metric = next(path for path in NEW_METRIC if exists(path))
+    context |= {
+        "charges": shower.charges(),
+        "limits": shower.limits(),
+        "quotas": shower.quotas(),
+        "models": MODELS.values(),
+        "currencies": currencies(),
+        "focus": focus,
+        "conflict": conflict,
+        "new_metric": new_metric,
+        "can_publish": exists("/plans/pln_0/publish"),
+        "has_page": exists("/plans/pln_0"),
+        "failed": status == 422,
+    }
+    return render(desk.request, "portal/composer.html", context, status=status)
+
+
+def _published_keys(desk: Desk) -> frozenset[str]:
+    """Return the keys of charges that were published: they never change."""
+    if desk.live is None:
+        return frozenset()
+    return frozenset(str(row.get("key")) for row in desk.live.body.get("charges", ()))
+
+
+def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
+    """Return what the simulator and the list of problems show."""
+    given = desk.request.POST
+    span = month_usage.last_month(clock.now())
+    offered = month_usage.offered(desk.plan.product)
+    customer = next(
+        (c for c in offered if c.public_id == given.get("customer", "")), None
+    )
+    result = None
+    if checked.plan is not None:
+        result = _simulate(desk, checked, customer)
+    keys = {key: uid for uid, key in keys_of(desk.typed.charges).items()}
+    problems = result.problems if result else {}
+    return {
+        "desk": desk,
+        "plan": desk.plan,
+        "simulation": result,
+        "usage_problems": problems,
+        "summary": [*checked.summary, *problems.items()],
+        "findings": [
+            (f"{keys[finding.charges[0]]}-summary", finding.message)
+            for finding in (result.findings if result else ())
+        ],
+        "offered": offered,
+        "customer": customer,
+        "span": span,
+        "curve_meter": _curve_meter(result),
+    }
+
+
+def _curve_meter(result: Simulation | None) -> Meter | None:
+    """Return the quantity that the curve is over."""
+    return result.curve.meter if result and result.curve else None
+
+
+def _simulate(desk: Desk, checked: Checked, customer: Customer | None) -> Simulation:
+    """Price the plan with what the simulator is asked."""
+    assert checked.plan is not None
+    given: QueryDict = desk.request.POST
+    live = None
+    if desk.live is not None:
+        (live,) = load_plans({desk.live.pk}).values()
+    asked = Scenario(
+        product=desk.plan.product,
+        typed={name: given.get(name, "") for name in given},
+        costs=unit_costs.blended(acting_tenant(desk.request), desk.typed.currency),
+        customer=customer,
+        month=month_usage.last_month(clock.now()),
+        live=live,
+    )
+    return simulate(checked.plan, asked)
