@@ -34,6 +34,7 @@ STATUS = "status"
 FAILED = frozenset({"FAILED", "TIMEOUT", "RATE_LIMITED"})
 DURATIONS = ("tool_duration_ms", "duration_ms")
 OTHER = "tool:*"
+SESSIONS = "sessions"  # What session fees count.
 _MS = Decimal(1000)
 
 
@@ -101,20 +102,49 @@ def share(model: Dimensions, session: SessionUse) -> tuple[Use, Use]:
     The fee covers the dearest invocations by the list: any other choice would hang on
     the order in which they came.
     """
-    use = dict(session.use)
-    left = Decimal(model.included_tools)
-    if left:
-        tools = [label for label in use if label.startswith("tool:")]
-        for label in sorted(tools, key=lambda key: (-rate_of(model, key, 0), key)):
-            covered = min(left, use[label])
-            use[label] -= covered
-            left -= covered
-        use = {label: quantity for label, quantity in use.items() if quantity}
+    use: Use = session.use
+    if model.included_tools:
+        use = _without(model, use, Decimal(model.included_tools))
     penalty = model.penalty
     if penalty is None or not session.closed:
         return use, {}
     bad = session.failed > penalty.threshold * session.invocations
     return use, use if bad else {}
+
+
+def labels_of(model: Dimensions) -> list[str]:
+    """Return everything that a charge counts: tools, tokens, durations, sessions."""
+    labels = [f"tool:{tool}" for tool in model.tools]
+    if model.volume_rates or model.other_tools is not None:
+        labels.append(OTHER)
+    for name in model.tokens:
+        labels.append(f"token:{name}")
+        labels += [f"token:{name}:{tool}" for tool in model.multipliers]
+    labels += [f"time:{index}" for index in range(len(model.buckets))]
+    return labels + [SESSIONS] * bool(model.session_fee)
+
+
+def dims_of(model: Dimensions, quantities: Mapping[str, Decimal]) -> Dims:
+    """Return the state of a period in which so much of each label was used.
+
+    Sessions share the calls evenly and end without errors.
+    """
+    sessions = int(quantities.get(SESSIONS, ZERO))
+    use = {label: q for label, q in quantities.items() if label != SESSIONS and q}
+    tools = [q for label, q in use.items() if label.startswith("tool:")]
+    covered = Decimal(sessions * model.included_tools)
+    return Dims(_without(model, use, covered), {}, int(sum(tools, ZERO)), sessions)
+
+
+def _without(model: Dimensions, use: Use, left: Decimal) -> dict[str, Decimal]:
+    """Return a use without so many calls, the dearest by the list."""
+    rest = dict(use)
+    tools = [label for label in rest if label.startswith("tool:")]
+    for label in sorted(tools, key=lambda key: (-rate_of(model, key, 0), key)):
+        covered = min(left, rest[label])
+        rest[label] -= covered
+        left -= covered
+    return {label: quantity for label, quantity in rest.items() if quantity}
 
 
 def period_steps(model: Dimensions, dims: Dims) -> tuple[Step, ...]:

@@ -10,10 +10,19 @@ from typing import NamedTuple
 
 from aforo.lib.money import QUANTUM
 from catalog.pricing.charges import is_fee
+from catalog.pricing.dimensions import dims_of, labels_of
 from catalog.pricing.exact import EXACT, ONE, ZERO, check_quantity
 from catalog.pricing.fees import bounds
 from catalog.pricing.meters import UNIQUE_MAX
-from catalog.pricing.plan import Aggregation, Charge, Filter, Metric, Percentage, Plan
+from catalog.pricing.plan import (
+    Aggregation,
+    Charge,
+    Dimensions,
+    Filter,
+    Metric,
+    Percentage,
+    Plan,
+)
 from catalog.pricing.program import program_of
 from catalog.pricing.state import ChargeState, Fees, First, Tally
 
@@ -29,6 +38,7 @@ class Supposed(NamedTuple):
     filter: Filter
     quantity: Decimal
     events: int = 1  # Alike in size; of importance to fees per event only.
+    label: str = ""  # What of a charge by dimensions; see dimensions.labels_of.
 
 
 def suppose(plan: Plan, usage: Sequence[Supposed]) -> dict[str, ChargeState]:
@@ -40,15 +50,28 @@ def suppose(plan: Plan, usage: Sequence[Supposed]) -> dict[str, ChargeState]:
     """
     with decimal.localcontext(EXACT):
         counted: dict[int, Supposed] = {}
+        labels: dict[int, dict[str, Decimal]] = {}
         for part in usage:
             check_quantity(part.quantity)
             index = touched(plan, part.metric, part.filter)
-            if index is not None:
+            if index is None:
+                continue
+            if part.label:
+                own = labels.setdefault(index, {})
+                own[part.label] = own.get(part.label, ZERO) + part.quantity
+            else:
                 counted[index] = _together(counted.get(index), part)
-        return {
+        state = {
             plan.charges[index].key: _state(plan.charges[index], part)
             for index, part in counted.items()
         }
+        for index, quantities in labels.items():
+            charge = plan.charges[index]
+            assert isinstance(charge.model, Dimensions)
+            known = set(labels_of(charge.model))
+            kept = {label: q for label, q in quantities.items() if label in known}
+            state[charge.key] = dims_of(charge.model, kept)
+        return state
 
 
 def touched(plan: Plan, metric: Metric, conditions: Filter) -> int | None:

@@ -38,6 +38,19 @@ MONTHS = {
     "package": ({"credits": 1_001}, "20"),
     "cost_plus": ({"usage": 200}, "260"),
     "agent_run": ({"runs": 12}, "6"),
+    # A charge by dimensions: its key, then what of it.
+    "tool_rates": ({"tools tool:transform_data": 2_000}, "450"),
+    "session_included": (
+        {
+            "sessions tool:*": 130,
+            "sessions sessions": 1,
+            "sessions token:output_tokens": 50_000,
+        },
+        "6.60",
+    ),
+    "tool_multipliers": ({"tokens token:output_tokens:schema_analysis": 50_000}, "0.2"),
+    "contract_reviewed": ({"reviewed": 1_200}, "1020"),
+    "resolution": ({"resolved": 100}, "99"),
 }
 
 
@@ -71,11 +84,14 @@ def test_every_template_is_published_and_priced(product, code):
     (priced,) = plans.load_plans({version.pk}).values()
     assert pricing.lint(priced.plan) == ()
     quantities, expected = MONTHS[code]
-    usage = [
-        Supposed(charge.metric, charge.filter, Decimal(quantities[charge.key]))
-        for charge in priced.plan.charges
-        if charge.key in quantities and charge.metric
-    ]
+    usage = []
+    for name, quantity in quantities.items():
+        key, _, part = name.partition(" ")
+        charge = priced.plan.charge(key)
+        assert charge.metric is not None
+        usage.append(
+            Supposed(charge.metric, charge.filter, Decimal(quantity), label=part)
+        )
     assert len(usage) == len(quantities)
     lines = pricing.total(priced.plan, suppose(priced.plan, usage))
     assert sum(line.amount for line in lines) == Decimal(expected)

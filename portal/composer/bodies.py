@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from portal.composer.models import read_price, write_price
+from portal.composer.models import MODELS, read_price, write_price
+from portal.composer.numbers import clean
 from portal.composer.typed import Charge, Typed, join_values, keys_of, split_values
 
 # A plan with more charges opens with all of them folded.
 OPEN_MAX = 3
+BOUNDS = ("discount_percent", "minimum", "maximum")
 
 
 def from_body(
@@ -51,6 +53,7 @@ def _charge(row: Mapping[str, Any], uid: str) -> Charge:
         ]
         if isinstance(conditions, Mapping)
         else [],
+        bounds={name: _text(row.get(name)) for name in BOUNDS},
     )
 
 
@@ -71,17 +74,22 @@ def to_body(typed: Typed) -> dict[str, Any]:
 def charge_json(charge: Charge, key: str) -> dict[str, Any]:
     """Return the plan JSON of one charge, its metric named by its code."""
     row: dict[str, Any] = {"key": key, "name": charge.name.strip()}
-    flat = charge.price.model == "flat"
+    form = MODELS.get(charge.price.model)
+    metered = form is None or form.metered
+    filtered = form is None or form.filtered
     if charge.unit.strip():
         row["unit"] = charge.unit.strip()
-    if charge.metric and not flat:
+    if charge.metric and metered:
         row["metric"] = charge.metric
     conditions: dict[str, Any] = {}
     for name, text in charge.filters:
-        if (name.strip() or text.strip()) and not flat:
+        if (name.strip() or text.strip()) and filtered:
             values = split_values(text)
             conditions[name.strip()] = values[0] if len(values) == 1 else values
     if conditions:
         row["filter"] = conditions
     row["price"] = write_price(charge.price)
+    for name in BOUNDS:
+        if text := clean(charge.bounds.get(name, "")):
+            row[name] = text
     return row

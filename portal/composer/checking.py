@@ -15,7 +15,7 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
-from portal.composer.bodies import charge_json
+from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS, Param
 from portal.composer.numbers import clean, read
 from portal.composer.typed import Charge, Price, Typed, keys_of
@@ -109,7 +109,8 @@ def _box(charge: Charge, path: str) -> str:
     if head == "metric":
         return f"{charge.uid}-metric"
     if head != "price":
-        return f"{charge.uid}-{head if head in ('key', 'unit') else 'name'}"
+        known = head in ("key", "unit", *BOUNDS)
+        return f"{charge.uid}-{head if known else 'name'}"
     return _price_box(charge.price, tail, charge.uid)
 
 
@@ -124,6 +125,7 @@ def _price_box(price: Price, path: str, prefix: str) -> str:
         return _price_box(price.inner, inner, f"{prefix}-o")
     if found := _TIER.fullmatch(path):
         return f"{prefix}-tier-{found['index']}-{found['column'] or 'unit_amount'}"
+    head = head.partition("[")[0]
     if head in {param.name for param in form.params}:
         return f"{prefix}-{head}"
     return f"{prefix}-{form.params[0].name if form.params else 'model'}"
@@ -139,6 +141,7 @@ def _charge_problems(
     form = MODELS.get(charge.price.model)
     if form is None or form.metered:
         yield from _metric_problems(charge, metrics, needed=form is not None)
+    if form is None or form.filtered:
         seen = set()
         for at, (name, text) in enumerate(charge.filters):
             if not name.strip() and not text.strip():
@@ -195,6 +198,15 @@ def _param_problems(
     text = price.values.get(param.name, "")
     box = f"{prefix}-{param.name}"
     if param.optional and not text.strip():
+        return
+    if param.kind == "lines":
+        # What a line says is the engine's to judge.
+        if not text.strip():
+            yield box, f"{param.label} is blank."
+        return
+    if param.kind == "whole":
+        if not clean(text).isdecimal():
+            yield box, f"{param.label} is a whole number; you entered {text[:40]}."
         return
     if param.kind == "choice":
         if text not in dict(param.choices):

@@ -9,7 +9,9 @@ from decimal import ROUND_CEILING, Decimal
 
 from aforo.lib.money import ZERO, plain
 from catalog.pricing import (
+    Aggregation,
     Charge,
+    Dimensions,
     Filter,
     Graduated,
     Included,
@@ -23,6 +25,7 @@ from catalog.pricing import (
     Volume,
 )
 from catalog.pricing.charges import is_fee
+from catalog.pricing.dimensions import labels_of
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
 from catalog.pricing.supposed import Supposed
 from catalog.units import many
@@ -30,6 +33,8 @@ from portal.composer.numbers import grouped, read
 from portal.selectors.unit_costs import UnitCosts
 
 EVENTS_MAX = 1_000_000
+# What a charge by dimensions is tried with first.
+PART_SAMPLES = {"tool": "1,000", "token": "1,000,000", "time": "100", "sessions": "100"}
 
 
 @dataclass(slots=True)
@@ -48,11 +53,13 @@ class Meter:
     events: int = 1
     unit_cost: Decimal | None = None
     problems: dict[str, str] = field(default_factory=dict)
+    part: str = ""  # Of a charge by dimensions; see catalog.pricing.dimensions.
 
     @property
     def label(self) -> str:
         """What is counted, as the charge says it."""
-        return self.charge.name
+        words = part_words(self.part)
+        return f"{self.charge.name}: {words}" if words else self.charge.name
 
     @property
     def unit(self) -> str:
@@ -80,7 +87,7 @@ class Meter:
     @property
     def supposed(self) -> Supposed:
         """The quantity as pricing takes it."""
-        return Supposed(self.metric, self.filter, self.quantity, self.events)
+        return Supposed(self.metric, self.filter, self.quantity, self.events, self.part)
 
 
 def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter]:
@@ -89,6 +96,11 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
     others = any(c.metric and c.metric.source is not Source.COGS for c in plan.charges)
     for charge in plan.charges:
         if charge.metric is None:
+            continue
+        if isinstance(charge.model, Dimensions):
+            for part in labels_of(charge.model):
+                meter = _part_meter(charge, part, typed, costs)
+                found[meter.id] = meter
             continue
         name = meter_id(charge.metric, charge.filter)
         if name in found:
@@ -112,10 +124,54 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
     return list(found.values())
 
 
-def meter_id(metric: Metric, conditions: Filter) -> str:
+def _part_meter(
+    charge: Charge, part: str, typed: Mapping[str, str], costs: UnitCosts
+) -> Meter:
+    """Return one quantity of a charge by dimensions."""
+    assert charge.metric is not None
+    kind, _, rest = part.partition(":")
+    measured = rest.partition(":")[0]
+    name = meter_id(charge.metric, charge.filter, part)
+    blended = None
+    if kind == "token":
+        blended = costs.of(
+            Metric(measured, Aggregation.SUM, Source.MEASUREMENT, measured, frozenset())
+        )
+    meter = Meter(
+        name,
+        charge,
+        charge.metric,
+        charge.filter,
+        typed.get(f"q-{name}", "").strip() or PART_SAMPLES[kind],
+        "",
+        typed.get(f"k-{name}", "").strip(),
+        blended,
+        part=part,
+    )
+    _read(meter)
+    return meter
+
+
+def part_words(part: str) -> str:
+    """Return a quantity of a charge by dimensions in words."""
+    kind, _, rest = part.partition(":")
+    name, _, tool = rest.partition(":")
+    match kind:
+        case "tool":
+            return "calls of other tools" if name == "*" else f"calls of {name}"
+        case "token":
+            return name.replace("_", " ") + (f" of {tool}" if tool else "")
+        case "time":
+            return f"calls or seconds of duration {int(name) + 1}"
+        case _:
+            return part
+
+
+def meter_id(metric: Metric, conditions: Filter, part: str = "") -> str:
     """Return the name of a quantity's boxes: the same as long as it counts the same."""
     allowed = [(name, sorted(values)) for name, values in conditions.conditions]
-    return hashlib.sha256(f"{metric.key} {allowed}".encode()).hexdigest()[:10]
+    text = f"{metric.key} {allowed}{part and f' {part}'}"
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _read(meter: Meter) -> None:

@@ -11,6 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from portal.composer.agentic import (
+    BY,
+    UNITS,
+    read_compound,
+    read_dimensions,
+    write_compound,
+    write_dimensions,
+)
 from portal.composer.numbers import clean
 from portal.composer.typed import JSON_MODEL, Price, Tier
 
@@ -24,7 +32,7 @@ class Param:
 
     name: str  # As in plan JSON.
     label: str
-    kind: str  # price | quantity | rate | count | choice
+    kind: str  # price | quantity | rate | count | whole | choice | lines
     optional: bool = False
     positive: bool = False
     hint: str = ""
@@ -44,7 +52,8 @@ class ModelForm:
     inner: str = ""  # The member of the JSON that holds another price.
     inner_label: str = ""
     inner_models: tuple[str, ...] = ()
-    metered: bool = True
+    metered: bool = True  # It counts a metric that is chosen.
+    filtered: bool = True  # It takes conditions.
     template: str = "portal/composer_price.html"
     reader: Callable[[Mapping[str, Any]], Price | None] | None = None
     writer: Callable[[Price], dict[str, Any]] | None = None
@@ -234,6 +243,119 @@ _FORMS = (
             Param("due", "Posted", "choice", choices=DUE, start="advance"),
         ),
         metered=False,
+        filtered=False,
+    ),
+    ModelForm(
+        "dimensions",
+        "Dimensions",
+        "Rates by tool, tokens, duration and session that are multiplied together.",
+        (
+            Param(
+                "tool_invocations",
+                "Rate of a call, by tool",
+                "lines",
+                optional=True,
+                hint="One tool and its rate a line: transform_schema 0.10. * is for"
+                " all other tools.",
+            ),
+            Param(
+                "token_multipliers",
+                "Rate of a token",
+                "lines",
+                optional=True,
+                hint="A measurement and its rate a line: output_tokens 0.000002.",
+            ),
+            Param(
+                "tool_multipliers",
+                "Multiplier on tokens, by tool",
+                "lines",
+                optional=True,
+                hint="schema_analysis 2.0; a tool that is not here: 1.",
+            ),
+            Param(
+                "duration_buckets",
+                "Rate by duration",
+                "lines",
+                optional=True,
+                hint="Up to so many seconds, and the rate: 60 0.10.",
+            ),
+            Param(
+                "duration_unit",
+                "Durations are paid",
+                "choice",
+                choices=UNITS,
+                start=UNITS[0][0],
+            ),
+            Param(
+                "error_rate_penalties",
+                "Price of errors",
+                "lines",
+                optional=True,
+                hint="0.05 1.5: over 5 % failed calls, a session costs 1.5 times.",
+            ),
+            Param(
+                "volume_tiers",
+                "Rate of other tools, by volume",
+                "lines",
+                optional=True,
+                hint="From so many calls in the period, and the rate: 0 0.10.",
+            ),
+            Param(
+                "volume_discounts",
+                "Discount in %, by volume",
+                "lines",
+                optional=True,
+                hint="From so many calls in the period, and the percent: 1000 10.",
+            ),
+            Param("base_session_fee", "Fee of a session", "price", optional=True),
+            Param(
+                "included_tool_count",
+                "Calls that its fee covers",
+                "whole",
+                optional=True,
+            ),
+        ),
+        metered=False,
+        reader=read_dimensions,
+        writer=write_dimensions,
+    ),
+    ModelForm(
+        "compound",
+        "Outcome",
+        "One price for what many metered events achieve together.",
+        (
+            Param(
+                "outcome",
+                "Events that make it",
+                "lines",
+                hint="A type and at least how many a line: llm.completion 2. Conditions"
+                " after it: status=SUCCESS.",
+            ),
+            Param("by", "Held together by", "choice", choices=BY, start=BY[0][0]),
+            Param(
+                "within_seconds",
+                "Within seconds",
+                "whole",
+                optional=True,
+                hint="Between the first events of each kind.",
+            ),
+            Param(
+                "absorbs",
+                "Measurements that the price covers",
+                "lines",
+                optional=True,
+                hint="One a line; they are metered and costed, not billed.",
+            ),
+        ),
+        inner="price",
+        inner_label="Price of an outcome",
+        inner_models=("per_unit", "graduated", "volume", "package", "included"),
+        metered=False,
+        filtered=False,
+        reader=lambda data: read_compound(data, read_price),
+        writer=lambda price: write_compound(
+            price, write_price(price.inner) if price.inner else {}
+        ),
     ),
 )
 MODELS: dict[str, ModelForm] = {form.name: form for form in _FORMS}

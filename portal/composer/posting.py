@@ -9,6 +9,7 @@ from django.http import QueryDict
 from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from portal.composer.bodies import BOUNDS
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
 from portal.composer.typed import JSON_MODEL, Charge, Price, Tier, Typed, is_uid
@@ -44,6 +45,7 @@ def _charge(data: QueryDict, uid: str) -> Charge:
         unit=data.get(f"{uid}-unit", ""),
         metric=data.get(f"{uid}-metric", ""),
         filters=list(conditions)[:FILTER_KEYS_MAX],
+        bounds={name: data.get(f"{uid}-{name}", "") for name in BOUNDS},
         is_open=bool(data.get(f"{uid}-open")),
     )
 

@@ -31,6 +31,7 @@ class Box:
     is_number: bool = False
     is_fixed: bool = False  # Shown, and not to be changed.
     is_code: bool = False
+    rows: int = 8  # Of code.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,14 @@ class ShownCharge:
     is_last: bool
     problem_count: int
     is_metered: bool
+    is_filtered: bool
     name: Box
     key: Box
     unit: Box
     metric: Box
     model: Box
     filters: list[tuple[Box, Box, str]]
+    bounds: list[Box]
     price: ShownPrice
 
 
@@ -133,6 +136,7 @@ class Shower:
             number == last,
             count,
             form is None or form.metered,
+            form is None or form.filtered,
             self._box(uid, "name", "Name", charge.name, hint="As the invoice says it."),
             self._box(uid, "key", "Key", charge.key, hint=key_hint, is_fixed=fixed),
             self._box(uid, "unit", "Unit", charge.unit, is_optional=True),
@@ -141,8 +145,29 @@ class Shower:
             ),
             self._box(uid, "model", "Charge model", charge.price.model, choices=models),
             [self._filter(uid, at, row) for at, row in enumerate(charge.filters)],
+            self._bounds(charge),
             self._price(charge.price, uid),
         )
+
+    def _bounds(self, charge: Charge) -> list[Box]:
+        """Return the boxes of a charge's discount, minimum and maximum."""
+        labels = {
+            "discount_percent": "Discount in %",
+            "minimum": f"Minimum per period in {self.typed.currency}",
+            "maximum": f"Maximum per period in {self.typed.currency}",
+        }
+        return [
+            self._box(
+                charge.uid,
+                name,
+                label,
+                charge.bounds.get(name, ""),
+                is_optional=True,
+                is_number=True,
+            )
+            for name, label in labels.items()
+            if name == "discount_percent" or charge.price.model != "flat"
+        ]
 
     def _metric(self, charge: Charge) -> Choices:
         """Return the metrics to choose from, an absent one too."""
@@ -228,7 +253,9 @@ class Shower:
             hint=param.hint,
             choices=param.choices,
             is_optional=param.optional,
-            is_number=param.kind != "choice",
+            is_number=param.kind not in ("choice", "lines"),
+            is_code=param.kind == "lines",
+            rows=4,
         )
 
     def _tiers(self, price: Price, prefix: str) -> list[TierRow]:

@@ -30,8 +30,10 @@ from catalog.pricing import (
     price,
     total,
 )
-from catalog.pricing.supposed import Supposed, suppose
-from portal.composer.meters import Meter, meter_id, meters
+from catalog.pricing.dimensions import SESSIONS
+from catalog.pricing.state import Dims
+from catalog.pricing.supposed import suppose
+from portal.composer.meters import Meter, meters
 from portal.selectors import month_usage
 from portal.selectors.figures import Span
 from portal.selectors.unit_costs import UnitCosts
@@ -167,11 +169,8 @@ def _supposed(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         lines = total(live.plan, suppose(live.plan, usage))
         result.live_total = sum((line.amount for line in lines), ZERO)
         asks = {m.id for m in result.meters}
-        more = [
-            charge.name
-            for charge in live.plan.charges
-            if charge.metric and meter_id(charge.metric, charge.filter) not in asks
-        ]
+        theirs = meters(live.plan, {}, asked.costs)
+        more = [meter.label for meter in theirs if meter.id not in asks]
         if more:
             result.live_note = f"nothing is typed for its {more[0]}"
     return state
@@ -202,6 +201,10 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
     for meter in result.meters:
         meter.problems.clear()
         meter.quantity = by_charge.get(meter.charge.key, ZERO)
+        used = own.state.get(meter.charge.key)
+        if meter.part and isinstance(used, Dims):
+            in_all = {**used.use, SESSIONS: Decimal(used.sessions)}
+            meter.quantity = in_all.get(meter.part, ZERO)
     if live is not None:
         lines = total(live.plan, counted[1].state)
         result.live_total = sum((line.amount for line in lines), ZERO)
@@ -248,7 +251,7 @@ def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
 
 def _cost_of(plan: Plan, meter: Meter, quantity: Decimal) -> Decimal:
     """Return what a quantity costs with one charge alone."""
-    part = Supposed(meter.metric, meter.filter, quantity, meter.events)
+    part = meter.supposed._replace(quantity=quantity)
     lines: Sequence[Line] = price(plan, suppose(plan, [part]))
     return sum((line.amount for line in lines), ZERO)
 

@@ -53,6 +53,8 @@ class Charge:
     unit: str = ""
     metric: str = ""  # The code.
     filters: list[tuple[str, str]] = field(default_factory=list)
+    # discount_percent, minimum and maximum of a period.
+    bounds: dict[str, str] = field(default_factory=dict)
     is_open: bool = True
 
 

@@ -27,7 +27,7 @@ from catalog.pricing import (
     state_from_json,
     state_to_json,
 )
-from metering.batch import Body
+from metering.batch import Body, with_tool
 from metering.measurements import priced
 from portal.selectors.figures import Span, month_to_date
 
@@ -35,10 +35,12 @@ from portal.selectors.figures import Span, month_to_date
 EVENTS_MAX = 50_000
 OFFERED_MAX = 200
 REMEMBERED_S = 600
+BY_PRICE = frozenset({"percentage", "dimensions", "compound"})
 EVENTS = """
 SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
   a.agent_type, a.tier, t.tier, c.segment,
-  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), e.tenant_id
+  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), e.tenant_id,
+  l.session_id, e.correlation_id, l.tool_name
 FROM metering_usageevent e
 JOIN billing_ledgerentry l ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
 JOIN billing_subscription s ON s.id = l.subscription_id
@@ -127,9 +129,9 @@ def _usage(data: dict[str, Any]) -> MonthUsage:
 def _name(plan: Plan, customer: Customer, product: Product, span: Span) -> str:
     """Return where a count is remembered: what decides it, prices left out."""
     counted = [
-        # Fees depend on single events, so what is kept of them depends on the price.
+        # Where single events or groups of them decide, what is kept hangs on the price.
         {**row, "name": "", "price": row["price"]}
-        if row["price"]["model"] == "percentage"
+        if row["price"]["model"] in BY_PRICE
         else {**row, "name": "", "price": ""}
         for row in plan_to_json(plan)["charges"]
     ]
@@ -170,7 +172,9 @@ def _event(row: Any, body: Body, rates: fx.Rates, currency: str) -> UsageEvent:
         row[0],
         row[1],
         row[2],
-        {**body.properties, **(facets if row[4] else {})},
+        with_tool(body.properties, row[13]) | (facets if row[4] else {}),
         priced({name: Decimal(value) for name, value in body.measurements.items()}),
         cost,
+        row[11].hex if row[11] else "",
+        row[12],
     )
