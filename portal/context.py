@@ -46,6 +46,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Customers", "/customers", "users", "c"),
             Link("Products", "/products", "package", "p"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
+            Link("Simulator", "/simulator", "gauge", "m"),
         ),
     ),
     (

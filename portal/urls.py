@@ -20,6 +20,7 @@ from portal.views import (
     search,
     sessions,
     setup,
+    simulator,
     team,
 )
 
@@ -72,6 +73,11 @@ urlpatterns: list[URLPattern] = [
         invoices.line_csv,
         name="invoice-line-csv",
     ),
+    path("simulator", simulator.page, name="simulator"),
+    path("simulator/<str:public_id>.csv", simulator.backtest_csv, name="backtest-csv"),
+    path("simulator/<str:public_id>", simulator.backtest, name="backtest"),
+    path("simulator/<str:public_id>/cancel", simulator.cancel, name="backtest-cancel"),
+    path("simulator/<str:public_id>/again", simulator.again, name="backtest-again"),
     path("login", auth.sign_in, name="login"),
     path("login/code", auth.sign_in_code, name="login-code"),
     path("logout", auth.sign_out, name="logout"),
