@@ -10,6 +10,7 @@ speed ?= 60
 args ?=
 
 .PHONY: help up demo test test-full lint format types arch bench-ingest bench-check \
+	bench-rating bench-backtest \
 	verify doctor clean ci browser
 
 help: ## list the commands
@@ -47,6 +48,12 @@ bench-ingest: .venv/.dev ## events per second, HTTP to committed ledger
 
 bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
 	$(BIN)/python -m bench.check $(args)
+
+bench-rating: .venv/.dev ## rated measurements per second of the engine on one core
+	$(BIN)/python -m bench.rating $(args)
+
+bench-backtest: .venv/.dev ## a million events over four plans: seconds and memory
+	$(BIN)/python -m bench.backtest $(args)
 
 verify: .venv/.base ## check every invariant of the books
 	$(RUN) verify $(args)

@@ -35,10 +35,10 @@ COSTS = {
 MODEL = "gpt-4o"
 
 
-def make(*, customers: int) -> str:
+def make(*, customers: int, days: int = 40) -> str:
     """Make the seller and its customers (`customer-0` …), and return a service key.
 
-    Customer n has the agent `agent-n`.
+    Customer n has the agent `agent-n`; contracts and cost rates began `days` ago.
     """
     tenant = Tenant.objects.create(name="Bench")
     _, key = service_keys.issue(
@@ -48,7 +48,7 @@ def make(*, customers: int) -> str:
         tenant=tenant, name="LLM", code="llm", type=ProductType.AGENTIC_API, actor=None
     )
     version = _publish(tenant, product)
-    start = clock.now() - dt.timedelta(days=40)
+    start = clock.now() - dt.timedelta(days=days)
     _cost(tenant, start)
     for number in range(customers):
         _subscribe(tenant, product, version, number, start)

@@ -1,9 +1,9 @@
 """What a backtest says: of each customer, and over all of them.
 
 A row's figures are JSON with exact decimals as texts: `left_out` with the reason, or
-`start`, `end`, `events`, `cost`, `unknown`, `old` (a bill or null) and `new` (a bill
-for each plan). A bill has `amount` (of lines rounded as on invoices), `exact`, `fees`
-and `lines`.
+`start`, `end`, `events`, `cost`, `unknown`, `old` (a bill or null), `new` (a bill for
+each plan) and `flags` (`shock`, `turned`: under any of them). A bill has `amount` (of
+lines rounded as on invoices), `exact`, `fees` and `lines`.
 
 Costs that are not known are left out of every sum, and said beside it: a margin is then
 "at most", and a customer that is unprofitable is so for certain.
@@ -31,7 +31,7 @@ def row_figures(priced: Priced | LeftOut) -> dict[str, Any]:
     """Return what is kept of one customer."""
     if isinstance(priced, LeftOut):
         return {"left_out": priced.reason}
-    return {
+    figures = {
         "start": priced.start.isoformat(),
         "end": priced.end.isoformat(),
         "events": priced.event_count,
@@ -40,6 +40,8 @@ def row_figures(priced: Priced | LeftOut) -> dict[str, Any]:
         "old": None if priced.old is None else _bill(priced.old),
         "new": [_bill(bill) for bill in priced.new],
     }
+    flags = {flag for change in changes(figures) for flag in change.flags}
+    return {**figures, "flags": sorted(flags)}
 
 
 def _bill(bill: Bill) -> dict[str, Any]:
@@ -105,6 +107,12 @@ class Change:
     def is_unprofitable(self) -> bool:
         """Whether the new bill does not cover the known cost."""
         return self.exact < self.cost
+
+    @property
+    def flags(self) -> list[str]:
+        """What somebody should look at: shock and turned."""
+        named = (("shock", self.is_shock), ("turned", self.turns_unprofitable))
+        return [name for name, holds in named if holds]
 
     @property
     def turns_unprofitable(self) -> bool:

@@ -48,6 +48,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Plans", "/plans", "layers", "p"),
             Link("Metrics", "/metrics", "gauge", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
+            Link("Simulator", "/simulator", "gauge", "m"),
         ),
     ),
     (

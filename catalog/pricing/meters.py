@@ -11,7 +11,7 @@ import bisect
 import hashlib
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from aforo.lib.money import QUANTUM, plain
 from catalog.pricing.curves import Segment, breakdown, segments
@@ -130,8 +130,9 @@ class Pricer:
             total = round_amount(quantity.fma(self.slope, self.intercept), QUANTUM)
             amount = total - self.total
             kind, price = self.head
+            per, flat, floor, end = self.tail  # Quicker than a starred tuple.
             steps: tuple[Step, ...] = (
-                _new(Step, (kind, added, price, amount, *self.tail)),
+                _new(Step, (kind, added, price, amount, per, flat, floor, end)),
             )
             self.quantity = quantity
         else:
@@ -147,47 +148,59 @@ class Pricer:
         self.total = total
         if not added and not amount:
             return None
-        return _new(
-            Line,
-            (
-                charge.key,
-                charge.name,
-                added,
-                amount,
-                charge.unit,
-                self.currency,
-                steps,
-            ),
-        )
+        unit, currency = charge.unit, self.currency
+        line = (charge.key, charge.name, added, amount, unit, currency, steps)
+        return _new(Line, line)
 
 
-class SumMeter:
-    """Adds up values, or ones: the metrics that nearly every charge has."""
+class SumMeter(Pricer):
+    """Adds up values, or ones: the metrics that nearly every charge has.
 
-    __slots__ = ("count", "move", "next", "total")
+    The quantity only grows; the move along a piece is written out, for speed.
+    """
+
+    __slots__ = ("added", "count", "key", "name", "next", "unit")
 
     def __init__(self, part: Part, tally: Tally) -> None:
+        super().__init__(part, tally.value)
         self.count = tally.count
-        self.total = self.next = tally.value
-        self.move = Pricer(part, tally.value).move
+        self.next = tally.value
+        self.added = ZERO
+        charge = part.charge
+        self.key, self.name, self.unit = charge.key, charge.name, charge.unit
 
-    def stage(self, value: Decimal | str, event: UsageEvent) -> None:
+    def stage(self, value: Any, event: UsageEvent) -> None:
         """Take a number to add."""
-        assert isinstance(value, Decimal)
         if value < ZERO:
             raise _negative(value)
-        self.next = total = self.total + value
+        self.added = value
+        self.next = total = self.quantity + value
         fit_quantity(total, QUANTUM)
 
     def commit(self) -> Line | None:
         """Add the staged number."""
         self.count += 1
-        self.total = total = self.next
-        return self.move(total)
+        quantity = self.next
+        up_to = self.up_to
+        if up_to is not None and quantity > up_to:
+            return self.move(quantity)
+        total = round_amount(quantity.fma(self.slope, self.intercept), QUANTUM)
+        amount = total - self.total
+        self.quantity = quantity
+        self.total = total
+        added = self.added
+        if not added and not amount:
+            return None
+        kind, price = self.head
+        per, flat, floor, end = self.tail
+        step = _new(Step, (kind, added, price, amount, per, flat, floor, end))
+        unit, currency = self.unit, self.currency
+        line = (self.key, self.name, added, amount, unit, currency, (step,))
+        return _new(Line, line)
 
     def state(self) -> ChargeState:
         """Return the sum so far."""
-        return Tally(self.count, self.total)
+        return Tally(self.count, self.quantity)
 
 
 class TallyMeter:

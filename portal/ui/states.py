@@ -49,6 +49,8 @@ STATES: dict[str, State] = {
     "duplicate": State("Duplicate", "copy", _OFF),
     "late": State("Late", "clock", _WARN),
     "running": State("Running", "circle-dot", _RUN),
+    "queued": State("Queued", "clock", _RUN),
+    "done": State("Done", "circle-check", _OK),
     "completed": State("Completed", "circle-check", _OK),
     "closed": State("Closed", "circle-check", _OFF),
     "failed": State("Failed", "circle-x", _BAD),
