@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from portal.admin import site
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include("catalog.api.urls")),
     path("v1/", include("guard.api_urls")),
     path("v1/", include("metering.api_urls")),
     path("admin/", site.urls),

@@ -11,11 +11,12 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from aforo.core import idempotency
 from aforo.core.models import Tenant
 from aforo.lib import http, ids
 from aforo.lib.errors import AforoError
 from catalog.models import PlanVersion, Product
-from metering import backtest_jobs, backtest_plans, backtest_schema, idempotency
+from metering import backtest_jobs, backtest_plans, backtest_schema
 from metering.canonical import bad
 from metering.directory import Caller
 from metering.models import Backtest
@@ -120,16 +121,21 @@ def _create(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Store a backtest, or give the answer that its key was given before."""
     body = body_of(request)
     once = idempotency.wanted(
-        request.headers.get("Idempotency-Key"), caller, body, endpoint=ENDPOINT
+        request.headers.get("Idempotency-Key"),
+        tenant_id=caller.tenant_id,
+        endpoint=ENDPOINT,
+        body=body,
     )
     if once is not None:
-        earlier = idempotency.find_now(once)
+        earlier = idempotency.find(once)
         if earlier is not None:
-            return answer(202, earlier, **{"Idempotency-Replayed": "true"})
+            status, told_before = earlier
+            replayed = {"Idempotency-Replayed": "true"}
+            return answer(status, told_before, **replayed)
     made = _requested(members_of(body, MEMBERS), caller.tenant_id)
     given = answer(202, told(made), Location=f"/v1/simulate/{made.public_id}")
     if once is not None:
-        idempotency.keep_now(once, 202, given.content)
+        idempotency.keep(once, 202, given.content)
     return given
 
 

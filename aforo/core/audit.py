@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import models
@@ -10,6 +13,19 @@ from django.http import HttpRequest
 
 from aforo.core.models import AuditEntry, Tenant, User
 from aforo.lib.crypto import redact
+
+# Who acts where no person does, such as a service key.
+_speaker: ContextVar[str] = ContextVar("audit_speaker", default="Aforo")
+
+
+@contextmanager
+def speaking_for(label: str) -> Iterator[None]:
+    """Let entries of the block without an actor name who acted."""
+    token = _speaker.set(label)
+    try:
+        yield
+    finally:
+        _speaker.reset(token)
 
 
 def record(
@@ -32,7 +48,7 @@ def record(
     return AuditEntry.objects.create(
         tenant_id=tenant.pk if isinstance(tenant, Tenant) else tenant,
         actor=actor,
-        actor_label=actor_label or (str(actor) if actor else "Aforo"),
+        actor_label=actor_label or (str(actor) if actor else _speaker.get()),
         action=action,
         object_type=target._meta.model_name or "",
         object_id=public_id,

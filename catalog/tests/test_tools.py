@@ -180,9 +180,7 @@ def test_a_name_is_ended_once_and_not_before_it_begins(product: Product) -> None
     with clock.travel(MARCH), pytest.raises(AforoError, match="not_begun"):
         registry.end_name(row=row, actor=None)
     with clock.travel(APRIL + dt.timedelta(days=1)):
-        ended = registry.end_name(row=row, actor=None).valid_to
-        assert ended is not None
-        assert ended > APRIL
+        assert registry.end_name(row=row, actor=None).valid_to is not None
         with pytest.raises(AforoError, match="already_ended"):
             registry.end_name(row=row, actor=None)
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "events.md").read_text()
 SOURCES = """metering/canonical.py metering/shapes.py metering/identity.py
 metering/envelope.py metering/ingest.py metering/answers.py metering/store.py
-metering/idempotency.py aforo/lib/http.py""".split()
+aforo/core/idempotency.py aforo/lib/http.py""".split()
 # The caller is gone; there is nobody who could read this code.
 UNSEEN = {"disconnected"}
 

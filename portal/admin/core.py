@@ -25,12 +25,13 @@ from aforo.core.models import (
     Tenant,
     User,
 )
-from aforo.core.roles import MONEY, OPERATE, OWN, STAFF
+from aforo.core.roles import MONEY, OPERATE, OWN, PRICING, STAFF
 from aforo.lib import clock
+from aforo.lib.errors import AforoError
 from portal.admin.base import ReadOnlyAdmin, Refusable, TenantAdmin, confirmed
 from portal.admin.site import site
 from portal.context import acting_tenant
-from portal.pages import person
+from portal.pages import may, person
 from portal.secrets import keep_secret
 
 
@@ -146,7 +147,17 @@ class ServiceKeyAdmin(TenantAdmin):
         return asked if obj is None else (*asked, *self.readonly_fields)
 
     def make(self, request: HttpRequest, obj: ServiceKey, form: Any) -> Model:
-        """Issue the key and keep its secret for the next page."""
+        """Issue the key and keep its secret for the next page.
+
+        A key that may change prices is made by somebody who may.
+        """
+        if "catalog:write" in form.cleaned_data["scopes"] and not may(request, PRICING):
+            raise AforoError(
+                "role_needed",
+                403,
+                "Only an owner gives a key the scope catalog:write: it changes prices.",
+                field="scopes",
+            )
         key, secret = service_keys.issue(
             tenant=acting_tenant(request),
             name=form.cleaned_data["name"],

@@ -145,6 +145,11 @@ class Row:
     users: list[User]
     event_count: int
 
+    @property
+    def more_users(self) -> int:
+        """How many plans there are beside the three that are shown."""
+        return max(0, len(self.users) - 3)
+
 
 def users(versions: Sequence[PlanVersion]) -> list[User]:
     """Return the newest published version and the draft of each plan."""

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.test import Client
 from django.urls import reverse
 
-from aforo.core.models import AuditEntry, Membership, Role, Tenant, User
+from aforo.core.models import AuditEntry, Membership, Role, ServiceKey, Tenant, User
 from billing.models import Agent, Credential, Customer, CustomerBooks, Subscription
 from catalog.models import CostRate, Plan, PlanVersion, Product
 from metering import pipeline
@@ -287,3 +287,19 @@ def test_a_tenant_has_members_of_every_role(scene: Scene) -> None:
     assert roles == set(Role.values)
     assert isinstance(scene.tenant, Tenant)
     assert isinstance(scene.product, Product)
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.OWNER, 302), (Role.OPERATIONS, 200)]
+)
+def test_a_key_that_changes_prices_is_made_by_an_owner(
+    scene: Scene, role: Role, status: int
+) -> None:
+    answer = sign_in(scene, role).post(
+        reverse("admin:core_servicekey_add"),
+        {"name": "deploy", "scopes": ["catalog:read", "catalog:write"]},
+    )
+    assert answer.status_code == status
+    made = ServiceKey.objects.filter(name="deploy").exists()
+    assert made == (status == 302)
+    assert made or "Only an owner" in answer.content.decode()

@@ -90,12 +90,18 @@ def test_what_no_metric_counts_is_listed_and_defined_in_one_click(
     assert AuditEntry.objects.filter(action="metric.created").latest("id").actor
 
 
+def test_a_code_that_is_taken_gets_a_number(scene: Scene) -> None:
+    client = sign_in(scene, Role.OWNER)
+    for code in ("input_tokens_2", "input_tokens_3"):
+        made = client.post("/metrics/seen", {"field": "input_tokens"})
+        assert made["Location"] == f"/metrics/{code}"
+
+
 @pytest.mark.parametrize(
     ("posted", "said"),
     [
         ({}, "Name a measurement or an event type."),
         ({"field": "a", "type": "b"}, "Name a measurement or an event type."),
-        ({"field": "input_tokens"}, "input_tokens is taken."),
         ({"field": "x" * 90}, "at most 80 characters"),
         ({"field": "a\x00b"}, "Null characters are not allowed."),
     ],

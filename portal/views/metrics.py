@@ -212,6 +212,13 @@ def _suggested(field: str = "", type: str = "") -> dict[str, Any]:
     }
 
 
+def _free(code: str) -> str:
+    """Return the code, with a number if another metric has it already."""
+    known = set(Metric.objects.values_list("code", flat=True))
+    numbered = (f"{code[:56]}_{number}" for number in range(2, len(known) + 3))
+    return next(c for c in (code, *numbered) if c not in known)
+
+
 @role_required(*PRICING)
 @require_POST
 def make_seen(request: HttpRequest) -> HttpResponse:
@@ -222,6 +229,7 @@ def make_seen(request: HttpRequest) -> HttpResponse:
         return redirect("metrics")
     values = _suggested(field=field, type=kind)
     values["event_types"] = [kind] if kind else []
+    values["code"] = _free(values["code"])
     try:
         made = products.create_metric(
             tenant=acting_tenant(request), actor=person(request), **values

@@ -45,7 +45,7 @@ class ServiceKey(TenantModel):
 
     public_prefix = "svk"
 
-    SCOPES = ("ingest", "check", "read")
+    SCOPES = ("ingest", "check", "read", "catalog:read", "catalog:write")
 
     name = models.CharField(max_length=120)
     digest = models.CharField(max_length=64, unique=True, editable=False)

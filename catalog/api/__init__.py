@@ -1,0 +1,1 @@
+"""The catalog over HTTP, for a tenant's own systems; the rules are the pages' own."""
