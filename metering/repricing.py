@@ -21,7 +21,7 @@ from metering.batch import Body, with_tool
 from metering.measurements import priced
 
 # A page waits for the answer: what is beyond is left out, and said so.
-EVENTS_MAX = 50_000
+EVENTS_MAX = 20_000
 
 RATED = """
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,

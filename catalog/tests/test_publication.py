@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection
 
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
@@ -50,6 +53,26 @@ def test_who_comes_second_hears_who_published(plan):
     assert refusal.value.detail == (
         "Pro v1 was published by Ana on 12 Mar 2026, 10:41 UTC. It never changes."
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_at_the_same_time_one_wins_and_one_hears_it(plan):
+    version = draft(plan)
+    seen = publication.fingerprint(version)
+    both_ready = threading.Barrier(2)
+
+    def race(number):
+        try:
+            both_ready.wait()
+            publish(version, seen)
+        except AforoError as error:
+            return error.code
+        finally:
+            connection.close()
+        return "published"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(race, range(2))) == ["not_a_draft", "published"]
 
 
 def test_only_what_was_reviewed_is_published(plan):

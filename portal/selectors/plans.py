@@ -121,6 +121,7 @@ class VersionRow:
     is_live: bool  # The latest published one.
     subscription_count: int
     arriving_count: int  # They come at their renewal.
+    saved: AuditEntry | None = None  # Of a draft: who saved it last, and when.
 
     @property
     def word(self) -> str:
@@ -137,7 +138,7 @@ class VersionRow:
 
 
 def versions(plan: Plan, now: dt.datetime) -> list[VersionRow]:
-    """Return the plan's versions, the newest first; three statements."""
+    """Return the plan's versions, the newest first; at most four statements."""
     found = list(
         PlanVersion.objects.filter(plan=plan)
         .select_related("plan", "published_by")
@@ -147,9 +148,29 @@ def versions(plan: Plan, now: dt.datetime) -> list[VersionRow]:
     keys = [v.pk for v in found]
     counts, coming = subscribers(keys, now), arriving(keys, now)
     return [
-        VersionRow(v, v.pk == live, counts.get(v.pk, 0), coming.get(v.pk, 0))
+        VersionRow(
+            v,
+            v.pk == live,
+            counts.get(v.pk, 0),
+            coming.get(v.pk, 0),
+            _last_saved(v) if v.state == DRAFT else None,
+        )
         for v in found
     ]
+
+
+def _last_saved(draft: PlanVersion) -> AuditEntry | None:
+    """Return who saved a draft last."""
+    return (
+        AuditEntry.objects.filter(
+            tenant_id=draft.tenant_id,
+            object_type="planversion",
+            object_id=draft.public_id,
+            action="plan.draft_saved",
+        )
+        .order_by("-created_at")
+        .first()
+    )
 
 
 def contracts(plan: Plan, now: dt.datetime) -> QuerySet[Subscription]:

@@ -134,6 +134,7 @@ def test_live_and_draft_are_compared(scene: Scene) -> None:
     assert "Tool calls Price $0.01 per call $0.02 per call" in page
     assert "100.0 %" in page
     assert "3 charges unchanged" in page
+    assert f"saved 18 Nov 2026, 12:00 by {scene.shop.owner}" in page
     assert (
         f"{path(scene)}/edit"
         in sign_in(scene, Role.OWNER).get(path(scene)).content.decode()

@@ -9,6 +9,7 @@ from django.test import Client
 
 from aforo.core.models import AuditEntry, Role
 from catalog import plans, products
+from catalog.models import Metric
 from portal.tests.scene import Scene, sign_in
 from portal.tests.test_plans import draft, path
 
@@ -143,7 +144,7 @@ def test_a_plan_on_our_cost_does_not_say_so(public: Scene) -> None:
         tenant=public.tenant,
         code="our_cost",
         name="Cost",
-        aggregation="sum",
+        aggregation=Metric.Aggregation.SUM,
         field="cogs",
         unit="USD",
         actor=None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 from aforo.core.models import AuditEntry, Role
@@ -33,7 +33,7 @@ def form(scene: Scene, **more: object) -> dict[str, object]:
     }
 
 
-def post(client: Client, scene: Scene, **more: object) -> HttpResponse:
+def post(client: Client, scene: Scene, **more: object) -> Any:
     """Publish the draft."""
     return client.post(path(scene, "/publish"), form(scene, **more), follow=True)
 

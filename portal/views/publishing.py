@@ -22,6 +22,7 @@ from catalog.pricing import Plan as Priced
 from catalog.pricing import lint
 from metering import repricing
 from portal import csvs
+from portal.context import exists
 from portal.pages import find, person, posted, refuse
 from portal.plan_forms import ALL, CHOSEN, NEW, PublishForm
 from portal.selectors import plans
@@ -182,6 +183,7 @@ def _impact(found: Plan) -> dict[str, Any]:
         "impact": impact,
         "effects": [(e, numbers[e.subscription.pk]) for e in impact.effects],
         "other_currency": len(old) - len(same),
+        "simulator_url": "/simulator" if exists("/simulator") else "",
         "contracts_max": CONTRACTS_MAX,
     }
 
