@@ -41,10 +41,10 @@ class Checked:
             self.labels.setdefault(box, label)
 
     @property
-    def summary(self) -> list[tuple[str, str]]:
-        """The problems with the charge that each is in, for the list on top."""
+    def summary(self) -> list[tuple[str, str, str]]:
+        """Box, problem with the charge that it is in, and the problem alone."""
         return [
-            (box, f"{self.labels[box]}: {text}" if box in self.labels else text)
+            (box, f"{self.labels[box]}: {text}" if box in self.labels else text, text)
             for box, text in self.problems.items()
         ]
 

@@ -265,7 +265,10 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         "plan": desk.plan,
         "simulation": result,
         "usage_problems": problems,
-        "summary": [*checked.summary, *problems.items()],
+        "summary": [
+            *checked.summary,
+            *((box, text, text) for box, text in problems.items()),
+        ],
         "findings": [
             (f"{keys[finding.charges[0]]}-summary", finding.message)
             for finding in (result.findings if result else ())
