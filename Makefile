@@ -10,11 +10,11 @@ speed ?= 60
 args ?=
 
 .PHONY: help up demo test test-full lint format types arch bench-ingest bench-check \
-	verify doctor clean ci browser
+	bench-composer verify doctor clean ci browser
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
-		awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+		awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 up: .venv/.base ## start everything: Postgres, Redis, web, worker, beat; Ctrl-C stops it
 	@exec $(RUN) up $(args)
@@ -47,6 +47,9 @@ bench-ingest: .venv/.dev ## events per second, HTTP to committed ledger
 
 bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
 	$(BIN)/python -m bench.check $(args)
+
+bench-composer: .venv/.dev ## how long the composer takes to answer a change
+	$(BIN)/python -m bench.composer $(args)
 
 verify: .venv/.base ## check every invariant of the books
 	$(RUN) verify $(args)

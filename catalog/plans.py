@@ -29,7 +29,6 @@ __all__ = [
     "metric_json",
     "newest_version",
     "publish",
-    "resolve_metrics",
     "retire",
     "save_draft",
 ]
@@ -221,9 +220,7 @@ def metric_json(metric: Metric) -> dict[str, Any]:
     return row
 
 
-def resolve_metrics(
-    body: Mapping[str, Any], known: Mapping[str, Metric]
-) -> dict[str, Any]:
+def _resolved(body: Mapping[str, Any], known: Mapping[str, Metric]) -> dict[str, Any]:
     """Return the plan JSON with every metric that is named by its code defined.
 
     Raises AforoError 422 `unknown_metric`, also for a definition inside a charge
@@ -266,7 +263,7 @@ def publish(*, version: PlanVersion, actor: User | None) -> PlanVersion:
         raise AforoError("not_a_draft", 409, f"{version} is {version.state}.")
     known = {m.code: m for m in Metric.objects.filter(tenant_id=version.tenant_id)}
     try:
-        parsed = pricing.parse_plan(resolve_metrics(version.body, known))
+        parsed = pricing.parse_plan(_resolved(version.body, known))
     except pricing.PlanError as error:
         raise AforoError(error.code, 422, error.message, field=error.path) from error
     check_limits(version.limits, metrics=frozenset(known))

@@ -114,8 +114,9 @@ def posted(typed: Typed, **changes: Any) -> Typed:
     put(*shower.limits().values())
     for row in shower.quotas():
         put(*row)
-    for name, value in changes.items():
-        data.setlist(name, [value] if isinstance(value, str) else value)
+    for box_name, given_texts in changes.items():
+        texts = [given_texts] if isinstance(given_texts, str) else given_texts
+        data.setlist(box_name, texts)
     return from_post(data, kept_limits={})
 
 

@@ -79,7 +79,11 @@ def new(request: HttpRequest) -> HttpResponse:
 def _product_of(request: HttpRequest) -> Any:
     """Return the product that the address names, to be chosen already."""
     code = request.GET.get("product", "")
-    return Product.objects.filter(code=code).values_list("pk", flat=True).first()
+    return (
+        Product.objects.filter(tenant=acting_tenant(request), code=code)
+        .values_list("pk", flat=True)
+        .first()
+    )
 
 
 @dataclass(slots=True)
