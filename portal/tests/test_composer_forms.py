@@ -2,122 +2,27 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.http import QueryDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aforo.lib.money import plain
-from catalog.models import Metric
 from catalog.pricing import parse_plan, plan_to_json
-from portal.composer.acts import act
-from portal.composer.bodies import from_body, to_body
+from portal.composer.bodies import to_body
 from portal.composer.checking import check
 from portal.composer.models import MODELS
-from portal.composer.numbers import clean, grouped
-from portal.composer.posting import from_post
-from portal.composer.shown import Box, Shower, ShownPrice
-from portal.composer.typed import JSON_MODEL, Typed, join_values, split_values
-
-TOKENS = Metric(
-    code="tokens", name="Tokens", aggregation="sum", field="tokens", unit="token"
-)
-METRICS = {"tokens": TOKENS}
-EACH = {"model": "per_unit", "unit_amount": "3.00", "per": 1000000}
-TIERS = [
-    {"up_to": "1000", "unit_amount": "0.01", "flat_amount": "5"},
-    {"up_to": "10000.5", "unit_amount": "0.0000025"},
-    {"up_to": None, "unit_amount": "0.005"},
-]
-PRICES: list[dict[str, Any]] = [
+from portal.composer.typed import JSON_MODEL, join_values, split_values
+from portal.tests.composer_kit import (
     EACH,
-    {"model": "per_unit", "unit_amount": "0.0000025"},
-    {"model": "graduated", "tiers": TIERS},
-    {"model": "volume", "tiers": TIERS, "per": 1000},
-    {"model": "package", "size": "1000", "amount": "1"},
-    {"model": "package", "size": "10", "price": {"model": "volume", "tiers": TIERS}},
-    {"model": "included", "units": "1000000", "overage": EACH},
-    {
-        "model": "included",
-        "units": "5",
-        "overage": {"model": "percentage", "rate": "2.5"},
-    },
-    {
-        "model": "included",
-        "units": "5",
-        "overage": {
-            "model": "package",
-            "size": "10",
-            "price": {"model": "graduated", "tiers": TIERS},
-        },
-    },
-    {
-        "model": "percentage",
-        "rate": "2.5",
-        "fixed_amount": "0.1",
-        "minimum": "0.50",
-        "maximum": "9",
-        "free_events": 3,
-        "free_amount": "100",
-    },
-    {"model": "flat", "amount": "99", "due": "arrears"},
-]
-
-
-def body_of(*prices: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return plan JSON with a charge for each price."""
-    charges = []
-    for number, price in enumerate(prices):
-        row = {"key": f"k{number}", "name": f"Charge {number}", "price": price}
-        if price.get("model") != "flat":
-            row["metric"] = "tokens"
-        charges.append({**row, **more})
-    return {"currency": "USD", "charges": charges}
-
-
-def read(body: dict[str, Any], **limits: Any) -> Typed:
-    """Return plan JSON as the texts of the form."""
-    return from_body(body, limits=limits, prorate=False)
-
-
-def posted(typed: Typed, **changes: Any) -> Typed:
-    """Return the form as a browser would post what the page shows."""
-    data = QueryDict(mutable=True)
-    data["currency"] = typed.currency
-    shower = Shower(typed, {}, METRICS.values(), fixed_keys=frozenset())
-
-    def put(*boxes: Box) -> None:
-        for box in boxes:
-            data.appendlist(box.name, box.value)
-
-    def put_price(price: ShownPrice) -> None:
-        data[f"{price.prefix}-was"] = price.model
-        put(*price.boxes)
-        for row in price.tiers:
-            data.appendlist(
-                f"{price.prefix}-up_to", row.up_to.value if row.up_to else ""
-            )
-            put(row.unit_amount, row.flat_amount)
-        if price.inner and price.inner_choice:
-            put(price.inner_choice)
-            put_price(price.inner)
-
-    for charge in shower.charges():
-        data.appendlist("row", charge.uid)
-        put(charge.name, charge.key, charge.unit, charge.metric, charge.model)
-        for name, values, _ in charge.filters:
-            put(name, values)
-        put_price(charge.price)
-    put(*shower.limits().values())
-    for row in shower.quotas():
-        put(*row)
-    for box_name, given_texts in changes.items():
-        texts = [given_texts] if isinstance(given_texts, str) else given_texts
-        data.setlist(box_name, texts)
-    return from_post(data, kept_limits={})
+    METRICS,
+    PRICES,
+    TIERS,
+    body_of,
+    posted,
+    read,
+)
 
 
 @pytest.mark.parametrize("price", PRICES, ids=lambda p: str(p)[:50])
@@ -402,119 +307,3 @@ def test_limits_are_read_as_the_guard_takes_them() -> None:
         "spend_cap": "25.00",
         "quotas": [{"metric": "tokens", "limit": 1000000, "on_exceed": "bill"}],
     }
-
-
-def test_another_model_keeps_what_fits() -> None:
-    def chosen(price: dict[str, Any], model: str, box: str = "c1-model") -> Any:
-        typed = posted(read(body_of(price)), **{box: model})
-        return to_body(typed)["charges"][0]["price"]
-
-    tiered = chosen(EACH, "graduated")
-    assert tiered["tiers"] == [{"up_to": None, "unit_amount": "3.00"}]
-    assert tiered["per"] == 1000000
-    assert chosen({"model": "graduated", "tiers": TIERS}, "volume")["tiers"] == TIERS
-    assert chosen(EACH, "included")["overage"] == EACH
-    package = chosen(EACH, "package")
-    assert package == {"model": "package", "size": "", "amount": "3.00"}
-    inner = chosen(PRICES[6], "volume", "c1-overage")["overage"]
-    assert inner["tiers"] == [{"up_to": None, "unit_amount": "3.00"}]
-
-
-def names(typed: Typed) -> list[str]:
-    """Return the names of the charges in order."""
-    return [charge.name for charge in typed.charges]
-
-
-def test_charges_are_added_moved_duplicated_and_removed() -> None:
-    typed = read(body_of(EACH, GRADUATED))
-    assert act(typed, "charge.add") == "c3-name"
-    assert act(typed, "c2.up") == "c2-up"
-    assert names(typed) == ["Charge 1", "Charge 0", ""]
-    act(typed, "c2.up")
-    act(typed, "c3.down")
-    assert names(typed) == ["Charge 1", "Charge 0", ""]
-    assert act(typed, "c2.duplicate") == "c4-name"
-    assert names(typed)[1] == "Charge 1 copy"
-    assert typed.charges[1].key == ""
-    assert act(typed, "c4.remove") == "c1-summary"
-    for uid in ("c1", "c2"):
-        act(typed, f"{uid}.remove")
-    assert act(typed, "c3.remove") == "charge-add"
-    assert typed.charges == []
-
-
-def test_tiers_are_added_and_removed_and_the_last_has_no_end() -> None:
-    typed = read(body_of(GRADUATED))
-    assert act(typed, "c1.tier.add") == "c1-tier-2-up_to"
-    assert len(typed.charges[0].price.tiers) == 4
-    act(typed, "c1.tier.3.remove")
-    assert act(typed, "c1.tier.2.remove") == "c1-tier-1-unit_amount"
-    tiers = to_body(typed)["charges"][0]["price"]["tiers"]
-    assert [tier["up_to"] for tier in tiers] == ["1000", None]
-    for _ in range(3):
-        act(typed, "c1.tier.0.remove")
-    assert len(typed.charges[0].price.tiers) == 1
-
-
-def test_tiers_of_an_inner_price_are_added() -> None:
-    typed = read(body_of(PRICES[8]))
-    assert act(typed, "c1-o-o.tier.add") == "c1-o-o-tier-2-up_to"
-
-
-def test_conditions_are_added_and_removed() -> None:
-    typed = read(body_of(EACH))
-    assert act(typed, "c1.filter.add") == "c1-filter-0-property"
-    assert act(typed, "c1.filter.0.remove") == "c1-filter-add"
-    assert typed.charges[0].filters == []
-
-
-@pytest.mark.parametrize(
-    "deed",
-    [
-        "",
-        "x",
-        "c9.up",
-        "c1.explode",
-        "c1.tier.99.remove",
-        "c1.tier.-1.remove",
-        "c1-o.tier.add",
-        "c1.filter.9.remove",
-    ],
-)
-def test_a_button_that_is_not_there_does_nothing(deed) -> None:
-    typed = read(body_of(EACH))
-    act(typed, deed)
-    assert to_body(typed) == body_of(EACH)
-
-
-def test_a_key_is_made_of_the_name_and_stays_single() -> None:
-    charges = [
-        {"name": name, "price": EACH} for name in ("Tool calls", "Tool calls", "42", "")
-    ]
-    made = to_body(read({"currency": "USD", "charges": charges}))["charges"]
-    assert [row["key"] for row in made] == [
-        "tool-calls", "tool-calls-2", "charge-42", "charge",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1,000.50", "1000.50"),
-        ("$0.0100", "0.0100"),
-        (" 1 000 ", "1000"),
-        (".5", "0.5"),
-        ("0.0000025", "0.0000025"),
-        ("1,00", "1,00"),
-        ("abc", "abc"),
-        ("1_000", "1000"),
-    ],
-)
-def test_numbers_are_read_as_people_write_them(text, expected) -> None:
-    assert clean(text) == expected
-
-
-def test_quantities_are_grouped_and_nothing_else_is_changed() -> None:
-    assert grouped("1000000.50") == "1,000,000.50"
-    assert grouped("abc") == "abc"
-    assert Decimal(clean(grouped("1234567"))) == 1234567
