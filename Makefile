@@ -10,12 +10,11 @@ speed ?= 60
 args ?=
 
 .PHONY: help up demo test test-full lint format types arch bench-ingest bench-check \
-	bench-rating bench-backtest \
-	verify doctor clean ci browser
+	bench-rating bench-backtest bench-composer verify doctor clean ci browser
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
-		awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+		awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 up: .venv/.base ## start everything: Postgres, Redis, web, worker, beat; Ctrl-C stops it
 	@exec $(RUN) up $(args)
@@ -54,6 +53,9 @@ bench-rating: .venv/.dev ## rated measurements per second of the engine on one c
 
 bench-backtest: .venv/.dev ## a million events over four plans: seconds and memory
 	$(BIN)/python -m bench.backtest $(args)
+
+bench-composer: .venv/.dev ## how long the composer takes to answer a change
+	$(BIN)/python -m bench.composer $(args)
 
 verify: .venv/.base ## check every invariant of the books
 	$(RUN) verify $(args)

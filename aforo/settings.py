@@ -171,6 +171,9 @@ CHANNEL_LAYERS = {
     }
 }
 
+# A plan of many tiers is one form: 20 charges of 30 tiers have 2,000 boxes.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False

@@ -41,10 +41,10 @@ class Checked:
             self.labels.setdefault(box, label)
 
     @property
-    def summary(self) -> list[tuple[str, str]]:
-        """The problems with the charge that each is in, for the list on top."""
+    def summary(self) -> list[tuple[str, str, str]]:
+        """Box, problem with the charge that it is in, and the problem alone."""
         return [
-            (box, f"{self.labels[box]}: {text}" if box in self.labels else text)
+            (box, f"{self.labels[box]}: {text}" if box in self.labels else text, text)
             for box, text in self.problems.items()
         ]
 
@@ -53,7 +53,7 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
     """Return what is wrong with the form; `metrics` are the tenant's by code."""
     checked = Checked()
     keys = keys_of(typed.charges)
-    bodies = []
+    bodies, right = [], []
     for number, charge in enumerate(typed.charges, start=1):
         label = charge.name.strip() or f"Charge {number}"
         before = len(checked.problems)
@@ -64,9 +64,13 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
             body["metric"] = metric_json(metrics[body["metric"]])
         bodies.append(body)
         if len(checked.problems) == before:
-            _parse(typed.currency, [body], [charge], checked)
+            right.append((body, charge))
     if not checked.problems:
         checked.plan = _parse(typed.currency, bodies, typed.charges, checked)
+    if checked.plan is None:
+        # The engine names one problem at a time: ask it about each charge alone.
+        for body, charge in right:
+            _parse(typed.currency, [body], [charge], checked)
     _check_limits(typed, metrics, checked)
     return checked
 

@@ -64,6 +64,8 @@ class Meter:
     @property
     def unit(self) -> str:
         """What several units are called."""
+        if not self.charge.unit and self.metric.source is Source.COGS:
+            return "of our cost"
         return many(self.charge.unit) or "units"
 
     @property

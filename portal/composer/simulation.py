@@ -106,6 +106,13 @@ class Simulation:
         )
 
     @property
+    def invoices_otherwise(self) -> bool:
+        """Whether rounding line by line shows in the sum."""
+        return display(self.invoiced, self.currency) != display(
+            self.total, self.currency
+        )
+
+    @property
     def margin(self) -> Decimal | None:
         """The bill less our cost; None when the cost is not known."""
         return None if self.cost is None else self.total - self.cost

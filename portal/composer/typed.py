@@ -26,11 +26,6 @@ class Tier:
     unit_amount: str = ""
     flat_amount: str = ""
 
-    @property
-    def is_blank(self) -> bool:
-        """Whether nothing was typed."""
-        return not (self.up_to or self.unit_amount or self.flat_amount)
-
 
 @dataclass(slots=True)
 class Price:

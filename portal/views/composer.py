@@ -79,7 +79,11 @@ def new(request: HttpRequest) -> HttpResponse:
 def _product_of(request: HttpRequest) -> Any:
     """Return the product that the address names, to be chosen already."""
     code = request.GET.get("product", "")
-    return Product.objects.filter(code=code).values_list("pk", flat=True).first()
+    return (
+        Product.objects.filter(tenant=acting_tenant(request), code=code)
+        .values_list("pk", flat=True)
+        .first()
+    )
 
 
 @dataclass(slots=True)
@@ -265,7 +269,10 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         "plan": desk.plan,
         "simulation": result,
         "usage_problems": problems,
-        "summary": [*checked.summary, *problems.items()],
+        "summary": [
+            *checked.summary,
+            *((box, text, text) for box, text in problems.items()),
+        ],
         "findings": [
             (f"{keys[finding.charges[0]]}-summary", finding.message)
             for finding in (result.findings if result else ())

@@ -120,7 +120,7 @@ function mark() {
     const box = document.getElementById(link.hash.slice(1));
     if (!box || !boxes.contains(box)) continue;
     const text = Object.assign(document.createElement("p"), { className: "error", id: `${box.id}-error` });
-    text.textContent = link.textContent;
+    text.textContent = link.dataset.problem;
     box.setAttribute("aria-invalid", "true");
     box.setAttribute("aria-describedby", text.id);
     box.after(text);
