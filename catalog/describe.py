@@ -50,13 +50,7 @@ def describe(plan: Plan) -> str:
 
 def _charge(charge: Charge, currency: str) -> str:
     """Return one charge as a sentence."""
-    words = f"{charge.name}: {model_words(charge.model, charge.unit, currency)}"
-    if charge.discount:
-        words += f", {number_words(charge.discount)} % off"
-    if charge.minimum is not None:
-        words += f", at least {money_words(charge.minimum, currency)} a month"
-    if charge.maximum is not None:
-        words += f", at most {money_words(charge.maximum, currency)} a month"
+    words = f"{charge.name}: {charge_words(charge, currency)}"
     conditions = filter_words(charge.filter)
     if conditions:
         words += f" when {conditions}"
@@ -76,6 +70,18 @@ def _either(values: Sequence[str], shown: int) -> str:
     if len(values) > shown:
         return f"{values[0]}, {values[1]} or one of {len(values) - 2} others"
     return " or ".join(values)
+
+
+def charge_words(charge: Charge, currency: str) -> str:
+    """Return a charge's price with its discount, minimum and maximum in words."""
+    words = model_words(charge.model, charge.unit, currency)
+    if charge.discount:
+        words += f", {number_words(charge.discount)} % off"
+    if charge.minimum is not None:
+        words += f", at least {money_words(charge.minimum, currency)} a month"
+    if charge.maximum is not None:
+        words += f", at most {money_words(charge.maximum, currency)} a month"
+    return words
 
 
 def model_words(model: Model, unit: str, currency: str) -> str:

@@ -12,9 +12,13 @@ from catalog.describe import filter_words, per_words
 from catalog.pricing import (
     Aggregation,
     Charge,
+    Compound,
+    Dimensions,
     Due,
+    DurationUnit,
     Flat,
     Graduated,
+    Grouping,
     Included,
     Metric,
     Model,
@@ -36,6 +40,8 @@ MODELS: dict[type, str] = {
     Percentage: "Percentage",
     Flat: "Flat amount",
     Included: "Included quantity",
+    Dimensions: "Dimensions",
+    Compound: "Outcome",
 }
 _AGGREGATIONS = {
     Aggregation.COUNT: "number",
@@ -73,13 +79,48 @@ def charge_facts(charge: Charge, currency: str) -> list[Fact]:
     found = [Fact("name", "Name", charge.name)]
     if charge.unit:
         found.append(Fact("unit", "Unit", charge.unit))
-    if charge.metric is not None:
-        found.append(Fact("metric", "Counts", metric_words(charge.metric)))
+    if words := counted_words(charge):
+        found.append(Fact("metric", "Counts", words))
     if charge.filter.conditions:
         words = filter_words(charge.filter, ALL_VALUES)
         found.append(Fact("filter", "Only when", words))
     found.append(Fact("model", "Charge model", MODELS[type(charge.model)]))
-    return [*found, *_model(charge.model, charge.unit, currency)]
+    found += _model(charge.model, charge.unit, currency)
+    if charge.discount:
+        words = f"{number_words(charge.discount)} %"
+        found.append(Fact("discount", "Discount", words, charge.discount))
+    for key, label, amount in (
+        ("least", "At least a period", charge.minimum),
+        ("most", "At most a period", charge.maximum),
+    ):
+        if amount is not None:
+            found.append(_money(key, label, amount, currency))
+    return found
+
+
+def counted_words(charge: Charge) -> str:
+    """Return what a charge counts; empty for a flat amount."""
+    if isinstance(charge.model, Compound):
+        return outcome_words(charge.model)
+    if charge.metric is None or isinstance(charge.model, Dimensions):
+        return ""
+    return metric_words(charge.metric)
+
+
+def outcome_words(model: Compound) -> str:
+    """Return what makes an outcome, such as doc.parsed and 2 × llm.completion."""
+    parts = []
+    for one in model.requirements:
+        words = f"{one.at_least} × " if one.at_least > 1 else ""
+        words += one.event_type
+        if one.where.conditions:
+            words += f" when {filter_words(one.where, ALL_VALUES)}"
+        parts.append(words)
+    held = "session" if model.by is Grouping.SESSION else "correlation id"
+    words = f"{' and '.join(parts)} of one {held}"
+    if model.within_seconds is not None:
+        words += f" within {model.within_seconds:,} s"
+    return words
 
 
 def metric_words(metric: Metric) -> str:
@@ -109,10 +150,50 @@ def _model(model: Model, unit: str, currency: str) -> Iterator[Fact]:
             yield from _model(model.price, "package", currency)
         case Percentage():
             yield from _percentage(model, currency)
+        case Dimensions():
+            yield from dimension_facts(model, currency)
+        case Compound():
+            if model.absorbs:
+                yield Fact("absorbs", "Covers", ", ".join(model.absorbs))
+            yield from _model(model.price, unit or "outcome", currency)
         case Included():
             yield _count("included", "Included", model.units, many(unit))
             yield Fact("overage", "Beyond it", MODELS[type(model.overage)])
             yield from _model(model.overage, unit, currency)
+
+
+def dimension_facts(model: Dimensions, currency: str) -> Iterator[Fact]:
+    """Yield the rates, multipliers, levels and fees of a charge by dimensions."""
+    if model.session_fee:
+        yield _money("session_fee", "A session", model.session_fee, currency)
+    if model.included_tools:
+        yield _count("included_tools", "Calls in it", model.included_tools)
+    for tool, rate in model.tools.items():
+        yield _money(f"tool.{tool}", f"Call of {tool}", rate, currency)
+    if model.other_tools is not None and not model.volume_rates:
+        yield _money("tool.*", "Call of another tool", model.other_tools, currency)
+    for number, tier in enumerate(model.volume_rates, 1):
+        label = f"Call of another tool, from {tier.min_invocations:,} calls"
+        yield _money(f"volume{number}", label, tier.value, currency)
+    for name, rate in model.tokens.items():
+        label = f"One of {name.replace('_', ' ')}"
+        yield _money(f"token.{name}", label, rate, currency)
+    for tool, factor in model.multipliers.items():
+        words = f"× {number_words(factor)}"
+        yield Fact(f"multiplier.{tool}", f"Tokens of {tool}", words, factor)
+    unit = "A second" if model.duration_unit is DurationUnit.PER_SECOND else "A call"
+    for number, bucket in enumerate(model.buckets, 1):
+        label = f"{unit} up to {number_words(bucket.max_seconds)} s"
+        yield _money(f"bucket{number}", label, bucket.rate, currency)
+    if model.penalty is not None:
+        share = number_words(model.penalty.threshold * 100)
+        words = f"× {number_words(model.penalty.multiplier)}"
+        label = f"Sessions with over {share} % errors"
+        yield Fact("penalty", label, words, model.penalty.multiplier)
+    for number, off in enumerate(model.discounts, 1):
+        label = f"Discount from {off.min_invocations:,} calls"
+        words = f"{number_words(off.value)} %"
+        yield Fact(f"discount{number}", label, words, off.value)
 
 
 def _price(

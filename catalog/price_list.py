@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.describe import filter_words, model_words, per_words
-from catalog.facts import ALL_VALUES, MODELS, metric_words
+from catalog.describe import charge_words, filter_words, per_words
+from catalog.facts import ALL_VALUES, MODELS, counted_words, dimension_facts
 from catalog.pricing import (
     Charge,
+    Compound,
+    Dimensions,
     Graduated,
     Included,
     Model,
@@ -21,6 +23,9 @@ from catalog.pricing import (
 )
 from catalog.pricing.words import money_words, number_words
 from catalog.units import many
+
+# What a public price list says of a charge, beside its price.
+PUBLIC = ("name", "unit", "filter", "discount_percent", "minimum", "maximum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,19 @@ def _price(charge: Charge, currency: str) -> Price:
         )
         if isinstance(charge.model, Included):
             note += " Included units come first and are not counted here."
+    if isinstance(charge.model, Dimensions):
+        rows = tuple(
+            TierRow(fact.label, fact.words, "")
+            for fact in dimension_facts(charge.model, currency)
+        )
+        note = "Rates are multiplied with each other where several apply."
     return Price(
         key=charge.key,
         name=charge.name,
         model=MODELS[type(charge.model)],
-        words=model_words(charge.model, charge.unit, currency),
+        words=charge_words(charge, currency),
         only_when=filter_words(charge.filter, ALL_VALUES),
-        counts=metric_words(charge.metric) if charge.metric else "",
+        counts=counted_words(charge),
         tiers=rows,
         tier_note=note,
     )
@@ -85,6 +96,8 @@ def _tiered(model: Model, unit: str) -> tuple[Graduated | Volume, str] | None:
             return model, unit
         case Included():
             return _tiered(model.overage, unit)
+        case Compound():
+            return _tiered(model.price, unit)
         case Package():
             return _tiered(model.price, "package")
         case _:
@@ -122,8 +135,16 @@ def public_json(plan: Plan) -> dict[str, Any]:
     return {
         "currency": plan.currency,
         "charges": [
-            {k: charge[k] for k in ("name", "unit", "filter", "price") if k in charge}
-            | {"text": price.words}
+            {key: charge[key] for key in PUBLIC if key in charge}
+            | {"price": _public_price(charge["price"]), "text": price.words}
             for charge, price in zip(charges, prices(plan), strict=True)
         ],
     }
+
+
+def _public_price(price: dict[str, Any]) -> dict[str, Any]:
+    """Return a price without what is only metered: an outcome has its price alone."""
+    if price["model"] == "compound":
+        inner: dict[str, Any] = price["price"]
+        return inner
+    return price
