@@ -127,7 +127,7 @@ def _result(request: HttpRequest, found: Backtest) -> dict[str, Any]:
         "tabs": tabs,
         "flag": flag if flag in backtests.FLAGS else "",
         "page": rows,
-        "rows": backtests.shown(rows.rows),
+        "rows": [backtests.shown(row) for row in rows.rows],
         "opened": opened,
         "no_bill": backtests.NO_BILL,
         "columns": 5 + len(found.plans),
@@ -140,12 +140,16 @@ def backtest_csv(request: HttpRequest, public_id: str) -> HttpResponse:
     """Give exactly the customers that the page lists, as CSV."""
     found = find(Backtest.objects.all(), "bkt", public_id)
     rows = backtests.rows_of(found, request.GET.get("flag", "")).order_by("-pk")
-    done = found.state == Backtest.State.DONE
+    if found.state != Backtest.State.DONE:
+        rows = rows.none()
     currency = found.plans[0]["body"]["currency"]
     return csvs.response(
         f"simulation-{found.month:%Y-%m}.csv",
         backtests.csv_head(found),
-        (backtests.csv_row(r, currency) for r in backtests.shown(rows if done else ())),
+        (
+            backtests.csv_row(backtests.shown(row), currency)
+            for row in rows.iterator(500)
+        ),
     )
 
 
