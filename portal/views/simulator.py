@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -87,9 +88,9 @@ def _progress(request: HttpRequest, found: Backtest) -> HttpResponse:
 
 def _head(found: Backtest) -> dict[str, Any]:
     """Return what is shown of every backtest."""
-    seconds = None
+    took = None
     if found.started_at is not None:
-        seconds = ((found.finished_at or clock.now()) - found.started_at).seconds
+        took = (found.finished_at or clock.now()) - found.started_at
     return {
         "backtest": found,
         "labels": [
@@ -101,7 +102,7 @@ def _head(found: Backtest) -> dict[str, Any]:
         "done": Decimal(found.done_count),
         "progress": f"{found.done_count:,} of {found.customer_count:,}",
         "calm": Decimal(2),  # No share of progress is alarming.
-        "milliseconds": None if seconds is None else seconds * 1000,
+        "milliseconds": None if took is None else took // dt.timedelta(milliseconds=1),
     }
 
 
