@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -83,10 +84,11 @@ class Reader:
 
     def read(
         self, *, in_order: bool = False
-    ) -> Iterator[list[tuple[uuid.UUID, UsageEvent]]]:
+    ) -> Generator[list[tuple[uuid.UUID, UsageEvent]], None, None]:
         """Yield the events with their subscriptions, some thousand at a time.
 
-        The rows come through a cursor of the server, inside one transaction.
+        The rows come through a cursor of the server, inside one transaction that is
+        open until the generator is closed.
         """
         period = self.period
         args = [period.customer_id, period.pk, period.pk, list(self.subscriptions)]
@@ -153,18 +155,19 @@ def measure(
     """
     usage = Usage()
     tables = {key: Tabulation(layout) for key in reader.subscriptions}
-    for chunk in reader.read():
-        batches: dict[uuid.UUID, list[UsageEvent]] = {}
-        for key, event in chunk:
-            batches.setdefault(key, []).append(event)
-            if event.cost is None:
-                usage.cost_unknown_count += 1
-            else:
-                usage.cost += event.cost
-        usage.event_count += len(chunk)
-        for key, events in batches.items():
-            tables[key].add(events)
-        beat()
+    with contextlib.closing(reader.read()) as chunks:
+        for chunk in chunks:
+            batches: dict[uuid.UUID, list[UsageEvent]] = {}
+            for key, event in chunk:
+                batches.setdefault(key, []).append(event)
+                if event.cost is None:
+                    usage.cost_unknown_count += 1
+                else:
+                    usage.cost += event.cost
+            usage.event_count += len(chunk)
+            for key, events in batches.items():
+                tables[key].add(events)
+            beat()
     found = {key: table.states() for key, table in tables.items()}
     tables.clear()
     open_ones = {
@@ -208,16 +211,17 @@ def _rate_singly(
     for key, indexes in open_ones.items():
         for index in indexes:
             found[key][index] = {}
-    for chunk in reader.read(in_order=True):
-        batches: dict[uuid.UUID, list[UsageEvent]] = {}
-        for key, event in chunk:
-            if open_ones[key]:
-                batches.setdefault(key, []).append(event)
-        for key, events in batches.items():
-            for index in open_ones[key]:
-                state = found[key][index] or {}
-                rest = iter(events)
-                while batch := list(islice(rest, RATE_BATCH)):
-                    _, state = rate_many(plans[index], state, batch)
-                found[key][index] = state
-        beat()
+    with contextlib.closing(reader.read(in_order=True)) as chunks:
+        for chunk in chunks:
+            batches: dict[uuid.UUID, list[UsageEvent]] = {}
+            for key, event in chunk:
+                if open_ones[key]:
+                    batches.setdefault(key, []).append(event)
+            for key, events in batches.items():
+                for index in open_ones[key]:
+                    state = found[key][index] or {}
+                    rest = iter(events)
+                    while batch := list(islice(rest, RATE_BATCH)):
+                        _, state = rate_many(plans[index], state, batch)
+                    found[key][index] = state
+            beat()

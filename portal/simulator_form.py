@@ -47,7 +47,7 @@ class SimulatorForm(forms.Form):
     plan_c = forms.ChoiceField(label="Plan C", required=False)
     plan_d = forms.ChoiceField(label="Plan D", required=False)
     month = forms.ChoiceField(
-        choices=months, help_text="It has ended; a day in each customer's time zone."
+        choices=months, help_text="One that is over, in each customer's time zone."
     )
     product = forms.ChoiceField(
         label="Usage of",

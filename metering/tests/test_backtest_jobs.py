@@ -19,6 +19,7 @@ from billing import accounts, subscriptions
 from billing.models import Customer
 from billing.tests.cast import DAY, NOVEMBER, OCTOBER
 from catalog import plans
+from catalog.pricing.bulk import Tabulation
 from metering import backtest_jobs, backtest_plans, pipeline, tasks
 from metering.backtest import Pricer
 from metering.models import Backtest, BacktestRow
@@ -206,6 +207,20 @@ def test_another_fault_fails_the_backtest_and_the_next_one_runs(
     assert (broken.state, broken.failure) == ("failed", "ValueError: a fault")
     assert broken.result is None
     assert sound.state == "done"
+
+
+def test_a_fault_while_events_are_read_is_kept_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ask(shop)
+
+    def faulty(self: Tabulation, events: Any) -> None:
+        raise ValueError("in the middle")
+
+    monkeypatch.setattr(Tabulation, "add", faulty)
+    backtest_jobs.run()
+    made.refresh_from_db()
+    assert (made.state, made.failure) == ("failed", "ValueError: in the middle")
 
 
 def test_a_slice_ends_after_a_customer_and_the_next_goes_on(shop: Shop) -> None:

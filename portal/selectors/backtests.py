@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import QuerySet
 
-from aforo.lib.money import ZERO, plain
+from aforo.lib import sql
+from aforo.lib.money import ZERO
 from metering.backtest_figures import Change, changes
 from metering.models import Backtest, BacktestRow
 
@@ -150,26 +150,21 @@ def rows_of(found: Backtest, flag: str) -> QuerySet[BacktestRow]:
     return rows.filter(figures__flags__contains=[flag]) if flag in FLAGS else rows
 
 
-def shown(rows: Iterable[BacktestRow]) -> list[Row]:
-    """Return customers as the page and its CSV show them."""
-    found = []
-    for row in rows:
-        figures = row.figures or {}
-        old = figures.get("old")
-        reason = figures.get("left_out", "")
-        found.append(
-            Row(
-                row,
-                LEFT_OUT.get(reason, reason),
-                figures.get("events", 0),
-                Decimal(figures.get("cost", "0")),
-                figures.get("unknown", 0),
-                None if old is None else Decimal(old["amount"]),
-                changes(figures) if figures else [],
-                [FLAGS[flag] for flag in figures.get("flags", ())],
-            )
-        )
-    return found
+def shown(row: BacktestRow) -> Row:
+    """Return a customer as the page and its CSV show it."""
+    figures = row.figures or {}
+    old = figures.get("old")
+    reason = figures.get("left_out", "")
+    return Row(
+        row,
+        LEFT_OUT.get(reason, reason),
+        figures.get("events", 0),
+        Decimal(figures.get("cost", "0")),
+        figures.get("unknown", 0),
+        None if old is None else Decimal(old["amount"]),
+        changes(figures) if figures else [],
+        [FLAGS[flag] for flag in figures.get("flags", ())],
+    )
 
 
 def csv_head(found: Backtest) -> list[str]:
@@ -197,18 +192,22 @@ def csv_row(row: Row, currency: str) -> list[Any]:
     return cells
 
 
+SUMS = """
+SELECT sum((bill.value->>'amount')::numeric)
+FROM metering_backtestrow r,
+  jsonb_array_elements(r.figures->'new') WITH ORDINALITY AS bill (value, place)
+WHERE r.backtest_id = %b GROUP BY bill.place ORDER BY bill.place
+"""
+
+
 def sums_hold(found: Backtest) -> bool:
     """Tell whether the totals of every plan are the sum of all rows."""
     if found.result is None:
         return False
-    sums = [ZERO for _ in found.plans]
-    rows = BacktestRow.objects.filter(backtest=found).order_by("pk")
-    for row in rows.iterator(500):
-        for index, change in enumerate(changes(row.figures or {"left_out": ""})):
-            sums[index] += change.new
-    return [plain(value) for value in sums] == [
-        told["new"] for told in found.result["plans"]
-    ]
+    with sql.cursor() as cursor:
+        sums = [row[0] for row in cursor.execute(SUMS, [found.pk])]
+    told = [Decimal(plan["new"]) for plan in found.result["plans"]]
+    return (sums or [ZERO] * len(told)) == told
 
 
 def customers_of(found: Backtest) -> list[uuid.UUID]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -87,9 +88,9 @@ def _progress(request: HttpRequest, found: Backtest) -> HttpResponse:
 
 def _head(found: Backtest) -> dict[str, Any]:
     """Return what is shown of every backtest."""
-    seconds = None
+    took = None
     if found.started_at is not None:
-        seconds = ((found.finished_at or clock.now()) - found.started_at).seconds
+        took = (found.finished_at or clock.now()) - found.started_at
     return {
         "backtest": found,
         "labels": [
@@ -101,7 +102,7 @@ def _head(found: Backtest) -> dict[str, Any]:
         "done": Decimal(found.done_count),
         "progress": f"{found.done_count:,} of {found.customer_count:,}",
         "calm": Decimal(2),  # No share of progress is alarming.
-        "milliseconds": None if seconds is None else seconds * 1000,
+        "milliseconds": None if took is None else took // dt.timedelta(milliseconds=1),
     }
 
 
@@ -127,7 +128,7 @@ def _result(request: HttpRequest, found: Backtest) -> dict[str, Any]:
         "tabs": tabs,
         "flag": flag if flag in backtests.FLAGS else "",
         "page": rows,
-        "rows": backtests.shown(rows.rows),
+        "rows": [backtests.shown(row) for row in rows.rows],
         "opened": opened,
         "no_bill": backtests.NO_BILL,
         "columns": 5 + len(found.plans),
@@ -140,12 +141,16 @@ def backtest_csv(request: HttpRequest, public_id: str) -> HttpResponse:
     """Give exactly the customers that the page lists, as CSV."""
     found = find(Backtest.objects.all(), "bkt", public_id)
     rows = backtests.rows_of(found, request.GET.get("flag", "")).order_by("-pk")
-    done = found.state == Backtest.State.DONE
+    if found.state != Backtest.State.DONE:
+        rows = rows.none()
     currency = found.plans[0]["body"]["currency"]
     return csvs.response(
         f"simulation-{found.month:%Y-%m}.csv",
         backtests.csv_head(found),
-        (backtests.csv_row(r, currency) for r in backtests.shown(rows if done else ())),
+        (
+            backtests.csv_row(backtests.shown(row), currency)
+            for row in rows.iterator(500)
+        ),
     )
 
 
