@@ -28,6 +28,8 @@ LISTS = (
     "/customers",
     "/customers?q=nobody",
     "/products",
+    "/metrics",
+    "/metrics/new",
     "/sessions",
     "/events",
     "/events?status=unrateable",
@@ -96,6 +98,7 @@ def details(page: Page, url: str) -> list[str]:
     for path in ("/customers/", "/products/", "/sessions/", "/events/"):
         page.goto(url + path.rstrip("/"))
         found.append(first_link(page, path))
+    found += [f"{found[1]}?tab=tools", f"{found[1]}/tools/new"]
     customer = found[0]
     found += [f"{customer}?tab={tab}" for tab in TABS]
     found += [f"{customer}/{deed}" for deed in ("upcoming", "top-up", "suspend")]
