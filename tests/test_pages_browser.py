@@ -30,6 +30,10 @@ LISTS = (
     "/products",
     "/plans",
     "/plans?q=nothing",
+    "/plans/new",
+    "/simulator",
+    "/metrics",
+    "/metrics/new",
     "/sessions",
     "/events",
     "/events?status=unrateable",
@@ -98,9 +102,10 @@ def details(page: Page, url: str) -> list[str]:
     for path in ("/customers/", "/products/", "/sessions/", "/events/", "/plans/"):
         page.goto(url + path.rstrip("/"))
         found.append(first_link(page, path))
+    found += [f"{found[1]}?tab=tools", f"{found[1]}/tools/new"]
     customer, plan = found[0], found[4]
     found += [f"{plan}?tab={tab}" for tab in ("subscriptions", "audit")]
-    found += [f"{plan}/{page_of}" for page_of in ("import", "impact")]
+    found += [f"{plan}/{page_of}" for page_of in ("import", "impact", "edit")]
     found += [f"{customer}?tab={tab}" for tab in TABS]
     found += [f"{customer}/{deed}" for deed in ("upcoming", "top-up", "suspend")]
     page.goto(f"{url}{customer}/upcoming")

@@ -69,7 +69,7 @@ def metric(request: HttpRequest, code: str) -> HttpResponse:
     span = figures.last_days(clock.now(), TREND_DAYS)
     versions = rules.uses(tenant.pk).get(found.code, [])
     course = metrics.trend(tenant.pk, found, span.start, span.end, tenant.currency)
-    days, finding = _days(course.days, found.unit)
+    days, finding = _days(course.days)
     context = {
         "metric": found,
         "fixed": rules.is_fixed(versions),
@@ -85,9 +85,7 @@ def metric(request: HttpRequest, code: str) -> HttpResponse:
     return render(request, "portal/metric.html", context)
 
 
-def _days(
-    found: Mapping[dt.date, Decimal], unit: str
-) -> tuple[list[dict[str, Any]], str]:
+def _days(found: Mapping[dt.date, Decimal]) -> tuple[list[dict[str, Any]], str]:
     """Return days as rows of a chart, and what their course shows in a sentence."""
     rows: list[dict[str, Any]] = [
         {"label": f"{day:%-d %b}", "value": value, "text": quantity_text(value)}
@@ -96,7 +94,7 @@ def _days(
     if not any(found.values()):
         return rows, f"Nothing in these {len(rows)} days"
     best = max(found, key=lambda day: found[day])
-    return rows, f"Most on {best:%-d %b}: {quantity_text(found[best])} {unit}"
+    return rows, f"Most on {best:%-d %b}: {quantity_text(found[best])}"
 
 
 @role_required(*PRICING)
@@ -174,7 +172,7 @@ def _preview(request: HttpRequest, said: Mapping[str, str]) -> dict[str, Any]:
     tenant = acting_tenant(request)
     found = metrics.matching(tenant.pk, wanted)
     why = f"None of the newest {metrics.LOOK_BACK:,} events would be counted."
-    return {"matches": found, "why_none": why, "unit": said.get("unit", "")}
+    return {"matches": found, "why_none": why}
 
 
 @role_required(*PRICING)
