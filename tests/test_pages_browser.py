@@ -95,10 +95,13 @@ def first_link(page: Page, path: str) -> str:
 def details(page: Page, url: str) -> list[str]:
     """Return a page of each kind that shows one thing, found as a person would."""
     found = []
-    for path in ("/customers/", "/products/", "/sessions/", "/events/", "/plans/"):
+    for path in ("/customers/", "/products/", "/sessions/", "/events/"):
         page.goto(url + path.rstrip("/"))
         found.append(first_link(page, path))
-    customer, plan = found[0], found[4]
+    customer = found[0]
+    page.goto(f"{url}/plans")
+    plan = first_link(page, "/plans/pln_")
+    found.append(plan)
     found += [f"{plan}?tab={tab}" for tab in ("subscriptions", "audit")]
     found += [f"{plan}/{page_of}" for page_of in ("import", "impact")]
     found += [f"{customer}?tab={tab}" for tab in TABS]
