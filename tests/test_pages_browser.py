@@ -99,11 +99,14 @@ def first_link(page: Page, path: str) -> str:
 def details(page: Page, url: str) -> list[str]:
     """Return a page of each kind that shows one thing, found as a person would."""
     found = []
-    for path in ("/customers/", "/products/", "/sessions/", "/events/", "/plans/"):
+    for path in ("/customers/", "/products/", "/sessions/", "/events/"):
         page.goto(url + path.rstrip("/"))
         found.append(first_link(page, path))
-    found += [f"{found[1]}?tab=tools", f"{found[1]}/tools/new"]
-    customer, plan = found[0], found[4]
+    customer, product = found[0], found[1]
+    found += [f"{product}?tab=tools", f"{product}/tools/new"]
+    page.goto(f"{url}/plans")
+    plan = first_link(page, "/plans/pln_")
+    found.append(plan)
     found += [f"{plan}?tab={tab}" for tab in ("subscriptions", "audit")]
     found += [f"{plan}/{page_of}" for page_of in ("import", "impact", "edit")]
     found += [f"{customer}?tab={tab}" for tab in TABS]
