@@ -46,7 +46,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Customers", "/customers", "users", "c"),
             Link("Products", "/products", "package", "o"),
             Link("Plans", "/plans", "layers", "p"),
-            Link("Metrics", "/metrics", "gauge", "m"),
+            Link("Metrics", "/metrics", "tag", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
             Link("Simulator", "/simulator", "gauge", "m"),
         ),

@@ -112,9 +112,10 @@ def _box(charge: Charge, path: str) -> str:
         return f"{charge.uid}-filter-{at}-values"
     if head == "metric":
         return f"{charge.uid}-metric"
+    if head in BOUNDS:
+        return f"{charge.uid}-bound-{head}"
     if head != "price":
-        known = head in ("key", "unit", *BOUNDS)
-        return f"{charge.uid}-{head if known else 'name'}"
+        return f"{charge.uid}-{head if head in ('key', 'unit') else 'name'}"
     return _price_box(charge.price, tail, charge.uid)
 
 

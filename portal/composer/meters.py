@@ -33,6 +33,12 @@ from portal.composer.numbers import grouped, read
 from portal.selectors.unit_costs import UnitCosts
 
 EVENTS_MAX = 1_000_000
+PART_UNITS = {
+    "tool": "calls",
+    "token": "tokens",
+    "time": "calls or seconds",
+    "sessions": "sessions",
+}
 # What a charge by dimensions is tried with first.
 PART_SAMPLES = {"tool": "1,000", "token": "1,000,000", "time": "100", "sessions": "100"}
 
@@ -66,6 +72,8 @@ class Meter:
         """What several units are called."""
         if not self.charge.unit and self.metric.source is Source.COGS:
             return "of our cost"
+        if self.part:
+            return PART_UNITS[self.part.partition(":")[0]]
         return many(self.charge.unit) or "units"
 
     @property
@@ -160,13 +168,13 @@ def part_words(part: str) -> str:
     name, _, tool = rest.partition(":")
     match kind:
         case "tool":
-            return "calls of other tools" if name == "*" else f"calls of {name}"
+            return "other tools" if name == "*" else name
         case "token":
             return name.replace("_", " ") + (f" of {tool}" if tool else "")
         case "time":
-            return f"calls or seconds of duration {int(name) + 1}"
+            return f"duration {int(name) + 1}"
         case _:
-            return part
+            return ""
 
 
 def meter_id(metric: Metric, conditions: Filter, part: str = "") -> str:

@@ -45,7 +45,7 @@ def _charge(data: QueryDict, uid: str) -> Charge:
         unit=data.get(f"{uid}-unit", ""),
         metric=data.get(f"{uid}-metric", ""),
         filters=list(conditions)[:FILTER_KEYS_MAX],
-        bounds={name: data.get(f"{uid}-{name}", "") for name in BOUNDS},
+        bounds={name: data.get(f"{uid}-bound-{name}", "") for name in BOUNDS},
         is_open=bool(data.get(f"{uid}-open")),
     )
 

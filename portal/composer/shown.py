@@ -158,7 +158,7 @@ class Shower:
         }
         return [
             self._box(
-                charge.uid,
+                f"{charge.uid}-bound",
                 name,
                 label,
                 charge.bounds.get(name, ""),

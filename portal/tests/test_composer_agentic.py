@@ -63,7 +63,8 @@ def posted(form: Typed, **changed: str) -> Typed:
     data = QueryDict(mutable=True)
     data.update({"currency": form.currency, "row": uid, f"{uid}-name": charge.name})
     data.update({f"{uid}-model": charge.price.model, f"{uid}-key": charge.key})
-    for name, text in {**charge.price.values, **charge.bounds, **changed}.items():
+    bounds = {f"bound-{name}": text for name, text in charge.bounds.items()}
+    for name, text in {**charge.price.values, **bounds, **changed}.items():
         data[f"{uid}-{name}"] = text
     if charge.price.inner is not None:
         data[f"{uid}-price"] = charge.price.inner.model
@@ -126,5 +127,5 @@ def test_bounds_of_a_charge_are_kept_and_judged() -> None:
     bounds = {"discount_percent": "10", "minimum": "5", "maximum": "100"}
     form = typed(DIMENSIONS, **bounds)
     assert to_body(posted(form)) == body(DIMENSIONS, **bounds)
-    checked = check(posted(form, maximum="1"), {})
-    assert checked.problems == {"c1-maximum": "Is below the minimum."}
+    checked = check(posted(form, **{"bound-maximum": "1"}), {})
+    assert checked.problems == {"c1-bound-maximum": "Is below the minimum."}
