@@ -8,14 +8,20 @@ from typing import Any
 from aforo.lib.money import PLACES, plain
 from catalog.pricing.exact import HUNDRED, ONE, PRICE_LIMIT, RATE_LIMIT, places
 from catalog.pricing.plan import Bucket, Dimensions, DurationUnit, From, Penalty
-from catalog.pricing.reading import PlanError, array, decimal, members, number, text
+from catalog.pricing.reading import (
+    PlanError,
+    array,
+    decimal,
+    members,
+    number,
+    number_text,
+    text,
+)
 
 TOOLS_MAX = 1_000
 TOKENS_MAX = 50
 LEVELS_MAX = 100
 INVOCATIONS_MAX = 10**12
-# A JSON number that has been a float is what was typed as long as it is so short.
-_FLOAT_DIGITS = 15
 # Factors and percentages multiply whole amounts: more places would not be exact.
 _FACTOR_PLACES = 4
 _KEYS = (
@@ -69,14 +75,7 @@ def _exact(
     value: object, path: str, *, below: Decimal, positive: bool = False
 ) -> Decimal:
     """Return an exact number: a text, or a JSON number that lost nothing."""
-    if isinstance(value, float):
-        number_ = Decimal(repr(value))
-        if len(number_.as_tuple().digits) > _FLOAT_DIGITS or not number_.is_finite():
-            message = "so many digits are exact only as a text, in quotes"
-            raise PlanError("float", path, message)
-        value = format(number_, "f")
-    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
-        value = format(value, "f") if isinstance(value, Decimal) else str(value)
+    value = number_text(value, path)
     return decimal(value, path, below=below, positive=positive)
 
 

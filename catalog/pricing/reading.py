@@ -10,6 +10,8 @@ from typing import Any
 from aforo.lib.money import PLACES
 from catalog.pricing.exact import EXACT, ZERO, places, read
 
+# A float has kept what was typed as long as that is so short.
+_FLOAT_DIGITS = 15
 _KEY = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
 
 
@@ -95,6 +97,22 @@ def number(value: object, path: str, *, smallest: int, largest: int) -> int:
         raise PlanError("wrong_type", path, "a whole number is expected")
     if not smallest <= value <= largest:
         raise PlanError("out_of_range", path, f"from {smallest:,} to {largest:,}")
+    return value
+
+
+def number_text(value: object, path: str) -> object:
+    """Return a JSON number as the text that was typed; anything else as it is.
+
+    Raises PlanError for a float with more digits than a float can keep.
+    """
+    if isinstance(value, float):
+        typed = Decimal(repr(value))
+        if not typed.is_finite() or len(typed.as_tuple().digits) > _FLOAT_DIGITS:
+            message = "so many digits are exact only as a text, in quotes"
+            raise PlanError("float", path, message)
+        return format(typed, "f")
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return format(value, "f") if isinstance(value, Decimal) else str(value)
     return value
 
 

@@ -12,6 +12,8 @@ import aforo.lib.ids
 
 
 class Migration(migrations.Migration):
+    """Backtests and their rows."""
+
     dependencies = [
         ("billing", "0002_protect"),
         ("catalog", "0003_library_is_read_only"),

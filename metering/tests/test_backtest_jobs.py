@@ -15,58 +15,21 @@ from aforo.core import tenancy
 from aforo.core.models import AuditEntry
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
-from billing import accounts, subscriptions
 from billing.models import Customer
 from billing.tests.cast import DAY, NOVEMBER, OCTOBER
 from catalog import plans
 from catalog.pricing.bulk import Tabulation
-from metering import backtest_jobs, backtest_plans, pipeline, tasks
+from metering import backtest_jobs, backtest_plans, tasks
 from metering.backtest import Pricer
 from metering.models import Backtest, BacktestRow
+from metering.tests.backtest_kit import DOUBLE, MONTH, ask, fill, told
 from tests.factories import (
     TOKENS_PLAN,
     Shop,
     make_shop,
-    make_version,
-    store_event,
 )
 
 pytestmark = pytest.mark.django_db
-
-MONTH = dt.date(2026, 10, 1)
-DOUBLE: dict[str, Any] = {
-    "currency": "USD",
-    "charges": [
-        {
-            "key": "calls",
-            "name": "Calls",
-            "metric": "tool_calls",
-            "price": {"model": "per_unit", "unit_amount": "0.02"},
-        }
-    ],
-}
-
-
-def fill(shop: Shop, count: int = 3) -> None:
-    """Give the seller some more customers, and everybody usage in October."""
-    with clock.travel(OCTOBER):
-        for number in range(count - 1):
-            customer = accounts.create_customer(
-                tenant=shop.tenant, name=f"More {number}", actor=None
-            )
-            subscriptions.subscribe(
-                customer=customer,
-                product=shop.product,
-                plan_version=shop.version,
-                start_at=OCTOBER,
-                actor=None,
-            )
-    with clock.travel(OCTOBER + 9 * DAY):
-        for number, customer in enumerate(Customer.objects.filter(tenant=shop.tenant)):
-            who: dict[str, Any] = {"customer": customer, "agent": None, "team": None}
-            for _ in range(number + 1):
-                store_event(shop, {"tool_calls": 100}, credential=None, **who)
-        pipeline.rate()
 
 
 @pytest.fixture
@@ -77,27 +40,6 @@ def shop() -> Iterator[Shop]:
     fill(made)
     with clock.travel(NOVEMBER + 5 * DAY):
         yield made
-
-
-def ask(shop: Shop, *bodies: dict[str, Any], **more: Any) -> Backtest:
-    """Request a backtest of October."""
-    versions = [make_version(shop.product, body) for body in bodies or (DOUBLE,)]
-    values: dict[str, Any] = {
-        "tenant": shop.tenant,
-        "month": MONTH,
-        "plans": [backtest_plans.frozen_version(v) for v in versions],
-        "customers": None,
-        "product": None,
-        "actor": shop.owner,
-    }
-    return backtest_jobs.request(**(values | more))
-
-
-def told(backtest: Backtest) -> list[Any]:
-    """Return all that a finished backtest says."""
-    backtest.refresh_from_db()
-    rows = backtest.rows.order_by("customer_id")
-    return [backtest.result, *rows.values_list("customer_id", "figures")]
 
 
 def test_a_backtest_is_priced_customer_by_customer(shop: Shop) -> None:
