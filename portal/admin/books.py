@@ -15,6 +15,7 @@ from billing import invoicing, pdf
 from billing.models import (
     BillingPeriod,
     CustomerBooks,
+    GroupTotal,
     Invoice,
     InvoiceCounter,
     InvoiceLine,
@@ -142,6 +143,16 @@ class UsageTotalAdmin(ReadOnlyAdmin):
     list_filter = ("currency",)
     search_fields = ("customer__name",)
     list_select_related = ("customer", "subscription__product", "period")
+    view_on_site = False
+
+
+@admin.register(GroupTotal, site=site)
+class GroupTotalAdmin(ReadOnlyAdmin):
+    """What single sessions and correlations used of a charge."""
+
+    list_display = ("customer", "charge_key", "group_id", "settled_at", "created_at")
+    search_fields = ("customer__name", "charge_key")
+    list_select_related = ("customer",)
     view_on_site = False
 
 
