@@ -38,7 +38,7 @@ def _on_plan(body: dict[str, Any]) -> Shop:
         name="Cost",
         aggregation=Metric.Aggregation.SUM,
         field="cogs",
-        unit="",
+        unit="USD",
         actor=None,
     )
     subscriptions.change_plan(
