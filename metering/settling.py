@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,16 +17,20 @@ from billing.ledger import Entry
 from billing.rating import Total, TotalKey
 from metering import pipeline
 
-CUSTOMERS_MAX = 100
+log = logging.getLogger(__name__)
+
+# Of one customer at a time; the next run goes on.
 SESSIONS_MAX = 1_000
 
+# A paused contract pays for nothing: its sessions wait until it goes on.
 DUE = """
 FROM billing_grouptotal t
 JOIN billing_usagetotal u ON u.id = t.total_id
+JOIN billing_subscription b ON b.id = u.subscription_id AND b.state <> 'paused'
 JOIN metering_session s ON s.id = t.group_id
 WHERE t.settled_at IS NULL AND s.state IN ('completed', 'failed', 'expired')
 """
-CUSTOMERS = f"SELECT DISTINCT t.customer_id, t.tenant_id {DUE} LIMIT {CUSTOMERS_MAX}"
+CUSTOMERS = f"SELECT DISTINCT t.customer_id, t.tenant_id {DUE}"
 SESSIONS = f"""
 SELECT u.subscription_id, u.snapshot_id, u.period_id, t.total_id, t.charge_key,
   t.group_id, s.agent_id, s.team_id
@@ -49,11 +54,20 @@ class Row(NamedTuple):
 def settle() -> int:
     """Settle sessions that have ended; return how many, 0 when none is left.
 
-    Idempotent: each customer's are found again under the lock of the books.
+    Idempotent: each customer's are found again under the lock of the books. One whose
+    sessions cannot be settled does not keep the others.
     """
     with sql.cursor() as cursor:
         customers = cursor.execute(CUSTOMERS).fetchall()
-    return sum(_settle_customer(customer, tenant) for customer, tenant in customers)
+    count = 0
+    for customer, tenant in customers:
+        try:
+            count += _settle_customer(customer, tenant)
+        except pipeline.STORE_FAULTS:
+            raise
+        except Exception:
+            log.exception("sessions of customer %s cannot be settled", customer)
+    return count
 
 
 @transaction.atomic

@@ -10,6 +10,7 @@ import pytest
 
 from aforo.lib import clock
 from aforo.management.commands.verify import breaks
+from billing import subscriptions
 from billing.models import GroupTotal, LedgerEntry, UsageTotal
 from metering import pipeline, sessions, settling
 from metering.models import Session
@@ -93,6 +94,32 @@ def test_an_expired_session_is_settled_and_a_late_event_follows_it() -> None:
     pipeline.rate()
     assert spend(shop) == Decimal("0.3")
     assert_clean()
+
+
+def test_sessions_of_a_paused_contract_wait_until_it_goes_on() -> None:
+    shop = make_shop(body=PENALTY)
+    call(shop, "s", "FAILED")
+    pipeline.rate()
+    end(shop, "s")
+    pipeline.rate()
+    subscriptions.pause(subscription=shop.subscription, actor=shop.owner)
+    assert settling.settle() == 0
+    subscriptions.resume(subscription=shop.subscription, actor=shop.owner)
+    assert settling.settle() == 1
+    assert spend(shop) == Decimal("0.15")
+    assert_clean()
+
+
+def test_a_customer_that_cannot_be_settled_does_not_keep_the_others() -> None:
+    broken, shop = make_shop(body=PENALTY), make_shop(body=PENALTY)
+    for one in (broken, shop):
+        call(one, "s", "FAILED")
+        end(one, "s")
+    pipeline.rate()
+    GroupTotal.objects.filter(customer=broken.customer).update(state={"odd": True})
+    assert settling.settle() == 1
+    assert spend(shop) == Decimal("0.15")
+    assert spend(broken) == Decimal("0.1")
 
 
 def test_a_session_fee_is_due_once_and_covers_calls_across_batches() -> None:
