@@ -19,6 +19,7 @@ from billing.ledger import Entry
 from billing.models import LedgerEntry
 from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import (
+    Pieces,
     Plan,
     close_sessions,
     group_key,
@@ -37,12 +38,13 @@ JOIN unnest(%b::uuid[], %b::text[], %b::uuid[]) AS k (total_id, charge_key, grou
 """
 SAVE = """
 INSERT INTO billing_grouptotal (
-  id, created_at, tenant_id, customer_id, total_id, charge_key, group_id, state)
+  id, created_at, tenant_id, customer_id, total_id, charge_key, group_id, state,
+  settled_at)
 SELECT r.id, %b, r.tenant_id, r.customer_id, r.total_id, r.charge_key, r.group_id,
-  r.state::jsonb
+  r.state::jsonb, r.settled_at
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[],
-  %b::text[])
-  AS r (id, tenant_id, customer_id, total_id, charge_key, group_id, state)
+  %b::text[], %b::timestamptz[])
+  AS r (id, tenant_id, customer_id, total_id, charge_key, group_id, state, settled_at)
 ON CONFLICT (total_id, group_id, charge_key) DO UPDATE SET state = excluded.state
 """
 SETTLE = """
@@ -92,25 +94,30 @@ def read(
 def save(totals: Iterable[Total]) -> None:
     """Write the groups that a batch touched; the totals are written before."""
     rows = []
+    now = clock.now()
     for total in totals:
         for key, state in total.groups.items():
             charge, group = _place(key)
             text = msgspec.json.encode(state_to_json({key: state})[key]).decode()
-            rows.append((total, charge, group, text))
+            # The pieces of an outcome have nothing to be priced at an end.
+            settled = now if isinstance(state, Pieces) else None
+            rows.append((total, charge, group, text, settled))
     if not rows:
         return
     rows.sort(key=lambda row: (row[0].id, row[2], row[1]))
+    owners = [row[0] for row in rows]
     columns = [
         [ids.new_id() for _ in rows],
-        [total.tenant_id for total, *_ in rows],
-        [total.customer_id for total, *_ in rows],
-        [total.id for total, *_ in rows],
-        [charge for _, charge, _, _ in rows],
-        [session for _, _, session, _ in rows],
-        [text for *_, text in rows],
+        [total.tenant_id for total in owners],
+        [total.customer_id for total in owners],
+        [total.id for total in owners],
+        [charge for _, charge, *_ in rows],
+        [group for _, _, group, *_ in rows],
+        [text for *_, text, _ in rows],
+        [settled for *_, settled in rows],
     ]
     with sql.cursor() as cursor:
-        cursor.execute(SAVE, [clock.now(), *columns])
+        cursor.execute(SAVE, [now, *columns])
 
 
 class Ended(NamedTuple):

@@ -110,7 +110,7 @@ def _settled() -> dict[TotalKey, set[str]]:
     for sub, snapshot, period, session in rows(
         "SELECT u.subscription_id, u.snapshot_id, u.period_id, t.group_id"
         " FROM billing_grouptotal t JOIN billing_usagetotal u ON u.id = t.total_id"
-        " WHERE t.settled_at IS NOT NULL"
+        " WHERE t.state->>'closed' = 'true'"
     ):
         settled.setdefault(TotalKey(sub, snapshot, period), set()).add(session.hex)
     return settled

@@ -220,6 +220,7 @@ class GroupTotal(TenantModel):
     # metering.Session.id, or the digest of a correlation id.
     group_id = models.UUIDField()
     state = models.JSONField()
+    # Null while the end of the session may still add to its price.
     settled_at = models.DateTimeField(null=True)
 
     class Meta:

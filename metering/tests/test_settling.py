@@ -186,4 +186,6 @@ def test_an_outcome_is_booked_with_the_event_that_completes_it() -> None:
     entries = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.USAGE).order_by("id")
     assert [entry.amount for entry in entries] == [0, 0, Decimal("0.85"), 0, 0]
     assert GroupTotal.objects.count() == 2
+    # Outcomes wait for no session's end.
+    assert not GroupTotal.objects.filter(settled_at=None).exists()
     assert_clean()
