@@ -92,6 +92,20 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"{name} is not reached")
 
 
+def choose(page: Page, box: str, text: str) -> None:
+    """Choose from the focused list by its first letters.
+
+    A browser that is held up takes slow letters for a new word: then once more.
+    """
+    for _ in range(5):
+        page.keyboard.type(text)
+        chosen = page.locator(f"#{box} option:checked").first.inner_text()
+        if chosen.startswith(text):
+            return
+        page.wait_for_timeout(1_500)
+    raise AssertionError(f"{text} cannot be chosen in {box}")
+
+
 def compose_by_keyboard(page: Page) -> None:
     """Write a graduated charge of three tiers without a pointer."""
     keys = page.keyboard
@@ -99,11 +113,11 @@ def compose_by_keyboard(page: Page) -> None:
     page.wait_for_selector("#c1-name:focus")
     keys.type("Tool calls")
     tab_to(page, "c1-model")
-    keys.type("Grad")
+    choose(page, "c1-model", "Grad")
     page.wait_for_selector("#c1-tier-0-unit_amount")
     page.wait_for_selector("#c1-model:focus")
     tab_to(page, "c1-metric")
-    keys.type("Tool")
+    choose(page, "c1-metric", "Tool")
     tab_to(page, "c1-tier-0-unit_amount")
     keys.type("0.0100")
     keys.press("Enter")
