@@ -48,8 +48,9 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid
 ON CONFLICT (total_id, group_id, charge_key) DO UPDATE SET state = excluded.state
 """
 SETTLE = """
-UPDATE billing_grouptotal SET settled_at = %b
-WHERE total_id = %b AND group_id = ANY(%b)
+UPDATE billing_grouptotal t SET settled_at = %b
+FROM unnest(%b::text[], %b::uuid[]) AS k (charge_key, group_id)
+WHERE t.total_id = %b AND t.charge_key = k.charge_key AND t.group_id = k.group_id
 """
 
 
@@ -168,6 +169,9 @@ def settle(
                 session_id=one.session_id,
             )
         )
+    # Just what was loaded and closed: a session's other charges may still wait.
+    places = [_place(key) for key in total.groups]
+    columns = [[charge for charge, _ in places], [group for _, group in places]]
     with sql.cursor() as cursor:
-        cursor.execute(SETTLE, [now, total.id, [one.session_id for one in ended]])
+        cursor.execute(SETTLE, [now, *columns, total.id])
     return entries

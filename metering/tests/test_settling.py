@@ -122,6 +122,25 @@ def test_a_customer_that_cannot_be_settled_does_not_keep_the_others() -> None:
     assert spend(broken) == Decimal("0.1")
 
 
+def test_a_session_of_two_charges_is_settled_in_two_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (first,) = PENALTY["charges"]
+    second = {**first, "key": "odd", "filter": {"tool": "odd"}}
+    shop = make_shop(body={"currency": "USD", "charges": [first, second]})
+    call(shop, "s", "FAILED")
+    call(shop, "s", "FAILED", tool="odd")
+    end(shop, "s")
+    pipeline.rate()
+    limit = f"LIMIT {settling.SESSIONS_MAX}"
+    assert limit in settling.SESSIONS
+    one = settling.SESSIONS.replace(limit, "LIMIT 1")
+    monkeypatch.setattr(settling, "SESSIONS", one)
+    assert [settling.settle() for _ in range(3)] == [1, 1, 0]
+    assert spend(shop) == Decimal("0.102") * Decimal("1.5")
+    assert_clean()
+
+
 def test_a_session_fee_is_due_once_and_covers_calls_across_batches() -> None:
     shop = make_shop(
         body=body(
