@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 from django.utils.functional import SimpleLazyObject
 
-from aforo.core.models import Tenant, User
-from aforo.core.roles import STAFF
+from aforo.core.models import Role, Tenant, User
+from aforo.core.roles import SIMULATE, STAFF
 
 THEME_COOKIE = "aforo_theme"
 
@@ -25,6 +25,7 @@ class Link:
     path: str
     icon: str
     key: str = ""  # The letter after g that jumps here; none when empty.
+    roles: tuple[Role, ...] = STAFF  # Who finds it there.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Plans", "/plans", "layers", "p"),
             Link("Metrics", "/metrics", "tag", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
-            Link("Simulator", "/simulator", "gauge", "m"),
+            Link("Simulator", "/simulator", "gauge", "b", SIMULATE),
         ),
     ),
     (
@@ -80,9 +81,14 @@ def exists(path: str) -> bool:
     return True
 
 
-def links() -> list[Link]:
-    """Return the navigation's entries that lead somewhere."""
-    return [item for _, group in NAVIGATION for item in group if exists(item.path)]
+def links(role: str) -> list[Link]:
+    """Return the navigation's entries that lead the role somewhere."""
+    return [
+        item
+        for _, group in NAVIGATION
+        for item in group
+        if role in item.roles and exists(item.path)
+    ]
 
 
 def _is_current(path: str, request_path: str) -> bool:
@@ -112,7 +118,8 @@ class Shell:
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
         membership = getattr(request, "membership", None)
-        self.is_staff = membership is not None and membership.role in STAFF
+        self.role = "" if membership is None else str(membership.role)
+        self.is_staff = self.role in STAFF
         self.theme = theme(request)
 
     @property
@@ -136,7 +143,7 @@ class Shell:
             shown = [
                 Shown(e.label, e.path, e.icon, e.key, _is_current(e.path, self.path))
                 for e in entries
-                if exists(e.path)
+                if self.role in e.roles and exists(e.path)
             ]
             if shown:
                 groups.append({"label": label, "items": shown})
@@ -150,7 +157,7 @@ class Shell:
     @property
     def jumps(self) -> list[Link]:
         """The entries that a letter after g jumps to."""
-        return [link for link in links() if link.key]
+        return [link for link in links(self.role) if link.key]
 
     @property
     def shortcuts(self) -> bool:

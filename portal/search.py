@@ -36,11 +36,11 @@ class Group:
     hits: list[Hit]
 
 
-def _pages(tenant: Tenant, text: str) -> list[Hit]:
+def _pages(role: str, text: str) -> list[Hit]:
     """Return the pages whose name holds the text; all of them for no text."""
     return [
         Hit(link.label, link.path, link.path, link.icon)
-        for link in links()
+        for link in links(role)
         if text.lower() in link.label.lower()
     ]
 
@@ -122,7 +122,6 @@ def _events(tenant: Tenant, text: str) -> list[Hit]:
 
 
 KINDS: tuple[tuple[str, Callable[[Tenant, str], list[Hit]]], ...] = (
-    ("Pages", _pages),
     ("Customers", _customers),
     ("Agents", _agents),
     ("Plans", _plans),
@@ -132,12 +131,14 @@ KINDS: tuple[tuple[str, Callable[[Tenant, str], list[Hit]]], ...] = (
 )
 
 
-def find(tenant: Tenant, text: str) -> list[Group]:
-    """Return what the text finds, in groups; only pages for an empty text."""
+def find(tenant: Tenant, text: str, *, role: str) -> list[Group]:
+    """Return what the text finds, in groups; only pages for an empty text.
+
+    The role decides which pages there are for the person.
+    """
     wanted = text.strip().replace("\x00", "")[:QUERY_MAX]
-    kinds = KINDS if wanted else KINDS[:1]
-    found = (
-        Group(label, [hit for hit in search(tenant, wanted) if exists(hit.path)])
-        for label, search in kinds
-    )
+    found = [Group("Pages", _pages(role, wanted))]
+    for label, search in KINDS if wanted else ():
+        hits = [hit for hit in search(tenant, wanted) if exists(hit.path)]
+        found.append(Group(label, hits))
     return [group for group in found if group.hits]

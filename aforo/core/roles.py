@@ -24,6 +24,8 @@ PRICING = (Role.OWNER, Role.PRODUCT_MANAGER)
 MONEY = (Role.OWNER, Role.FINANCE)
 OPERATE = (Role.OWNER, Role.OPERATIONS)
 OWN = (Role.OWNER,)
+# Who asks what prices would have earned: it shows cost and margin of every customer.
+SIMULATE = (Role.OWNER, Role.PRODUCT_MANAGER, Role.FINANCE)
 
 
 class RoleNeeded(PermissionDenied):

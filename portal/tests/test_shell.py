@@ -34,6 +34,24 @@ def test_every_link_of_the_navigation_leads_to_a_page(as_olga: Client) -> None:
         assert as_olga.get(path, follow=True).status_code == 200, path
 
 
+def test_the_simulator_is_offered_to_those_who_may_use_it(
+    make_member,
+) -> None:
+    for role, offered in ((Role.FINANCE, True), (Role.VIEWER, False)):
+        client = Client()
+        client.force_login(make_member(role, role.label))
+        answer = client.get("/simulator")
+        assert answer.status_code == (200 if offered else 403)
+        assert ('href="/simulator"' in client.get("/").content.decode()) is offered
+        found = client.get("/search?q=simul").content.decode()
+        assert ('href="/simulator"' in found) is offered
+
+
+def test_every_letter_jumps_to_one_page() -> None:
+    keys = [link.key for link in context.links(Role.OWNER) if link.key]
+    assert len(keys) == len(set(keys))
+
+
 def test_a_page_that_does_not_exist_is_not_linked() -> None:
     assert not context.exists("/no/such/page")
 

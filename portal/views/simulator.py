@@ -11,8 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from aforo.core.models import Role
-from aforo.core.roles import role_required
+from aforo.core.roles import SIMULATE, role_required
 from aforo.lib import clock, ids
 from aforo.lib.errors import AforoError
 from catalog.models import PlanVersion
@@ -24,12 +23,11 @@ from portal.pages import find, person, posted, refuse
 from portal.selectors import backtests
 from portal.simulator_form import SimulatorForm
 
-ROLES = (Role.OWNER, Role.PRODUCT_MANAGER, Role.FINANCE)
 # Where each refusal of a request belongs on the form.
 FIELDS = {"versions": "plan_a"}
 
 
-@role_required(*ROLES)
+@role_required(*SIMULATE)
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest) -> HttpResponse:
     """Show the form and what was run before; start a backtest."""
@@ -65,7 +63,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-@role_required(*ROLES)
+@role_required(*SIMULATE)
 @require_GET
 def backtest(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show how far a backtest is, or what came out of it."""
@@ -135,7 +133,7 @@ def _result(request: HttpRequest, found: Backtest) -> dict[str, Any]:
     }
 
 
-@role_required(*ROLES)
+@role_required(*SIMULATE)
 @require_GET
 def backtest_csv(request: HttpRequest, public_id: str) -> HttpResponse:
     """Give exactly the customers that the page lists, as CSV."""
@@ -154,7 +152,7 @@ def backtest_csv(request: HttpRequest, public_id: str) -> HttpResponse:
     )
 
 
-@role_required(*ROLES)
+@role_required(*SIMULATE)
 @require_POST
 def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
     """Stop a backtest."""
@@ -167,7 +165,7 @@ def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
     return redirect("backtest", public_id)
 
 
-@role_required(*ROLES)
+@role_required(*SIMULATE)
 @require_POST
 def again(request: HttpRequest, public_id: str) -> HttpResponse:
     """Run a backtest once more, with its drafts as they are now."""
