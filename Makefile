@@ -26,7 +26,8 @@ test: .venv/.dev browser ## run the tests on two processes (args="-k name" choos
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(args)
 
 test-full: .venv/.dev browser ## run every test, the long ones too
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not benchmark" $(args)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not benchmark" \
+		--hypothesis-profile=full $(args)
 
 lint: .venv/.dev ## check style and formatting
 	$(BIN)/ruff check .

@@ -11,8 +11,14 @@ from django.conf import settings
 from django.db import transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql.operations import DatabaseOperations
+from hypothesis import settings as laws
 
 from tests import harness
+
+# Laws are tried on so many random examples; `make test-full` chooses the longer one.
+laws.register_profile("quick", max_examples=200, deadline=None)
+laws.register_profile("full", max_examples=10_000, deadline=None)
+laws.load_profile("quick")
 
 
 def _flush_append_only(self: BaseDatabaseOperations, sql_list: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -25,6 +25,8 @@ from catalog.pricing.bulk import Layout, Tabulation
 from catalog.tests.pricing_kit import START, charge, event, plan_of, summed
 from catalog.tests.test_pricing_laws import plans, usage
 
+# Ten thousand examples of each law take their time.
+pytestmark = pytest.mark.timeout(1800)
 PER_UNIT = {"model": "per_unit", "unit_amount": "2"}
 COST = {"key": "cost", "aggregation": "sum", "cogs": True}
 
@@ -37,7 +39,6 @@ def tabulated(plan: Plan, events: Sequence[UsageEvent]) -> PlanState | None:
     return state
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(plans(), min_size=1, max_size=4), usage())
 def test_groups_come_to_the_state_and_price_of_single_events(
     data: list[dict[str, Any]], events: list[UsageEvent]
@@ -78,7 +79,6 @@ def odd_usage(draw: st.DrawFn) -> list[UsageEvent]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
 @given(plans(), odd_usage())
 def test_where_an_event_is_refused_groups_do_not_answer(
     data: dict[str, Any], events: list[UsageEvent]

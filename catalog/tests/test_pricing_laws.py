@@ -7,7 +7,8 @@ from datetime import timedelta
 from decimal import Decimal, localcontext
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -39,6 +40,8 @@ from catalog.tests.pricing_kit import (
 )
 from catalog.tests.pricing_shadow import shadow_total
 
+# Ten thousand examples of each law take their time.
+pytestmark = pytest.mark.timeout(1800)
 ZERO = Decimal(0)
 
 
@@ -188,7 +191,6 @@ def usage(draw: st.DrawFn) -> list[UsageEvent]:
     return draw(st.permutations(result))
 
 
-@settings(max_examples=100, deadline=None)
 @given(plans(), usage())
 def test_the_lines_of_all_events_in_any_order_sum_to_the_price_of_the_period(
     data: dict[str, Any], events: list[UsageEvent]
@@ -204,7 +206,6 @@ def test_the_lines_of_all_events_in_any_order_sum_to_the_price_of_the_period(
         assert summed.get(key, ZERO) == value
 
 
-@settings(max_examples=50, deadline=None)
 @given(plans(), usage(), st.randoms(use_true_random=False))
 def test_the_order_of_the_events_does_not_change_the_state(
     data: dict[str, Any], events: list[UsageEvent], random: Any
@@ -217,7 +218,6 @@ def test_the_order_of_the_events_does_not_change_the_state(
     )
 
 
-@settings(max_examples=50, deadline=None)
 @given(plans(), usage())
 def test_every_line_is_the_sum_of_its_steps(
     data: dict[str, Any], events: list[UsageEvent]
@@ -231,7 +231,6 @@ def test_every_line_is_the_sum_of_its_steps(
         assert line_from_json(json.loads(json.dumps(line_to_json(line)))) == line
 
 
-@settings(max_examples=50, deadline=None)
 @given(plans(), usage())
 def test_one_by_one_over_stored_state_is_the_same_as_in_one_batch(
     data: dict[str, Any], events: list[UsageEvent]
@@ -247,14 +246,12 @@ def test_one_by_one_over_stored_state_is_the_same_as_in_one_batch(
     assert state == after
 
 
-@settings(max_examples=50, deadline=None)
 @given(plans())
 def test_a_plan_survives_its_json(data: dict[str, Any]) -> None:
     plan = parse_plan(data)
     assert parse_plan(json.loads(json.dumps(plan_to_json(plan)))) == plan
 
 
-@settings(max_examples=400, deadline=None)
 @given(quantity_prices(), st.lists(QUANTITIES, min_size=2, max_size=8))
 def test_the_short_way_gives_what_the_whole_breakdown_gives_up_and_down(
     model: dict[str, Any], quantities: list[str]
@@ -274,7 +271,6 @@ def test_the_short_way_gives_what_the_whole_breakdown_gives_up_and_down(
             before = after
 
 
-@settings(max_examples=80, deadline=None)
 @given(tier_lists(), QUANTITIES, QUANTITIES)
 def test_more_units_never_cost_less_when_prices_are_graduated(
     rows: list[dict[str, Any]], one: str, other: str
@@ -285,7 +281,6 @@ def test_more_units_never_cost_less_when_prices_are_graduated(
     assert amount_of(breakdown(model, low)) <= amount_of(breakdown(model, high))
 
 
-@settings(max_examples=50, deadline=None)
 @given(quantity_prices(), st.lists(QUANTITIES, min_size=1, max_size=6))
 def test_splitting_a_quantity_over_events_does_not_change_its_price(
     model: dict[str, Any], parts: list[str]
@@ -296,7 +291,6 @@ def test_splitting_a_quantity_over_events_does_not_change_its_price(
     assert price(plan, split) == price(plan, collect(plan, [event(tokens=whole)]))
 
 
-@settings(max_examples=80, deadline=None)
 @given(percentages(), st.permutations(range(8)), st.lists(QUANTITIES, min_size=8))
 def test_the_free_events_are_the_earliest_whatever_order_they_arrive_in(
     model: dict[str, Any], order: list[int], values: list[str]
