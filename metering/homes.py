@@ -25,7 +25,13 @@ from catalog.pricing import (
     group_key,
     state_from_json,
 )
-from catalog.pricing.outcomes import completed_at, group_of_event, says, with_event
+from catalog.pricing.outcomes import (
+    completed_at,
+    group_of_event,
+    outcome_of,
+    says,
+    with_event,
+)
 from metering.batch import Context, Item
 
 # Groups of the same contract that other events of these correlations have made.
@@ -151,11 +157,7 @@ def _add_waiting(
 
 def _model(snapshot: Snapshot, charge_key: str) -> Compound | None:
     """Return the outcome that a version of a contract has under a key."""
-    charges = snapshot.plan.plan.charges if snapshot.plan else ()
-    for charge in charges:
-        if charge.key == charge_key and isinstance(charge.model, Compound):
-            return charge.model
-    return None
+    return outcome_of(snapshot.plan.plan, charge_key) if snapshot.plan else None
 
 
 def _home(

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from catalog.pricing.exact import HUNDRED, ZERO, check_quantity, q12
 from catalog.pricing.lines import Step
-from catalog.pricing.plan import Compound, CostBudget, Grouping, Signal
+from catalog.pricing.plan import Compound, CostBudget, Grouping, Plan, Signal
 from catalog.pricing.state import Pieces
 from catalog.pricing.usage import Reason, Refused, UsageEvent
 
@@ -56,6 +56,14 @@ def says(signal: Signal | None, event: UsageEvent) -> bool:
         and event.event_type == signal.event_type
         and signal.where.matches(event.properties)
     )
+
+
+def outcome_of(plan: Plan, charge_key: str) -> Compound | None:
+    """Return the outcome that a plan prices under a key; None when it is none."""
+    for charge in plan.charges:
+        if charge.key == charge_key and isinstance(charge.model, Compound):
+            return charge.model
+    return None
 
 
 def no_pieces(model: Compound) -> Pieces:

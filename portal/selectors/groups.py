@@ -16,7 +16,7 @@ from aforo.core import fx
 from aforo.lib import ids
 from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO
-from catalog.pricing import Compound, Grouping, UsageEvent
+from catalog.pricing import Grouping, UsageEvent
 from metering.batch import Body
 from portal.selectors.meters import summed
 from portal.selectors.month_usage import as_rated
@@ -177,12 +177,12 @@ def whole(keys: Iterable[GroupKey], by: Grouping, currency: str) -> list[Seen]:
 
 
 def works(
-    keys: Sequence[GroupKey], model: Compound, currency: str
+    keys: Sequence[GroupKey], by: Grouping, currency: str
 ) -> dict[GroupKey, Work]:
     """Return what is underneath outcomes: their groups, whole; one statement."""
     found: dict[GroupKey, Work] = {}
-    for seen in whole(keys, model.by, currency):
-        key = seen.key(model.by)
+    for seen in whole(keys, by, currency):
+        key = seen.key(by)
         if key not in found:
             found[key] = Work(key)
         found[key].add(seen)

@@ -17,7 +17,15 @@ from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO
 from billing.models import Subscription
 from catalog.models import PlanVersion, Product
-from catalog.pricing import Charge, Compound, Pieces, PlanError, parse_plan
+from catalog.pricing import (
+    Charge,
+    Compound,
+    Grouping,
+    Pieces,
+    Plan,
+    PlanError,
+    parse_plan,
+)
 from catalog.pricing.outcomes import (
     Standing,
     completed_at,
@@ -27,6 +35,7 @@ from catalog.pricing.outcomes import (
     with_event,
 )
 from catalog.units import span_words
+from metering.models import UsageEvent
 from portal.selectors.figures import Span
 from portal.selectors.groups import (
     COLUMNS,
@@ -221,6 +230,23 @@ def of_month(charge: Charge, product: Product, currency: str, span: Span) -> Out
         ]
         _fill(made, seen)
     return made
+
+
+def of_event(event: UsageEvent, plan: Plan) -> list[tuple[Charge, Group]]:
+    """Return what the group of an event has come to, for each outcome it concerns."""
+    found = []
+    span = Span(event.occurred_at, event.occurred_at)
+    for charge in plan.charges:
+        model = charge.model
+        if not isinstance(model, Compound):
+            continue
+        by_session = model.by is Grouping.SESSION
+        name = event.session_key if by_session else event.correlation_id
+        seen = whole([GroupKey(event.customer_id, name)], model.by, plan.currency)
+        made = Outcomes(charge, span, plan.currency, len(seen), is_cut=False)
+        _fill(made, seen)
+        found += [(charge, group) for group in made.groups]
+    return found
 
 
 def _is_open(model: Compound, group: Group, end: dt.datetime) -> bool:
