@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from catalog.pricing import (
     Charge,
@@ -18,11 +18,12 @@ from catalog.pricing import (
     Percentage,
     PerUnit,
     Plan,
+    Signal,
     Tier,
     Volume,
 )
 from catalog.pricing.words import money_words, number_words
-from catalog.units import many, one
+from catalog.units import many, one, span_words
 
 WORDS_MAX = 120
 # Room for the sentence that counts what was left out.
@@ -105,7 +106,8 @@ def model_words(model: Model, unit: str, currency: str) -> str:
         case Dimensions():
             return _dimensions(model, currency)
         case Compound():
-            return model_words(model.price, unit or "outcome", currency)
+            words = model_words(model.price, unit or "outcome", currency)
+            return words + "".join(_conditions(model, currency))
         case Included():
             free = f"{number_words(model.units)} {many(unit)}".strip()
             return f"{free} included, then {model_words(model.overage, unit, currency)}"
@@ -134,6 +136,25 @@ def _tiers(tiers: tuple[Tier, ...], per: int, unit: str, currency: str) -> str:
             words += " above"
         parts.append(words)
     return ", then ".join(parts)
+
+
+def _conditions(model: Compound, currency: str) -> Iterator[str]:
+    """Yield what an outcome's price hangs on, without naming what is metered."""
+    if model.confirm is not None:
+        yield f", charged when confirmed{_within(model.confirm)}"
+    if model.reverse is not None:
+        yield f", taken back when reversed{_within(model.reverse)}"
+    if model.budget is not None:
+        share = number_words(model.budget.overage_percent)
+        amount = money_words(model.budget.amount, currency)
+        yield f", plus {share} % of the cost beyond {amount} each"
+
+
+def _within(signal: Signal) -> str:
+    """Return how long after an outcome something may be said of it."""
+    if signal.within_seconds is None:
+        return ""
+    return f" within {span_words(signal.within_seconds)}"
 
 
 def _package(model: Package, unit: str, currency: str) -> str:

@@ -30,7 +30,7 @@ from catalog.pricing import (
     Volume,
 )
 from catalog.pricing.words import money_words, number_words
-from catalog.units import many
+from catalog.units import many, span_words
 
 MODELS: dict[type, str] = {
     PerUnit: "Per unit",
@@ -123,6 +123,22 @@ def outcome_words(model: Compound) -> str:
     return words
 
 
+def _signals(model: Compound) -> Iterator[Fact]:
+    """Yield which events confirm and reverse an outcome."""
+    for key, label, signal in (
+        ("confirm", "Charged when", model.confirm),
+        ("reverse", "Taken back by", model.reverse),
+    ):
+        if signal is None:
+            continue
+        words = signal.event_type
+        if signal.where.conditions:
+            words += f" when {filter_words(signal.where, ALL_VALUES)}"
+        if signal.within_seconds is not None:
+            words += f" within {span_words(signal.within_seconds)}"
+        yield Fact(key, label, words)
+
+
 def metric_words(metric: Metric) -> str:
     """Return what a metric counts, such as sum of input_tokens."""
     words = f"{_AGGREGATIONS[metric.aggregation]} of "
@@ -155,7 +171,13 @@ def _model(model: Model, unit: str, currency: str) -> Iterator[Fact]:
         case Compound():
             if model.absorbs:
                 yield Fact("absorbs", "Covers", ", ".join(model.absorbs))
+            yield from _signals(model)
             yield from _model(model.price, unit or "outcome", currency)
+            if model.budget is not None:
+                share = model.budget.overage_percent
+                yield _money("budget", "Cost budget", model.budget.amount, currency)
+                words = f"{number_words(share)} %"
+                yield Fact("overage", "Of the cost beyond it", words, share)
         case Included():
             yield _count("included", "Included", model.units, many(unit))
             yield Fact("overage", "Beyond it", MODELS[type(model.overage)])

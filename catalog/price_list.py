@@ -146,5 +146,7 @@ def _public_price(price: dict[str, Any]) -> dict[str, Any]:
     """Return a price without what is only metered: an outcome has its price alone."""
     if price["model"] == "compound":
         inner: dict[str, Any] = price["price"]
-        return inner
+        # The customer pays a share of what is beyond it.
+        kept = {key: price[key] for key in ("cost_budget",) if key in price}
+        return inner | kept
     return price

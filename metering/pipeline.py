@@ -23,7 +23,7 @@ from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import Unrateable
-from metering import batch, claims, rollups, sessions, writing
+from metering import batch, claims, homes, rollups, sessions, writing
 from metering.batch import Item
 from metering.claims import Claim
 
@@ -172,6 +172,7 @@ def process(
         for item in items:
             item.replayed = True
             item.cost_found = item.row.id in unknown and item.cost_amount is not None
+    homes.bring_home(items, known)
     totals = _price(items, postings)
     rating.save_totals(totals)
     group_totals.save(totals)

@@ -17,6 +17,7 @@ from portal.views import (
     home,
     invoices,
     metrics,
+    outcomes,
     plan_files,
     plans,
     price_lists,
@@ -89,6 +90,12 @@ urlpatterns: list[URLPattern] = [
         "plans/<str:public_id>/impact.csv",
         publishing.impact_csv,
         name="plan-impact-csv",
+    ),
+    path("plans/<str:public_id>/outcomes", outcomes.page, name="plan-outcomes"),
+    path(
+        "plans/<str:public_id>/outcomes/brief",
+        outcomes.brief,
+        name="plan-outcomes-brief",
     ),
     path("plans/<str:public_id>/import", plan_files.read, name="plan-import"),
     path(

@@ -86,7 +86,8 @@ DRAFT = body(
     charges={
         "type": "array",
         "items": {"type": "object"},
-        "description": "As plan JSON writes them; `metric` may be a metric's code.",
+        "description": "As plan JSON writes them; `metric` may be a metric's code. "
+        "Outcomes may have `confirm`, `reverse` and `cost_budget`.",
     },
     limits={"type": "object", "description": "The guard's defaults."},
     prorate={**FLAG, "description": "Fixed amounts go by the days of a period."},

@@ -18,6 +18,7 @@ from catalog.pricing.exact import HUNDRED, ZERO, q12
 from catalog.pricing.fees import fee_quantity, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
 from catalog.pricing.meters import FeeMeter, Meter, Part, SumMeter, TallyMeter
+from catalog.pricing.outcomes import overage_step
 from catalog.pricing.plan import (
     Aggregation,
     Charge,
@@ -185,7 +186,9 @@ def _plain_line(
     assert metric is not None
     if isinstance(charge.model, Dimensions):
         return period_line(charge, currency, state)
+    budget = None
     if isinstance(charge.model, Compound):
+        budget = charge.model.budget
         charge = replace(charge, model=charge.model.price)
     if is_fee(charge):
         assert isinstance(charge.model, Percentage)
@@ -199,6 +202,8 @@ def _plain_line(
         assert isinstance(tally, Tally)
         quantity = quantity_of(metric.aggregation, tally)
         steps = breakdown(charge.model, quantity)
+        if budget is not None and tally.beyond:
+            steps = (*steps, overage_step(budget, tally.beyond))
     amount = amount_of(steps)
     if not quantity and not amount:
         return None

@@ -1,21 +1,26 @@
 """Outcomes: many metered events, one price for what they achieve together.
 
-A correlation (or session) is an outcome when it has enough events of every
-requirement, the earliest of which lie close enough together. That depends on counts
-and on earliest times only, so outcomes are free of the order of events.
+What makes an outcome is said in `outcomes`. It depends on counts, sums and earliest
+times only, so outcomes are free of the order of events.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from catalog.pricing.exact import ONE
-from catalog.pricing.lines import Line
-from catalog.pricing.plan import Compound, Grouping
+from catalog.pricing.exact import ZERO, check_quantity
+from catalog.pricing.lines import Line, amount_of, difference
+from catalog.pricing.outcomes import (
+    Standing,
+    beyond,
+    group_of_event,
+    overage_step,
+    standing,
+    with_event,
+)
+from catalog.pricing.plan import Compound
 from catalog.pricing.state import (
     NO_TALLY,
     ChargeState,
@@ -25,37 +30,19 @@ from catalog.pricing.state import (
     group_key,
 )
 from catalog.pricing.usage import UsageEvent
+from catalog.pricing.words import REVERSED
 
 if TYPE_CHECKING:
     from catalog.pricing.meters import Part
 
 
-def group_of_event(model: Compound, event: UsageEvent) -> str:
-    """Return the group that an event belongs to; empty: none, or one of its own."""
-    if model.by is Grouping.SESSION:
-        return event.session
-    if not event.correlation:
-        return ""
-    return hashlib.blake2b(event.correlation.encode(), digest_size=16).hexdigest()
+class _Next(NamedTuple):
+    """What the staged event leads to."""
 
-
-def matches(model: Compound, event: UsageEvent) -> list[bool]:
-    """Tell which requirements an event is a piece of."""
-    return [
-        event.event_type == one.event_type and one.where.matches(event.properties)
-        for one in model.requirements
-    ]
-
-
-def is_outcome(model: Compound, pieces: Pieces) -> bool:
-    """Tell whether a group has all pieces, close enough together."""
-    for one, count in zip(model.requirements, pieces.counts, strict=True):
-        if count < one.at_least:
-            return False
-    if model.within_seconds is None:
-        return True
-    times = [at for at in pieces.first if at is not None]
-    return max(times) - min(times) <= timedelta(seconds=model.within_seconds)
+    tally: Tally
+    key: str = ""  # Of the group that it moves; empty: of none.
+    pieces: Pieces | None = None
+    is_reversal: bool = False
 
 
 class CompoundMeter:
@@ -73,37 +60,65 @@ class CompoundMeter:
         self.tally = tally
         self.pricer = Pricer(part, tally.value)
         self.groups: dict[str, Pieces] = {}
-        self.next: tuple[Tally, str, Pieces | None] = (tally, "", None)
+        self.next = _Next(tally)
 
     def stage(self, value: Decimal | str, event: UsageEvent) -> None:
-        """Take an event as a piece of its group's outcome."""
-        found = matches(self.model, event)
-        tally = self.tally
-        self.next = (tally, "", None)
-        if not any(found):
-            return
-        group = group_of_event(self.model, event)
-        if not group:
-            # Nothing ties it to other events: alone it is an outcome, or none.
-            if self.model.is_single:
-                self.next = (Tally(tally.count + 1, tally.value + ONE), "", None)
-            return
-        key = group_key(self.key, group)
-        old = self.groups.get(key) or self.before.get(key)
+        """Take an event as a piece of its group's outcome, or as what is said of it.
+
+        Raises Refused for an unknown cost where a budget asks for it.
+        """
+        model, tally = self.model, self.tally
+        self.next = _Next(tally)
+        group = group_of_event(model, event)
+        key = group_key(self.key, group) if group else ""
+        old = self.groups.get(key) or self.before.get(key) if key else None
         assert old is None or isinstance(old, Pieces)
-        new = _with(old, found, event)
-        was = old is not None and is_outcome(self.model, old)
-        moved = Decimal(int(is_outcome(self.model, new)) - int(was))
-        self.next = (Tally(tally.count + 1, tally.value + moved), key, new)
+        # Nothing ties an event without a group to others: it is one of its own.
+        new = with_event(model, old, event, is_alone=not group)
+        if new is None:
+            return
+        was = standing(model, old) if old else Standing.INCOMPLETE
+        now = standing(model, new)
+        moved = (now is Standing.MATCHED) - (was is Standing.MATCHED)
+        over = tally.beyond + beyond(model, new) - beyond(model, old)
+        check_quantity(over)
+        self.next = _Next(
+            Tally(tally.count + 1, tally.value + moved, beyond=over),
+            key,
+            new if key else None,
+            now is Standing.REVERSED and was is Standing.MATCHED,
+        )
 
     def commit(self) -> Line | None:
         """Add the staged event."""
-        self.tally, key, pieces = self.next
+        before = self.tally
+        self.tally, key, pieces, is_reversal = self.next
         if pieces is not None:
             self.groups[key] = pieces
-        if self.tally.value == self.pricer.quantity:
+        line = None
+        if self.tally.value != before.value:
+            line = self.pricer.move(self.tally.value)
+        if line is not None and is_reversal:
+            told = [one._replace(kind=REVERSED + one.kind) for one in line.steps]
+            line = line._replace(steps=tuple(told))
+        return self._with_overage(line, before.beyond)
+
+    def _with_overage(self, line: Line | None, before: Decimal) -> Line | None:
+        """Return a difference in price with that of the cost beyond budgets."""
+        budget, after = self.model.budget, self.tally.beyond
+        if budget is None or after == before:
+            return line
+        steps = difference(
+            after=(overage_step(budget, after),), before=(overage_step(budget, before),)
+        )
+        more = amount_of(steps)
+        if line is None and not more:
             return None
-        return self.pricer.move(self.tally.value)
+        if line is None:
+            charge = self.pricer.charge
+            name, unit, currency = charge.name, charge.unit, self.pricer.currency
+            return Line(self.key, name, ZERO, more, unit, currency, steps)
+        return line._replace(amount=line.amount + more, steps=line.steps + steps)
 
     def state(self) -> ChargeState:
         """Return how many outcomes there are so far."""
@@ -112,18 +127,3 @@ class CompoundMeter:
     def group_states(self) -> Mapping[str, ChargeState]:
         """Return the pieces of the groups that were touched, by their keys."""
         return self.groups
-
-
-def _with(old: Pieces | None, found: list[bool], event: UsageEvent) -> Pieces:
-    """Return a group's pieces with one event more."""
-    counts = old.counts if old else (0,) * len(found)
-    first = old.first if old else (None,) * len(found)
-    return Pieces(
-        tuple(count + hit for count, hit in zip(counts, found, strict=True)),
-        tuple(
-            (event.occurred_at if at is None else min(at, event.occurred_at))
-            if hit
-            else at
-            for at, hit in zip(first, found, strict=True)
-        ),
-    )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aforo.lib.money import plain
+from catalog.pricing.exact import PRICE_LIMIT, RATE_LIMIT
 from catalog.pricing.plan import (
     Compound,
+    CostBudget,
     Filter,
     Graduated,
     Grouping,
@@ -15,9 +18,18 @@ from catalog.pricing.plan import (
     Package,
     PerUnit,
     Requirement,
+    Signal,
     Volume,
 )
-from catalog.pricing.reading import PlanError, array, members, number, strings, text
+from catalog.pricing.reading import (
+    PlanError,
+    array,
+    decimal,
+    members,
+    number,
+    strings,
+    text,
+)
 
 REQUIREMENTS_MAX = 20
 AT_LEAST_MAX = 1_000
@@ -36,7 +48,12 @@ def parse_compound(
 
     `model` and `filter` read the parts that all charges have.
     """
-    row = members(data, path, required="outcome price", optional="absorbs")
+    row = members(
+        data,
+        path,
+        required="outcome price",
+        optional="absorbs confirm reverse cost_budget",
+    )
     where = f"{path}.outcome"
     outcome = members(
         row["outcome"], where, required="all", optional="by within_seconds"
@@ -45,11 +62,6 @@ def parse_compound(
     if by not in set(Grouping):
         message = f"{by} is none of {', '.join(Grouping)}"
         raise PlanError("unknown_choice", f"{where}.by", message)
-    within = outcome.get("within_seconds")
-    if within is not None:
-        within = number(
-            within, f"{where}.within_seconds", smallest=1, largest=WITHIN_MAX
-        )
     price = model(row["price"], f"{path}.price")
     if not isinstance(price, PerUnit | Graduated | Volume | Package | Included):
         message = (
@@ -59,11 +71,51 @@ def parse_compound(
     return Compound(
         requirements=_requirements(outcome["all"], f"{where}.all", filter),
         by=Grouping(by),
-        within_seconds=within,
+        within_seconds=_within(outcome, where),
         absorbs=tuple(
             strings(row.get("absorbs", []), f"{path}.absorbs", longest=ABSORBS_MAX)
         ),
         price=price,
+        confirm=_signal(row.get("confirm"), f"{path}.confirm", filter),
+        reverse=_signal(row.get("reverse"), f"{path}.reverse", filter),
+        budget=_budget(row.get("cost_budget"), f"{path}.cost_budget"),
+    )
+
+
+def _within(row: dict[str, Any], path: str) -> int | None:
+    """Return a window in seconds, if there is one."""
+    within = row.get("within_seconds")
+    if within is None:
+        return None
+    where = f"{path}.within_seconds"
+    return number(within, where, smallest=1, largest=WITHIN_MAX)
+
+
+def _signal(
+    data: object, path: str, filter: Callable[[object, str], Filter]
+) -> Signal | None:
+    """Return the events that confirm or reverse an outcome, if any do."""
+    if data is None:
+        return None
+    row = members(data, path, required="event_type", optional="where within_seconds")
+    kind = text(row["event_type"], f"{path}.event_type", longest=80)
+    where = filter(row.get("where", {}), f"{path}.where")
+    return Signal(kind, where, _within(row, path))
+
+
+def _budget(data: object, path: str) -> CostBudget | None:
+    """Return what an outcome may cost us, if that is limited."""
+    if data is None:
+        return None
+    row = members(data, path, required="amount overage_percent")
+    return CostBudget(
+        decimal(row["amount"], f"{path}.amount", below=PRICE_LIMIT),
+        decimal(
+            row["overage_percent"],
+            f"{path}.overage_percent",
+            below=RATE_LIMIT,
+            positive=True,
+        ),
     )
 
 
@@ -111,4 +163,26 @@ def compound_to_json(
     if compound.within_seconds is not None:
         outcome["within_seconds"] = compound.within_seconds
     row = {"model": "compound", "outcome": outcome, "price": model(compound.price)}
-    return row | ({"absorbs": list(compound.absorbs)} if compound.absorbs else {})
+    if compound.absorbs:
+        row["absorbs"] = list(compound.absorbs)
+    for name, signal in (("confirm", compound.confirm), ("reverse", compound.reverse)):
+        if signal is not None:
+            row[name] = _signal_to_json(signal, filter)
+    if compound.budget is not None:
+        row["cost_budget"] = {
+            "amount": plain(compound.budget.amount),
+            "overage_percent": plain(compound.budget.overage_percent),
+        }
+    return row
+
+
+def _signal_to_json(
+    signal: Signal, filter: Callable[[Filter], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what `_signal` reads back as the same."""
+    row: dict[str, Any] = {"event_type": signal.event_type}
+    if signal.where.conditions:
+        row["where"] = filter(signal.where)
+    if signal.within_seconds is not None:
+        row["within_seconds"] = signal.within_seconds
+    return row

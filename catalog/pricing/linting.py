@@ -53,6 +53,8 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_counted_twice(pairs),
         *_dimensions(plan),
         *_absorbed(plan),
+        *_outcomes(plan),
+        *_cost_twice(plan),
     )
 
 
@@ -69,6 +71,53 @@ def _absorbed(plan: Plan) -> Iterator[Finding]:
                     f"{other.key} too"
                 )
                 yield Finding("absorbed_and_priced", (charge.key, other.key), message)
+
+
+def _outcomes(plan: Plan) -> Iterator[Finding]:
+    """Find outcomes that their own pieces confirm or reverse."""
+    for charge in plan.charges:
+        model = charge.model
+        if not isinstance(model, Compound):
+            continue
+        for code, signal, what in (
+            ("confirms_itself", model.confirm, "confirms"),
+            ("reverses_itself", model.reverse, "takes back"),
+        ):
+            if signal is not None and any(
+                one.event_type == signal.event_type
+                and _compatible(one.where, signal.where)
+                for one in model.requirements
+            ):
+                message = (
+                    f"{signal.event_type} is a piece of {charge.key} and {what} it "
+                    "too: use another type or condition"
+                )
+                yield Finding(code, (charge.key,), message)
+
+
+def _cost_twice(plan: Plan) -> Iterator[Finding]:
+    """Find cost that an outcome bills beyond its budget and another charge too."""
+    for a, b in combinations(plan.charges, 2):
+        if _bills_cost(a) and _bills_cost(b):
+            if not (_has_budget(a) or _has_budget(b)):
+                continue
+            whole, other = (a, b) if _has_budget(a) else (b, a)
+            message = (
+                f"our cost beyond the budget of {whole.key} is billed, and "
+                f"{other.key} bills our cost too"
+            )
+            yield Finding("cost_billed_twice", (whole.key, other.key), message)
+
+
+def _has_budget(charge: Charge) -> bool:
+    """Tell whether a charge is an outcome with a cost budget."""
+    return isinstance(charge.model, Compound) and charge.model.budget is not None
+
+
+def _bills_cost(charge: Charge) -> bool:
+    """Tell whether our cost is part of a charge's price."""
+    is_cost = charge.metric is not None and charge.metric.source is Source.COGS
+    return is_cost or _has_budget(charge)
 
 
 def _dimensions(plan: Plan) -> Iterator[Finding]:

@@ -106,8 +106,7 @@ def _charge(data: object, path: str) -> Charge:
         if "metric" in row:
             message = "an outcome is counted by its events: leave this out"
             raise PlanError("unsupported", f"{path}.metric", message)
-        types = frozenset(one.event_type for one in model.requirements)
-        metric = outcome_metric(key(row["key"], f"{path}.key"), types)
+        metric = outcome_metric(key(row["key"], f"{path}.key"), model.event_types)
     elif "metric" not in row:
         raise PlanError("missing_key", path, "metric is missing")
     else:

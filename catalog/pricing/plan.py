@@ -235,13 +235,30 @@ class Requirement(NamedTuple):
     where: Filter
 
 
+class Signal(NamedTuple):
+    """An event that says of an outcome that it holds, or that it does not."""
+
+    event_type: str
+    where: Filter
+    # From the outcome's completion on, at most so long; None: without a limit.
+    within_seconds: int | None
+
+
+class CostBudget(NamedTuple):
+    """What an outcome may cost us; a share of what goes beyond it is billed."""
+
+    amount: Decimal
+    overage_percent: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Compound:
     """One price for an outcome that many metered events are behind.
 
     A correlation id (or session) with at least so many events of every requirement
-    is one outcome, and only one, however many more there are. What `absorbs` names is
-    metered and costed as always and has no price of its own.
+    is one outcome, and only one, however many more there are. With `confirm` it counts
+    when such an event came too, with `reverse` it does not when such an event came.
+    What `absorbs` names is metered and costed as always and has no price of its own.
     """
 
     requirements: tuple[Requirement, ...]
@@ -250,11 +267,23 @@ class Compound:
     within_seconds: int | None
     absorbs: tuple[str, ...]  # Measurements.
     price: PerUnit | Graduated | Volume | Package | Included  # Of outcomes.
+    confirm: Signal | None = None
+    reverse: Signal | None = None
+    budget: CostBudget | None = None
 
     @property
-    def is_single(self) -> bool:
-        """Whether one event alone is an outcome."""
-        return len(self.requirements) == 1 and self.requirements[0].at_least == 1
+    def event_types(self) -> frozenset[str]:
+        """The types of the events that it looks at; empty: every type."""
+        if self.budget is not None:
+            return frozenset()
+        pieces = {one.event_type for one in self.requirements}
+        signals = {one.event_type for one in (self.confirm, self.reverse) if one}
+        return frozenset(pieces | signals)
+
+    @property
+    def has_signals(self) -> bool:
+        """Whether an outcome is confirmed or reversed by further events."""
+        return self.confirm is not None or self.reverse is not None
 
 
 Model = (

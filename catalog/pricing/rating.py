@@ -22,12 +22,12 @@ from catalog.pricing.charges import (
     total_line,
     true_up,
 )
-from catalog.pricing.compound import group_of_event
 from catalog.pricing.curves import breakdown
 from catalog.pricing.dimensions import DimensionMeter
 from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, read
 from catalog.pricing.lines import Line, amount_of
 from catalog.pricing.meters import Meter
+from catalog.pricing.outcomes import group_of_event
 from catalog.pricing.plan import (
     Aggregation,
     Charge,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +21,7 @@ class Tally:
     value: Decimal  # The sum (count, sum, avg), or the max, min or latest value.
     latest: tuple[datetime, str] | None = None  # Of the latest value: time, event id.
     seen: frozenset[str] = frozenset()  # Digests of the distinct values (unique).
+    beyond: Decimal = ZERO  # Of outcomes: our cost beyond their budgets.
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +73,11 @@ class Pieces:
 
     counts: tuple[int, ...]  # Events of each requirement …
     first: tuple[datetime | None, ...]  # … and the time of the earliest.
+    # Where the moment of completion decides: the earliest times that make it.
+    times: tuple[tuple[datetime, ...], ...] = ()
+    confirmed: tuple[datetime, ...] = ()  # When it was said to hold …
+    reversed: tuple[datetime, ...] = ()  # … and when, not to.
+    cost: Decimal = ZERO  # Of all events, where a budget limits it.
 
 
 ChargeState = Tally | Fees | Dims | SessionUse | Pieces
@@ -121,8 +127,7 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
         data = {"i": state.invocations, "f": state.failed, "u": _use(state.use)}
         return data | ({"closed": True} if state.closed else {})
     if isinstance(state, Pieces):
-        times = [at and at.isoformat() for at in state.first]
-        return {"pieces": list(state.counts), "first": times}
+        return _pieces(state)
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -141,7 +146,44 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
         data["at"] = [state.latest[0].isoformat(), state.latest[1]]
     if state.seen:
         data["seen"] = sorted(state.seen)
+    if state.beyond:
+        data["beyond"] = plain(state.beyond)
     return data
+
+
+def _pieces(state: Pieces) -> dict[str, Any]:
+    """Return the pieces of an outcome; what is empty is left out."""
+    first = [at and at.isoformat() for at in state.first]
+    data: dict[str, Any] = {"pieces": list(state.counts), "first": first}
+    if any(state.times):
+        data["times"] = [_texts(times) for times in state.times]
+    if state.confirmed:
+        data["yes"] = _texts(state.confirmed)
+    if state.reversed:
+        data["no"] = _texts(state.reversed)
+    return data | ({"cost": plain(state.cost)} if state.cost else {})
+
+
+def _pieces_from(data: Mapping[str, Any]) -> Pieces:
+    """Return the pieces that `_pieces` wrote."""
+    return Pieces(
+        tuple(data["pieces"]),
+        tuple(at and datetime.fromisoformat(at) for at in data["first"]),
+        tuple(_times(texts) for texts in data.get("times", ())),
+        _times(data.get("yes", ())),
+        _times(data.get("no", ())),
+        Decimal(data.get("cost", 0)),
+    )
+
+
+def _texts(times: tuple[datetime, ...]) -> list[str]:
+    """Return times as texts."""
+    return [at.isoformat() for at in times]
+
+
+def _times(texts: Iterable[str]) -> tuple[datetime, ...]:
+    """Return the times that `_texts` wrote."""
+    return tuple(datetime.fromisoformat(text) for text in texts)
 
 
 def _use(use: Use) -> dict[str, str]:
@@ -162,8 +204,7 @@ def state_from_json(data: Mapping[str, Any]) -> dict[str, ChargeState]:
 def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     """Return one charge's state."""
     if "pieces" in data:
-        times = tuple(at and datetime.fromisoformat(at) for at in data["first"])
-        return Pieces(tuple(data["pieces"]), times)
+        return _pieces_from(data)
     if "s" in data:
         penal = _use_from(data.get("pen", {}))
         return Dims(_use_from(data["u"]), penal, data["i"], data["s"])
@@ -185,4 +226,5 @@ def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     at = data.get("at")
     latest = None if at is None else (datetime.fromisoformat(at[0]), at[1])
     seen = frozenset(data.get("seen", ()))
-    return Tally(data["n"], Decimal(data["q"]), latest, seen)
+    beyond = Decimal(data.get("beyond", 0))
+    return Tally(data["n"], Decimal(data["q"]), latest, seen, beyond)

@@ -8,6 +8,8 @@ from aforo.lib.money import SYMBOLS, minor_units, plain
 from catalog.pricing.exact import ONE, ZERO
 from catalog.pricing.lines import Line, Step
 
+# What stands before the kind of a step that takes an outcome back.
+REVERSED = "reversed:"
 _PER = {Decimal(1_000): "1K", Decimal(1_000_000): "1M"}
 
 
@@ -40,6 +42,9 @@ def number_words(value: Decimal) -> str:
 
 def _words(step: Step, currency: str) -> str:
     """Return how the step's amount comes about."""
+    if step.kind.startswith(REVERSED):
+        taken = step._replace(kind=step.kind.removeprefix(REVERSED))
+        return f"reversed: {_words(taken, currency)}"
     quantity = number_words(step.quantity)
     price = money_words(step.unit_amount, currency)
     match step.kind:
@@ -67,6 +72,9 @@ def _words(step: Step, currency: str) -> str:
             return f"{quantity} of {number_words(step.up_to or ZERO)} included"
         case "flat":
             return "flat amount"
+        case "overage":
+            base = money_words(step.quantity, currency)
+            return f"{plain(step.unit_amount)} % of {base} beyond the cost budget"
         case "charge_discount":
             base = money_words(step.quantity, currency)
             return f"{plain(step.unit_amount)} % off {base}"

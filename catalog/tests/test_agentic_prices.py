@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from catalog.difference import Terms, compare
 from catalog.facts import charge_facts
 from catalog.price_list import prices, public_json
 from catalog.pricing import Plan, parse_plan
@@ -88,3 +89,46 @@ def test_bounds_and_rates_can_be_compared() -> None:
     shown = {fact.key: fact.words for fact in charge_facts(outcome, "USD")}
     assert shown["absorbs"] == "input_tokens, vector_lookups"
     assert shown["price"] == "$0.85 per outcome"
+
+
+CONDITIONS: dict[str, Any] = {
+    **COMPOUND,
+    "confirm": {"event_type": "ticket.confirmed", "within_seconds": 259200},
+    "reverse": {
+        "event_type": "ticket.reopened",
+        "where": {"by": "user"},
+        "within_seconds": 5400,
+    },
+    "cost_budget": {"amount": "0.50", "overage_percent": "130"},
+}
+
+
+def test_what_an_outcome_hangs_on_is_told_to_all_without_what_is_metered() -> None:
+    whole = plan(CONDITIONS, unit="contracts")
+    (shown,) = prices(whole)
+    assert shown.words == (
+        "$0.85 per contract, charged when confirmed within 3 days, taken back when"
+        " reversed within 90 minutes, plus 130 % of the cost beyond $0.50 each"
+    )
+    (public,) = public_json(whole)["charges"]
+    assert public["price"] == {
+        "model": "per_unit",
+        "unit_amount": "0.85",
+        "cost_budget": {"amount": "0.5", "overage_percent": "130"},
+    }
+    for hidden in ("ticket.", "input_tokens", "vector_lookups", "doc.parsed"):
+        assert hidden not in json.dumps(public)
+        assert hidden not in shown.words
+
+
+def test_what_an_outcome_hangs_on_can_be_compared() -> None:
+    old, new = (
+        Terms(plan(price), {}, prorate=False) for price in (COMPOUND, CONDITIONS)
+    )
+    (changed,) = compare(old, new).charges
+    assert [(c.label, c.new) for c in changed.changes] == [
+        ("Charged when", "ticket.confirmed within 3 days"),
+        ("Taken back by", "ticket.reopened when by is user within 90 minutes"),
+        ("Cost budget", "$0.50"),
+        ("Of the cost beyond it", "130 %"),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,11 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from aforo.lib import ids
 from aforo.lib.money import ZERO
 from billing.models import Invoice, LedgerEntry
+from catalog.plans import load_plans
+from catalog.pricing import Grouping
+from catalog.pricing.outcomes import outcome_of
 from metering.models import CostFact, UsageEvent
+from portal.selectors.groups import GroupKey, Work, works
 from portal.selectors.meters import meters
 
 # Entries without an event, in words.
@@ -136,7 +140,7 @@ def of_day(part: Slice, day: dt.date) -> QuerySet[LedgerEntry]:
         event_id__isnull=False,
         occurred_at__gte=start,
         occurred_at__lt=start + dt.timedelta(days=1),
-    ).select_related("agent")
+    ).select_related("agent", "snapshot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Request:
     cost: Decimal | None
     cost_currency: str
     why_no_cost: str
+    work: Work | None = None  # Of an outcome: all that is underneath.
 
     @property
     def public_id(self) -> str:
@@ -164,7 +169,10 @@ class Request:
 
 
 def requests(part: Slice, entries: Sequence[LedgerEntry]) -> list[Request]:
-    """Return the events of these entries with their cost; two statements."""
+    """Return the events of these entries with their cost; two statements.
+
+    Where the line is of outcomes, two more: what is underneath each of them.
+    """
     keys = [e.event_id for e in entries if e.event_id]
     events = UsageEvent.objects.in_bulk(keys)
     facts = {
@@ -172,6 +180,7 @@ def requests(part: Slice, entries: Sequence[LedgerEntry]) -> list[Request]:
         for f in CostFact.objects.filter(event__in=keys, kind=CostFact.Kind.ORIGINAL)
     }
     found = []
+    beneath = _works(part, entries, events)
     for entry in entries:
         event = events.get(entry.event_id) if entry.event_id else None
         fact = facts.get(entry.event_id) if entry.event_id else None
@@ -186,8 +195,35 @@ def requests(part: Slice, entries: Sequence[LedgerEntry]) -> list[Request]:
                 fact.amount if fact else None,
                 fact.currency if fact else part.currency,
                 (fact.unknown if fact else "") or "no cost was recorded",
+                beneath.get(entry.pk),
             )
         )
+    return found
+
+
+def _works(
+    part: Slice,
+    entries: Sequence[LedgerEntry],
+    events: Mapping[uuid.UUID, UsageEvent],
+) -> dict[uuid.UUID, Work]:
+    """Return the groups of events underneath the outcomes of entries, by entry."""
+    versions = {e.pk: e.snapshot.plan_version_id for e in entries}
+    plans = load_plans({v for v in versions.values() if v is not None})
+    keys: dict[Grouping, dict[uuid.UUID, GroupKey]] = {}
+    for entry in entries:
+        event = events.get(entry.event_id) if entry.event_id else None
+        version = versions[entry.pk]
+        model = outcome_of(plans[version].plan, part.charge_key) if version else None
+        if event is None or model is None:
+            continue
+        by_session = model.by is Grouping.SESSION
+        name = event.session_key if by_session else event.correlation_id
+        if name:
+            keys.setdefault(model.by, {})[entry.pk] = GroupKey(event.customer_id, name)
+    found: dict[uuid.UUID, Work] = {}
+    for by, wanted in keys.items():
+        made = works(list(wanted.values()), by, part.currency)
+        found |= {pk: made[key] for pk, key in wanted.items() if key in made}
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
+from catalog.pricing.linting import PARTS
 from metering.models import UsageEvent
 from portal.ui.figures import quantity_text
 
@@ -26,6 +28,22 @@ def meters(event: UsageEvent) -> str:
         f"{quantity_text(Decimal(value))}"
         f" {unit_of(Decimal(value), METER_WORDS.get(name, name))}"
         for name, value in list(measured.items())[:SHOWN_MAX]
+    )
+
+
+def summed(measured: Mapping[str, Decimal]) -> str:
+    """Return what a group of events measured together: 18,204 tokens, 3 tool calls."""
+    parts_of = {name for whole in PARTS if whole in measured for name in PARTS[whole]}
+    shown = {name: value for name, value in measured.items() if name not in parts_of}
+    tokens = [
+        shown.pop(name) for name in ("input_tokens", "output_tokens") if name in shown
+    ]
+    parts = [(sum(tokens, Decimal(0)), "tokens")] if tokens else []
+    for name, value in shown.items():
+        parts.append((value, METER_WORDS.get(name, name.replace("_", " "))))
+    return ", ".join(
+        f"{quantity_text(value)} {unit_of(value, words)}"
+        for value, words in parts[:SHOWN_MAX]
     )
 
 

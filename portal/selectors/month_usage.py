@@ -156,10 +156,10 @@ def _events(
         return None
     decode = msgspec.json.Decoder(Body).decode
     rates = fx.Rates([customer.tenant_id])
-    return [_event(row, decode(row[3]), rates, currency) for row in found]
+    return [as_rated(row, decode(row[3]), rates, currency) for row in found]
 
 
-def _event(row: Any, body: Body, rates: fx.Rates, currency: str) -> UsageEvent:
+def as_rated(row: Any, body: Body, rates: fx.Rates, currency: str) -> UsageEvent:
     """Return a stored event as rating saw it."""
     names = ("agent.type", "agent.tier", "team.tier", "customer.segment")
     facets = dict(zip(names, (value or "" for value in row[4:8]), strict=True))

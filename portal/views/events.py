@@ -22,7 +22,7 @@ from metering.models import Unrateable, UsageEvent
 from portal import csvs, paging
 from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, curl, may, person
-from portal.selectors import events
+from portal.selectors import events, outcomes
 from portal.selectors.sessions import with_effects
 from portal.ui import figures as words
 
@@ -194,6 +194,7 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
         "properties": sorted(told.event.body.get("properties", {}).items()),
         "delay": words.duration_text(max(0, took // events.MILLISECOND)),
         "may_replay": may(request, OPERATE),
+        "outcomes": outcomes.of_event(told.event, told.plan.plan) if told.plan else [],
         **_worth(told),
     }
     return render(request, "portal/event.html", context)

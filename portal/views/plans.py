@@ -30,7 +30,7 @@ from portal import keyset, paging
 from portal.context import acting_tenant, exists
 from portal.filters import empty_model, text_box
 from portal.pages import admin_url, find, may, person
-from portal.selectors import plans
+from portal.selectors import outcomes, plans
 from portal.selectors.plans import VersionRow
 from portal.versions import difference, pair, summary_of, terms_of
 from portal.views.actions import Deed, ask
@@ -188,6 +188,7 @@ def _prices(
         "prices_note": said.plan.currency if said else "",
         "limits": limit_facts(said.limits, said.plan.currency) if said else [],
         "impact_url": reverse("plan-impact", args=[found.public_id]),
+        "has_outcomes": bool(outcomes.charges(shown.version)),
         **difference(*pair(versions, shown)),
     }
 
