@@ -18,10 +18,12 @@ from catalog.pricing import (
     Percentage,
     PerUnit,
     Plan,
+    Recipe,
     Tier,
     Volume,
 )
 from catalog.pricing.words import money_words, number_words
+from catalog.recipe_words import charged_for, unit_of
 from catalog.units import many, one
 
 WORDS_MAX = 120
@@ -106,6 +108,9 @@ def model_words(model: Model, unit: str, currency: str) -> str:
             return _dimensions(model, currency)
         case Compound():
             return model_words(model.price, unit or "outcome", currency)
+        case Recipe():
+            price = model_words(model.price, unit_of(unit), currency)
+            return f"{price}; {charged_for(model, unit)}"
         case Included():
             free = f"{number_words(model.units)} {many(unit)}".strip()
             return f"{free} included, then {model_words(model.overage, unit, currency)}"

@@ -74,12 +74,23 @@ class Pieces:
     first: tuple[datetime | None, ...]  # … and the time of the earliest.
 
 
-ChargeState = Tally | Fees | Dims | SessionUse | Pieces
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The aggregate of a recipe: its units, and the meters underneath."""
+
+    count: int  # Events that came to any units.
+    units: Decimal  # With markup, rounding and minimum.
+    raised: Decimal  # The units of them that only the minimum per event added.
+    meters: Use  # Sums by measurement; under an empty text our cost.
+
+
+ChargeState = Tally | Fees | Dims | SessionUse | Pieces | Weighed
 PlanState = Mapping[str, ChargeState]
 
 NO_TALLY = Tally(0, ZERO)
 NO_FEES = Fees((), 0, ZERO, ZERO, ZERO)
 NO_DIMS = Dims({}, {}, 0, 0)
+NO_WEIGHED = Weighed(0, ZERO, ZERO, {})
 NO_SESSION = SessionUse({}, 0, 0)
 
 
@@ -123,6 +134,10 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
     if isinstance(state, Pieces):
         times = [at and at.isoformat() for at in state.first]
         return {"pieces": list(state.counts), "first": times}
+    if isinstance(state, Weighed):
+        data = {"n": state.count, "q": plain(state.units)}
+        data |= {"raised": plain(state.raised)} if state.raised else {}
+        return data | {"weighed": _use(state.meters)}
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -164,6 +179,10 @@ def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     if "pieces" in data:
         times = tuple(at and datetime.fromisoformat(at) for at in data["first"])
         return Pieces(tuple(data["pieces"]), times)
+    if "weighed" in data:
+        raised = Decimal(data.get("raised", 0))
+        meters = _use_from(data["weighed"])
+        return Weighed(data["n"], Decimal(data["q"]), raised, meters)
     if "s" in data:
         penal = _use_from(data.get("pen", {}))
         return Dims(_use_from(data["u"]), penal, data["i"], data["s"])

@@ -56,4 +56,5 @@ def test_every_plan_on_the_page_can_be_read() -> None:
         "Percentage",
         "Dimensions",
         "Compound",
+        "Recipe",
     ]
