@@ -259,6 +259,14 @@ def labels_of(model: Recipe) -> list[str]:
     return labels + [EVENTS] * counts
 
 
+def quantities_of(state: Weighed) -> dict[str, Decimal]:
+    """Return what a period used, by label."""
+    used = {
+        METER + name if name else COST: value for name, value in state.meters.items()
+    }
+    return used | {EVENTS: Decimal(state.count)}
+
+
 def weighed_of(model: Recipe, quantities: Mapping[str, Decimal]) -> Weighed:
     """Return the state of a period that used so much of each label.
 

@@ -14,6 +14,7 @@ WEIGHTS: list[dict[str, Any]] = [
     {"measurement": "output_tokens", "amount": "3", "per": 1000},
     {"measurement": "tool_calls", "amount": "5"},
 ]
+COST: dict[str, Any] = {"cogs": True, "amount": "100"}
 CREDITS: dict[str, Any] = {
     "model": "recipe",
     "weights": WEIGHTS,

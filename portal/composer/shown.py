@@ -10,6 +10,7 @@ from catalog.limits import BUILT_IN
 from catalog.models import Metric
 from portal.composer.models import MODELS, ModelForm, Param
 from portal.composer.numbers import grouped
+from portal.composer.shares import reason
 from portal.composer.typed import JSON_MODEL, Charge, Price, Typed, keys_of
 
 Choices = Sequence[tuple[str, str]]
@@ -32,6 +33,7 @@ class Box:
     is_fixed: bool = False  # Shown, and not to be changed.
     is_code: bool = False
     rows: int = 8  # Of code.
+    locked: str = ""  # Whose it is, where it is not the reader's to change.
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,13 @@ class Shower:
         *,
         fixed_keys: frozenset[str],
         focus: str = "",
+        role: str = "",
     ) -> None:
-        """Take the form; `fixed_keys` are those that a version was published with."""
+        """Take the form; `fixed_keys` are those that a version was published with.
+
+        `role` is that of who types: boxes of others are shown and cannot be changed.
+        """
+        self.role = role
         self.typed = typed
         self.problems = problems
         self.metrics = [("", "Choose a metric")] + [
@@ -178,7 +185,9 @@ class Shower:
     def _box(self, prefix: str, name: str, label: str, value: str, **more: Any) -> Box:
         """Return a box with its problem."""
         box = f"{prefix}-{name}"
-        return Box(box, box, label, value, self.problems.get(box, ""), **more)
+        locked = reason(self.role, box)
+        problem = self.problems.get(box, "")
+        return Box(box, box, label, value, problem, locked=locked, **more)
 
     def _filter(self, uid: str, at: int, row: tuple[str, str]) -> tuple[Box, Box, str]:
         """Return a condition: its property, its values and the button that removes."""
@@ -190,6 +199,7 @@ class Shower:
                 f"Property {at + 1}",
                 row[0],
                 self.problems.get(f"{start}-property", ""),
+                locked=reason(self.role, start),
             ),
             Box(
                 f"{start}-values",
@@ -197,6 +207,7 @@ class Shower:
                 f"Values of property {at + 1}",
                 row[1],
                 self.problems.get(f"{start}-values", ""),
+                locked=reason(self.role, start),
             ),
             f"{uid}.filter.{at}.remove",
         )
@@ -270,7 +281,13 @@ class Shower:
                 text = f"Tier {at + 1} {label}"
                 problem = self.problems.get(box, "")
                 return Box(
-                    box, f"{prefix}-{name}", text, value, problem, is_number=True
+                    box,
+                    f"{prefix}-{name}",
+                    text,
+                    value,
+                    problem,
+                    is_number=True,
+                    locked=reason(self.role, box),
                 )
 
             end = grouped(tier.up_to)
@@ -303,6 +320,7 @@ class Shower:
                 self.problems.get(name, ""),
                 is_optional=True,
                 is_number=True,
+                locked=reason(self.role, name),
             )
             for name, label in labels.items()
         }
@@ -321,6 +339,7 @@ class Shower:
                     self.problems.get(f"quota-{at}-{name}", ""),
                     choices=choices,
                     is_number=not choices,
+                    locked=reason(self.role, name),
                 )
                 for name, label, choices in (
                     ("metric", "metric", metrics),
