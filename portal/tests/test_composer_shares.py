@@ -148,9 +148,8 @@ def test_finance_types_the_markup_and_sees_the_rest_disabled(
     assert (after.body, after.limits) == (before.body, before.limits)
     # Also while typing, and what is not right is kept and told.
     given = sent(page(fay, plan))
-    assert fay.post(
-        path(plan), {**given, MARKUP: "", "do": "autosave"}
-    ).status_code == (200)
+    blank = fay.post(path(plan), {**given, MARKUP: "", "do": "autosave"})
+    assert blank.status_code == 200
     assert markup(plan) is None
     given = sent(page(fay, plan))
     wrong = fay.post(path(plan), {**given, MARKUP: "lots", "do": "save"})
@@ -234,3 +233,5 @@ def test_the_plans_page_leads_finance_to_the_markup(
     assert "Set markup" in fay.get(f"/plans/{plan.public_id}").content.decode()
     other = scene.shop.version.plan
     assert "Set markup" not in fay.get(f"/plans/{other.public_id}").content.decode()
+    # Without a recipe there is nothing to set.
+    assert fay.get(path(other)).status_code == 403
