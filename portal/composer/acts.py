@@ -11,12 +11,18 @@ import re
 
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from portal.composer import rows
 from portal.composer.models import MODELS
 from portal.composer.typed import Charge, Price, Tier, Typed, keys_of
 
 _ROW = re.compile(
     r"(?P<uid>c[0-9]{1,6})(?P<depth>(-o){0,3})\."
     r"(?P<part>tier|filter)\.((?P<index>[0-9]{1,3})\.remove|add)",
+    re.ASCII,
+)
+_CELLS = re.compile(
+    r"(?P<uid>c[0-9]{1,6})(?P<depth>(-o){0,2})\.rows\."
+    r"(?P<param>[a-z_]+)\.((?P<index>[0-9]{1,4})\.remove|add)",
     re.ASCII,
 )
 _CHARGE = re.compile(r"(?P<uid>c[0-9]{1,6})\.(?P<deed>[a-z]+)", re.ASCII)
@@ -34,6 +40,8 @@ def act(typed: Typed, deed: str) -> str:
         return f"quota-{len(quotas) - 1}-metric"
     if found := _ROW.fullmatch(deed):
         return _row(typed, found)
+    if found := _CELLS.fullmatch(deed):
+        return _cells(typed, found)
     found = _CHARGE.fullmatch(deed)
     charge = typed.charge(found["uid"]) if found else None
     if found is None or charge is None:
@@ -81,34 +89,64 @@ def _row(typed: Typed, found: re.Match[str]) -> str:
     at = int(found["index"]) if found["index"] else None
     if found["part"] == "filter":
         return _condition(charge, at)
-    price: Price | None = charge.price
-    for _ in range(found["depth"].count("-o")):
-        price = price.inner if price else None
+    price = _price(charge, found["depth"])
     if price is None or not price.tiers:
         return ""
     return _tier(price, at, f"{charge.uid}{found['depth']}")
 
 
+def _price(charge: Charge, depth: str) -> Price | None:
+    """Return the price of a charge, or one inside it."""
+    price: Price | None = charge.price
+    for _ in range(depth.count("-o")):
+        price = price.inner if price else None
+    return price
+
+
+def _cells(typed: Typed, found: re.Match[str]) -> str:
+    """Add a row to a table, before the one for the rest, or remove one."""
+    charge = typed.charge(found["uid"])
+    price = _price(charge, found["depth"]) if charge else None
+    form = MODELS.get(price.model) if price else None
+    tables = [p for p in form.params if p.kind == "rows"] if form else []
+    param = next((p for p in tables if p.name == found["param"]), None)
+    if price is None or param is None:
+        return ""
+    table = price.rows.get(param.name, [])
+    own = [row for row in table if not rows.is_rest(param, row)]
+    at = int(found["index"]) if found["index"] else None
+    if at is not None and at < len(own):
+        table.remove(own.pop(at))
+    elif at is None and len(own) < param.rows_max:
+        table.insert(len(own), rows.new_row(param))
+        at = len(own)
+    price.rows[param.name] = rows.settled(param, table)
+    last = max(len(price.rows[param.name]) - 1 - bool(param.rest), 0)
+    prefix = f"{found['uid']}{found['depth']}"
+    at = last if at is None else min(at, last)
+    return rows.cell_id(param, prefix, at, param.columns[0].name)
+
+
 def _condition(charge: Charge, at: int | None) -> str:
     """Add a condition, or remove one."""
-    rows = charge.filters
+    conditions = charge.filters
     if at is None:
-        if len(rows) < FILTER_KEYS_MAX:
-            rows.append(("", ""))
-        return f"{charge.uid}-filter-{len(rows) - 1}-property"
-    if at < len(rows):
-        rows.pop(at)
+        if len(conditions) < FILTER_KEYS_MAX:
+            conditions.append(("", ""))
+        return f"{charge.uid}-filter-{len(conditions) - 1}-property"
+    if at < len(conditions):
+        conditions.pop(at)
     return f"{charge.uid}-filter-add"
 
 
 def _tier(price: Price, at: int | None, prefix: str) -> str:
     """Add a tier above the last one, whose end can be typed then; or remove one."""
-    rows = price.tiers
+    tiers = price.tiers
     if at is None:
-        if len(rows) < TIERS_MAX:
-            rows.append(Tier())
-        return f"{prefix}-tier-{max(len(rows) - 2, 0)}-up_to"
-    if at < len(rows) and len(rows) > 1:
-        rows.pop(at)
-        rows[-1].up_to = ""  # The last one is unbounded.
-    return f"{prefix}-tier-{min(at, len(rows) - 1)}-unit_amount"
+        if len(tiers) < TIERS_MAX:
+            tiers.append(Tier())
+        return f"{prefix}-tier-{max(len(tiers) - 2, 0)}-up_to"
+    if at < len(tiers) and len(tiers) > 1:
+        tiers.pop(at)
+        tiers[-1].up_to = ""  # The last one is unbounded.
+    return f"{prefix}-tier-{min(at, len(tiers) - 1)}-unit_amount"

@@ -1,8 +1,4 @@
-"""The forms of charges by dimensions and of outcomes: lists typed line by line.
-
-A line is a name and figures with a space or tab between them, so that two columns of
-a spreadsheet can be pasted.
-"""
+"""The form of outcomes: events that make one, typed line by line."""
 
 from __future__ import annotations
 
@@ -12,103 +8,13 @@ from typing import Any
 from portal.composer.numbers import clean
 from portal.composer.typed import Price, join_values, split_values
 
-RATES = ("tool_invocations", "token_multipliers", "tool_multipliers")
-LEVELS = {"volume_tiers": "rate", "volume_discounts": "percent"}
-DIMENSIONS = (
-    *RATES,
-    "duration_buckets",
-    "duration_unit",
-    "error_rate_penalties",
-    *LEVELS,
-    "base_session_fee",
-    "included_tool_count",
-)
-UNITS = (("per_invocation", "for each call"), ("per_second", "for each second"))
 BY = (("correlation", "a correlation id"), ("session", "a session"))
-
-
-def _lines(text: str) -> list[list[str]]:
-    """Return the words of each line that is not blank."""
-    return [line.split() for line in text.splitlines() if line.strip()]
 
 
 def _number(text: str) -> int | str:
     """Return a whole number as one, anything else as it was typed."""
     short = clean(text)
     return int(short) if short.isascii() and short.isdecimal() else text
-
-
-def read_dimensions(data: Mapping[str, Any]) -> Price | None:
-    """Return a charge by dimensions as texts; None when the form cannot show it."""
-    if set(data) - {"model", *DIMENSIONS}:
-        return None
-    values = {}
-    try:
-        for name in RATES:
-            rates = data.get(name) or {}
-            values[name] = "\n".join(f"{tool} {rate}" for tool, rate in rates.items())
-        buckets = data.get("duration_buckets") or []
-        unit = UNITS[0][0]
-        if isinstance(buckets, Mapping):
-            unit, buckets = buckets.get("unit", unit), buckets["buckets"]
-        values["duration_unit"] = unit
-        values["duration_buckets"] = "\n".join(
-            f"{bucket['max_seconds']} {bucket['rate']}" for bucket in buckets
-        )
-        for name, value in LEVELS.items():
-            values[name] = "\n".join(
-                f"{level['min_invocations']} {level[value]}"
-                for level in data.get(name) or []
-            )
-        penalty = data.get("error_rate_penalties")
-        values["error_rate_penalties"] = (
-            f"{penalty['threshold']} {penalty['multiplier']}" if penalty else ""
-        )
-    except (AttributeError, KeyError, TypeError):
-        return None  # Not what the engine takes either: shown as it is.
-    for name in ("base_session_fee", "included_tool_count"):
-        values[name] = str(data.get(name) or "")
-    return Price("dimensions", values)
-
-
-def write_dimensions(price: Price) -> dict[str, Any]:
-    """Return texts as a charge by dimensions; the engine judges them."""
-    values = price.values
-    row: dict[str, Any] = {"model": "dimensions"}
-    for name in RATES:
-        rates = {
-            " ".join(words[:-1]) or words[0]: clean(words[-1])
-            for words in _lines(values.get(name, ""))
-        }
-        if rates or name == "tool_invocations":
-            row[name] = rates
-    buckets: Any = [
-        {"max_seconds": clean(words[0]), "rate": clean(words[-1])}
-        for words in _lines(values.get("duration_buckets", ""))
-    ]
-    if buckets:
-        unit = values.get("duration_unit", UNITS[0][0])
-        by_call = unit == UNITS[0][0]
-        row["duration_buckets"] = (
-            buckets if by_call else {"unit": unit, "buckets": buckets}
-        )
-    for penalty in _lines(values.get("error_rate_penalties", ""))[:1]:
-        row["error_rate_penalties"] = {
-            "threshold": clean(penalty[0]),
-            "multiplier": clean(penalty[-1]),
-        }
-    for name, value in LEVELS.items():
-        levels = [
-            {"min_invocations": _number(words[0]), value: clean(words[-1])}
-            for words in _lines(values.get(name, ""))
-        ]
-        if levels:
-            row[name] = levels
-    if fee := clean(values.get("base_session_fee", "")):
-        row["base_session_fee"] = fee
-    if count := clean(values.get("included_tool_count", "")):
-        row["included_tool_count"] = _number(count)
-    return row
 
 
 def read_compound(

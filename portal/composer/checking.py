@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,9 +15,11 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
+from portal.composer import rows
 from portal.composer.bodies import BOUNDS, charge_json
-from portal.composer.models import MODELS, Param
+from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
+from portal.composer.params import Param
 from portal.composer.typed import Charge, Price, Typed, keys_of
 
 BELOW = {"price": PRICE_LIMIT, "quantity": QUANTITY_LIMIT, "rate": RATE_LIMIT}
@@ -138,10 +140,26 @@ def _price_box(price: Price, path: str, prefix: str) -> str:
         return _price_box(price.inner, inner, f"{prefix}-o")
     if found := _TIER.fullmatch(path):
         return f"{prefix}-tier-{found['index']}-{found['column'] or 'unit_amount'}"
-    head = head.partition("[")[0]
-    if head in {param.name for param in form.params}:
-        return f"{prefix}-{head}"
+    if found_param := _param_at(form.params, path):
+        if found_param.kind != "rows":
+            return f"{prefix}-{found_param.name}"
+        typed = price.rows.get(found_param.name, [])
+        rest = path.removeprefix(found_param.where)
+        return rows.locate(found_param, typed, rest, prefix)
     return f"{prefix}-{form.params[0].name if form.params else 'model'}"
+
+
+def _param_at(params: Sequence[Param], path: str) -> Param | None:
+    """Return the parameter that a path leads into, or that lies below it."""
+    into = [
+        param
+        for param in params
+        if path == param.where
+        or path.startswith((f"{param.where}.", f"{param.where}["))
+    ]
+    if into:
+        return max(into, key=lambda param: len(param.where))
+    return next((p for p in params if path and p.where.startswith(f"{path}.")), None)
 
 
 def _charge_problems(
@@ -191,7 +209,11 @@ def _price_problems(price: Price, prefix: str) -> Iterator[tuple[str, str]]:
         return
     per = _per(price)
     for param in form.params:
-        yield from _param_problems(param, price, prefix, per)
+        if param.kind == "rows":
+            typed = price.rows.get(param.name, [])
+            yield from rows.problems(param, typed, prefix)
+        else:
+            yield from _param_problems(param, price, prefix, per)
     if form.tiered:
         yield from _tier_problems(price, prefix, per)
     if price.inner is not None:
@@ -210,7 +232,8 @@ def _param_problems(
     """Find what is wrong with one parameter."""
     text = price.values.get(param.name, "")
     box = f"{prefix}-{param.name}"
-    if param.optional and not text.strip():
+    beside = price.values.get(param.beside, "").strip()
+    if param.optional and not beside and not text.strip():
         return
     if param.kind == "lines":
         # What a line says is the engine's to judge.
@@ -230,6 +253,11 @@ def _param_problems(
         if not whole.isdecimal() or not 1 <= Decimal(whole) <= FREE_EVENTS_MAX:
             message = f"{param.label} is a whole number from 1 to {FREE_EVENTS_MAX:,};"
             yield box, f"{message} you entered {text.strip()[:40]}."
+        return
+    if param.kind in rows.PLACES:
+        kind, label = param.kind, param.label
+        for told in rows.number_problems(kind, text, label, positive=param.positive):
+            yield box, told
         return
     unit = per if param.name == "unit_amount" else 1
     yield from _trouble(

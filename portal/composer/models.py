@@ -1,7 +1,8 @@
 """A form for each charge model: its parameters, and how they are read and written.
 
 To give a further charge model a form, add it to MODELS: with parameters alone when
-the JSON is flat, with `read`, `write` and a template of its own otherwise.
+the JSON is flat or holds lists of flat objects, with `reader`, `writer` and a template
+of its own otherwise. A parameter of kind `rows` is a table: see params.
 """
 
 from __future__ import annotations
@@ -11,34 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from portal.composer.agentic import (
-    BY,
-    UNITS,
-    read_compound,
-    read_dimensions,
-    write_compound,
-    write_dimensions,
-)
+from portal.composer import rows
+from portal.composer.agentic import BY, read_compound, write_compound
+from portal.composer.dimensions import PARAMS as DIMENSION_PARAMS
+from portal.composer.dimensions import read_dimensions, write_dimensions
 from portal.composer.numbers import clean
-from portal.composer.recipe_form import RECIPE_PARAMS, read_recipe, write_recipe
+from portal.composer.params import Column, Param
+from portal.composer.recipe_form import PARAMS as RECIPE_PARAMS
+from portal.composer.recipe_form import read_recipe, write_recipe
 from portal.composer.typed import JSON_MODEL, Price, Tier
 
 PER = (("1", "1 unit"), ("1000", "1,000 units"), ("1000000", "1,000,000 units"))
+__all__ = ["MODELS", "Column", "ModelForm", "Param", "read_price", "write_price"]
 DUE = (("advance", "When the period opens"), ("arrears", "When the period closes"))
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One box of a charge model's form."""
-
-    name: str  # As in plan JSON.
-    label: str
-    kind: str  # price | quantity | rate | count | whole | choice | lines
-    optional: bool = False
-    positive: bool = False
-    hint: str = ""
-    choices: tuple[tuple[str, str], ...] = ()
-    start: str = ""  # What stands there first.
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +57,19 @@ class ModelForm:
         """Return a new price of the model that keeps what fits of another."""
         old = before.values if before else {}
         values = {
-            p.name: old.get(p.name) or p.start for p in self.params if p.name != "per"
+            p.name: old.get(p.name) or p.start
+            for p in self.params
+            if p.name != "per" and p.kind != "rows"
         }
         if any(p.name == "per" for p in self.params):
             values["per"] = old.get("per") or "1"
+        kept = before.rows if before else {}
         price = Price(self.name, values)
+        price.rows = {
+            p.name: rows.settled(p, kept.get(p.name, []))
+            for p in self.params
+            if p.kind == "rows"
+        }
         if self.tiered:
             single = Tier(unit_amount=old.get("unit_amount", ""))
             price.tiers = list(before.tiers) if before and before.tiers else [single]
@@ -103,14 +97,23 @@ def _read(form: ModelForm, data: Mapping[str, Any]) -> Price | None:
     values = {
         p.name: p.start if data.get(p.name) is None else str(data[p.name])
         for p in form.params
+        if p.kind != "rows"
     }
     price = Price(form.name, values)
+    for param in form.params:
+        if param.kind == "rows":
+            table = rows.read_list(param, data.get(param.name))
+            if table is None:
+                return None
+            price.rows[param.name] = table
     if form.tiered:
-        rows = data.get("tiers")
-        if not isinstance(rows, list) or not all(isinstance(r, Mapping) for r in rows):
+        tiers = data.get("tiers")
+        if not isinstance(tiers, list) or not all(
+            isinstance(tier, Mapping) for tier in tiers
+        ):
             return None
         price.tiers = [
-            Tier(*(_text(row.get(name)) for name in Tier.__slots__)) for row in rows
+            Tier(*(_text(tier.get(name)) for name in Tier.__slots__)) for tier in tiers
         ]
     if form.inner:
         price.inner = read_price(data.get(form.inner))
@@ -128,6 +131,11 @@ def _write(form: ModelForm, price: Price) -> dict[str, Any]:
     """Return texts as flat JSON; what is blank and optional is left out."""
     row: dict[str, Any] = {"model": form.name}
     for param in form.params:
+        if param.kind == "rows":
+            table = rows.write_list(param, price.rows.get(param.name, []))
+            if table or not param.optional:
+                row[param.name] = table
+            continue
         text = clean(price.values.get(param.name, ""))
         if param.name == "per":
             if text != "1":
@@ -250,72 +258,7 @@ _FORMS = (
         "dimensions",
         "Dimensions",
         "Rates by tool, tokens, duration and session that are multiplied together.",
-        (
-            Param(
-                "tool_invocations",
-                "Rate of a call, by tool",
-                "lines",
-                optional=True,
-                hint="One tool and its rate a line: transform_schema 0.10. * is for"
-                " all other tools.",
-            ),
-            Param(
-                "token_multipliers",
-                "Rate of a token",
-                "lines",
-                optional=True,
-                hint="A measurement and its rate a line: output_tokens 0.000002.",
-            ),
-            Param(
-                "tool_multipliers",
-                "Multiplier on tokens, by tool",
-                "lines",
-                optional=True,
-                hint="schema_analysis 2.0; a tool that is not here: 1.",
-            ),
-            Param(
-                "duration_buckets",
-                "Rate by duration",
-                "lines",
-                optional=True,
-                hint="Up to so many seconds, and the rate: 60 0.10.",
-            ),
-            Param(
-                "duration_unit",
-                "Durations are paid",
-                "choice",
-                choices=UNITS,
-                start=UNITS[0][0],
-            ),
-            Param(
-                "error_rate_penalties",
-                "Price of errors",
-                "lines",
-                optional=True,
-                hint="0.05 1.5: over 5 % failed calls, a session costs 1.5 times.",
-            ),
-            Param(
-                "volume_tiers",
-                "Rate of other tools, by volume",
-                "lines",
-                optional=True,
-                hint="From so many calls in the period, and the rate: 0 0.10.",
-            ),
-            Param(
-                "volume_discounts",
-                "Discount in %, by volume",
-                "lines",
-                optional=True,
-                hint="From so many calls in the period, and the percent: 1000 10.",
-            ),
-            Param("base_session_fee", "Fee of a session", "price", optional=True),
-            Param(
-                "included_tool_count",
-                "Calls that its fee covers",
-                "whole",
-                optional=True,
-            ),
-        ),
+        DIMENSION_PARAMS,
         metered=False,
         reader=read_dimensions,
         writer=write_dimensions,
@@ -362,7 +305,7 @@ _FORMS = (
         "recipe",
         "Recipe",
         "Meters of an event become units, such as credits, and units have the price.",
-        tuple(Param(**row) for row in RECIPE_PARAMS),
+        RECIPE_PARAMS,
         inner="price",
         inner_label="Price of a unit",
         inner_models=("per_unit", "graduated", "volume", "package", "included"),

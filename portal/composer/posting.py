@@ -9,9 +9,11 @@ from django.http import QueryDict
 from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from portal.composer import rows
 from portal.composer.bodies import BOUNDS
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
+from portal.composer.params import Param
 from portal.composer.typed import JSON_MODEL, Charge, Price, Tier, Typed, is_uid
 
 # recipe → included → package → tiers: no deeper price can be written.
@@ -21,10 +23,10 @@ COUNTS = ("requests_per_minute", "tokens_per_minute")
 
 def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
     """Return the posted form; `kept_limits` are those that have no box in it."""
-    rows = [uid for uid in dict.fromkeys(data.getlist("row")) if is_uid(uid)]
+    uids = [uid for uid in dict.fromkeys(data.getlist("row")) if is_uid(uid)]
     return Typed(
         currency=data.get("currency", ""),
-        charges=[_charge(data, uid) for uid in rows[:CHARGES_MAX]],
+        charges=[_charge(data, uid) for uid in uids[:CHARGES_MAX]],
         prorate="prorate" in data,
         limits={**kept_limits, **_limits(data)},
     )
@@ -66,12 +68,19 @@ def _as_shown(data: QueryDict, prefix: str, model: str, depth: int) -> Price:
     form = MODELS.get(model)
     if form is None:
         return Price(JSON_MODEL, {"json": data.get(f"{prefix}-json", "")})
-    values = {p.name: data.get(f"{prefix}-{p.name}", p.start) for p in form.params}
+    values = {
+        p.name: data.get(f"{prefix}-{p.name}", p.start)
+        for p in form.params
+        if p.kind != "rows"
+    }
     price = Price(model, values)
+    price.rows = {
+        p.name: _rows(data, p, prefix) for p in form.params if p.kind == "rows"
+    }
     if form.tiered:
         columns = (data.getlist(f"{prefix}-{name}") for name in Tier.__slots__)
-        rows = list(zip_longest(*columns, fillvalue=""))[:TIERS_MAX]
-        price.tiers = [Tier(*row) for row in rows] or [Tier()]
+        tiers = list(zip_longest(*columns, fillvalue=""))[:TIERS_MAX]
+        price.tiers = [Tier(*tier) for tier in tiers] or [Tier()]
         price.tiers[-1].up_to = ""
     if form.inner:
         inner = data.get(f"{prefix}-{form.inner}", "")
@@ -81,6 +90,16 @@ def _as_shown(data: QueryDict, prefix: str, model: str, depth: int) -> Price:
         if form.name == "package":
             price.inner.values["per"] = "1"  # Packages are priced one by one.
     return price
+
+
+def _rows(data: QueryDict, param: Param, prefix: str) -> rows.Rows:
+    """Return the rows of a table as they stand in it, blank ones too."""
+    names = [column.name for column in param.columns]
+    texts = (data.getlist(f"{prefix}-{param.name}-{name}") for name in names)
+    found = [
+        dict(zip(names, row, strict=True)) for row in zip_longest(*texts, fillvalue="")
+    ]
+    return rows.settled(param, found[: param.rows_max + 1])
 
 
 def _limits(data: QueryDict) -> dict[str, object]:

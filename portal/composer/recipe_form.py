@@ -1,57 +1,75 @@
-"""The form of a recipe: weights line by line, what happens to an event, the markup."""
+"""The form of a recipe: a table of weights, what happens to an event, the markup."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catalog.ownership import MARKUP
+from catalog.pricing.recipe_json import WEIGHTS_MAX
+from portal.composer import rows
 from portal.composer.numbers import clean
+from portal.composer.params import Column, Param
 from portal.composer.typed import Price
 
-COGS = "cogs"
+COGS = "cogs"  # Typed instead of a measurement.
+PER = (("1", "1"), ("1000", "1,000"), ("1000000", "1,000,000"))
 ROUNDINGS = (
-    ("", "not rounded"),
+    ("", "not at all"),
     ("up", "up"),
     ("half_up", "half up"),
     ("down", "down"),
 )
 MEMBERS = ("rounding", "decimals", "minimum_per_event", MARKUP)
-# The boxes, as models.Param takes them.
-RECIPE_PARAMS: tuple[dict[str, Any], ...] = (
-    {
-        "name": "weights",
-        "label": "What a meter weighs",
-        "kind": "lines",
-        "hint": "A measurement, its units and for how many: output_tokens 3 1000."
-        " cogs is one unit of money of our cost.",
-    },
-    {
-        "name": "rounding",
-        "label": "Units of an event are rounded",
-        "kind": "choice",
-        "choices": ROUNDINGS,
-    },
-    {
-        "name": "decimals",
-        "label": "Decimals that rounding leaves",
-        "kind": "whole",
-        "optional": True,
-    },
-    {
-        "name": "minimum_per_event",
-        "label": "Units of an event at least",
-        "kind": "quantity",
-        "optional": True,
-        "positive": True,
-    },
-    {
-        "name": MARKUP,
-        "label": "Markup in %",
-        "kind": "rate",
-        "optional": True,
-        "hint": "Put on the units. Finance sets it.",
-    },
+WEIGHTS = Param(
+    "weights",
+    "What a meter weighs",
+    "rows",
+    hint="cogs as the measurement is our cost: the units for one unit of money.",
+    columns=(
+        Column("measurement", "Measurement", suggest="measurements"),
+        Column("amount", "Units", "price", positive=True),
+        Column("per", "For", "choice", choices=PER, start=PER[0][0]),
+    ),
+    rows_max=WEIGHTS_MAX,
+    unique=True,
+    group="Meters",
+)
+PARAMS = (
+    WEIGHTS,
+    Param(
+        "rounding",
+        "Units of an event are rounded",
+        "choice",
+        choices=ROUNDINGS,
+        start=ROUNDINGS[0][0],
+        group="Each event",
+    ),
+    Param(
+        "decimals",
+        "Decimals that rounding leaves",
+        "whole",
+        optional=True,
+        group="Each event",
+        needs=("rounding",),
+        off="units are not rounded",
+    ),
+    Param(
+        "minimum_per_event",
+        "Units of an event at least",
+        "quantity",
+        optional=True,
+        positive=True,
+        group="Each event",
+    ),
+    Param(
+        MARKUP,
+        "Markup in %",
+        "rate",
+        optional=True,
+        hint="Put on an event's units, before they are rounded.",
+        group="Each event",
+    ),
 )
 
 
@@ -61,61 +79,59 @@ def read_recipe(
     """Return a recipe as texts; None when the form cannot show all of it."""
     if set(data) - {"model", "weights", "price", *MEMBERS}:
         return None
-    try:
-        lines = [_line(row) for row in data.get("weights") or []]
-    except (AttributeError, KeyError, TypeError):
+    weights = _read_weights(data.get("weights"))
+    if weights is None:
         return None
-    if None in lines:
-        return None
-    values = {name: _text(data.get(name)) for name in MEMBERS}
-    values["weights"] = "\n".join(line for line in lines if line)
-    return Price("recipe", values, inner=read_price(data.get("price")))
+    values = {name: rows.text_of(data.get(name)) for name in MEMBERS}
+    table = {WEIGHTS.name: weights}
+    return Price("recipe", values, rows=table, inner=read_price(data.get("price")))
 
 
-def _text(value: Any) -> str:
-    """Return what stands in a box for a member."""
-    return "" if value is None else str(value)
-
-
-def _line(row: Mapping[str, Any]) -> str | None:
-    """Return a weight as a line: its meter, its units and for how many they are."""
-    if set(row) - {"measurement", COGS, "amount", "per"}:
+def _read_weights(data: Any) -> rows.Rows | None:
+    """Return weights as rows of the table."""
+    found = []
+    if not isinstance(data, Sequence) or isinstance(data, str):
         return None
-    name = COGS if row.get(COGS) is True else row["measurement"]
-    # What a line cannot tell apart stays JSON.
-    odd = name == COGS and COGS not in row
-    if odd or not isinstance(name, str) or name.split() != [name]:
-        return None
-    per = row.get("per", 1)
-    return f"{name} {row['amount']}" + (f" {per}" if per != 1 else "")
+    for weight in data:
+        if not isinstance(weight, Mapping):
+            return None
+        name, per = weight.get("measurement"), str(weight.get("per", 1))
+        # A measurement of that name, or both, cannot be told apart in a cell.
+        odd = set(weight) - {"measurement", COGS, "amount", "per"}
+        if odd or per not in dict(PER) or name == COGS:
+            return None
+        if COGS in weight:
+            if weight[COGS] is not True or name is not None:
+                return None
+            name = COGS
+        amount = rows.text_of(weight.get("amount"))
+        found.append({"measurement": str(name or ""), "amount": amount, "per": per})
+    return rows.settled(WEIGHTS, found)
 
 
 def write_recipe(price: Price, inner: Any) -> dict[str, Any]:
     """Return texts as a recipe; `inner` is the JSON of its price. The engine judges."""
-    values = price.values
     row: dict[str, Any] = {
         "model": "recipe",
         "weights": [
-            _weight(line)
-            for line in values.get("weights", "").splitlines()
-            if line.strip()
+            _weight(typed)
+            for typed in rows.filled(WEIGHTS, price.rows.get(WEIGHTS.name, []))
         ],
     }
     for name in MEMBERS:
-        text = clean(values.get(name, ""))
+        text = clean(price.values.get(name, ""))
         if text:
             whole = name == "decimals" and text.isascii() and text.isdecimal()
-            row[name] = int(text) if whole else text
+            row[name] = int(text[:20]) if whole else text
     return {**row, "price": inner}
 
 
-def _weight(line: str) -> dict[str, Any]:
-    """Return one line as a weight."""
-    name, *rest = line.split()
+def _weight(typed: Mapping[str, str]) -> dict[str, Any]:
+    """Return one row of the table as a weight."""
+    name = typed["measurement"].strip()
     row: dict[str, Any] = {COGS: True} if name == COGS else {"measurement": name}
-    if rest:
-        row["amount"] = clean(rest[0])
-    per = clean("".join(rest[1:]))
-    if per and per != "1":
-        row["per"] = int(per) if per.isascii() and per.isdecimal() else per
+    row["amount"] = clean(typed["amount"])
+    per = typed["per"].strip()
+    if per not in ("", PER[0][0]):
+        row["per"] = int(per) if per in dict(PER) else per
     return row

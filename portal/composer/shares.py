@@ -27,22 +27,17 @@ from portal.composer.bodies import from_body, to_body
 from portal.composer.numbers import clean
 from portal.composer.typed import Typed, keys_of
 
+# Why a box is not the reader's to change.
+REASONS: dict[str, str] = {
+    Role.PRODUCT_MANAGER: FINANCE_OWNS,
+    Role.FINANCE: PRODUCT_OWNS,
+}
 # What a form sends that says nothing of a price.
 _QUIET = re.compile(
     r"csrfmiddlewaretoken|do|row|revision|their_revision|meter|customer|customer_was"
     r"|curve|[qkn]-[0-9a-f]+|c[0-9]+-(open|of|markup_percent)|c[0-9]+(-o)*-was",
     re.ASCII,
 )
-
-
-def reason(role: str, box: str) -> str:
-    """Return why a box is not the role's to change; empty: it is."""
-    is_markup = box.endswith(f"-{MARKUP}")
-    if role == Role.PRODUCT_MANAGER and is_markup:
-        return FINANCE_OWNS
-    if role == Role.FINANCE and not is_markup:
-        return PRODUCT_OWNS
-    return ""
 
 
 def _stored_markups(body: Mapping[str, Any]) -> dict[str, str]:

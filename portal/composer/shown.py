@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.limits import BUILT_IN
 from catalog.models import Metric
+from portal.composer.boxes import Box, Choices
 from portal.composer.models import MODELS, ModelForm, Param
 from portal.composer.numbers import grouped
-from portal.composer.shares import reason
+from portal.composer.sections import COUNTED, Section, sections
 from portal.composer.typed import JSON_MODEL, Charge, Price, Typed, keys_of
 
-Choices = Sequence[tuple[str, str]]
 ON_EXCEED = (("deny", "refuse further requests"), ("bill", "let them pass, billed"))
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One box of the form."""
-
-    id: str
-    name: str
-    label: str
-    value: str
-    problem: str = ""
-    hint: str = ""
-    choices: Choices = ()
-    is_optional: bool = False
-    is_number: bool = False
-    is_fixed: bool = False  # Shown, and not to be changed.
-    is_code: bool = False
-    rows: int = 8  # Of code.
-    locked: str = ""  # Whose it is, where it is not the reader's to change.
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +38,7 @@ class ShownPrice:
     hint: str
     template: str
     boxes: list[Box]
+    sections: list[Section] = field(default_factory=list)  # Of boxes and tables.
     tiers: list[TierRow] = field(default_factory=list)
     inner: ShownPrice | None = None
     inner_choice: Box | None = None
@@ -97,13 +79,13 @@ class Shower:
         *,
         fixed_keys: frozenset[str],
         focus: str = "",
-        role: str = "",
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         """Take the form; `fixed_keys` are those that a version was published with.
 
-        `role` is that of who types: boxes of others are shown and cannot be changed.
+        `notes` say what the product's traffic lacks for a parameter, by its name.
         """
-        self.role = role
+        self.notes = notes or {}
         self.typed = typed
         self.problems = problems
         self.metrics = [("", "Choose a metric")] + [
@@ -185,9 +167,7 @@ class Shower:
     def _box(self, prefix: str, name: str, label: str, value: str, **more: Any) -> Box:
         """Return a box with its problem."""
         box = f"{prefix}-{name}"
-        locked = reason(self.role, box)
-        problem = self.problems.get(box, "")
-        return Box(box, box, label, value, problem, locked=locked, **more)
+        return Box(box, box, label, value, self.problems.get(box, ""), **more)
 
     def _filter(self, uid: str, at: int, row: tuple[str, str]) -> tuple[Box, Box, str]:
         """Return a condition: its property, its values and the button that removes."""
@@ -199,7 +179,6 @@ class Shower:
                 f"Property {at + 1}",
                 row[0],
                 self.problems.get(f"{start}-property", ""),
-                locked=reason(self.role, start),
             ),
             Box(
                 f"{start}-values",
@@ -207,7 +186,6 @@ class Shower:
                 f"Values of property {at + 1}",
                 row[1],
                 self.problems.get(f"{start}-values", ""),
-                locked=reason(self.role, start),
             ),
             f"{uid}.filter.{at}.remove",
         )
@@ -223,11 +201,15 @@ class Shower:
             return ShownPrice(prefix, JSON_MODEL, hint, template, [box])
         shown = ShownPrice(prefix, form.name, form.hint, form.template, [])
         in_package = prefix.endswith("-o") and price.values.get("per") == "1"
-        shown.boxes = [
-            self._param(param, price, prefix)
+        boxes = {
+            param.name: self._param(param, price, prefix)
             for param in form.params
-            if param.name != "per" or not (in_package and self._packaged(prefix))
-        ]
+            if param.kind != "rows"
+            and (param.name != "per" or not (in_package and self._packaged(prefix)))
+        }
+        shown.boxes = list(boxes.values())
+        problems, notes = self.problems, self.notes
+        shown.sections = sections(form.params, price, prefix, boxes, problems, notes)
         if form.tiered:
             shown.tiers = self._tiers(price, prefix)
         if form.inner and price.inner is not None:
@@ -260,7 +242,7 @@ class Shower:
             prefix,
             param.name,
             param.label,
-            grouped(text) if param.kind == "quantity" else text,
+            grouped(text) if param.kind in COUNTED else text,
             hint=param.hint,
             choices=param.choices,
             is_optional=param.optional,
@@ -281,13 +263,7 @@ class Shower:
                 text = f"Tier {at + 1} {label}"
                 problem = self.problems.get(box, "")
                 return Box(
-                    box,
-                    f"{prefix}-{name}",
-                    text,
-                    value,
-                    problem,
-                    is_number=True,
-                    locked=reason(self.role, box),
+                    box, f"{prefix}-{name}", text, value, problem, is_number=True
                 )
 
             end = grouped(tier.up_to)
@@ -320,7 +296,6 @@ class Shower:
                 self.problems.get(name, ""),
                 is_optional=True,
                 is_number=True,
-                locked=reason(self.role, name),
             )
             for name, label in labels.items()
         }
@@ -339,7 +314,6 @@ class Shower:
                     self.problems.get(f"quota-{at}-{name}", ""),
                     choices=choices,
                     is_number=not choices,
-                    locked=reason(self.role, name),
                 )
                 for name, label, choices in (
                     ("metric", "metric", metrics),

@@ -35,6 +35,8 @@ class Price:
     values: dict[str, str] = field(default_factory=dict)
     tiers: list[Tier] = field(default_factory=list)
     inner: Price | None = None  # Of included: the overage; of package: its price.
+    # Of each table the rows, each the texts of its columns; see params.
+    rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

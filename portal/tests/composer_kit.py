@@ -12,8 +12,10 @@ from django.test import Client
 from catalog import plans
 from catalog.models import Metric, Plan, PlanVersion
 from portal.composer.bodies import from_body
+from portal.composer.boxes import Box
 from portal.composer.posting import from_post
-from portal.composer.shown import Box, Shower, ShownPrice
+from portal.composer.sections import Table
+from portal.composer.shown import Shower, ShownPrice
 from portal.composer.typed import Typed
 from portal.tests.scene import Scene
 
@@ -78,6 +80,12 @@ def read(body: dict[str, Any], **limits: Any) -> Typed:
     return from_body(body, limits=limits, prorate=False)
 
 
+def tables_of(price: ShownPrice) -> list[Table]:
+    """Return the tables of a price's form."""
+    parts = [part for section in price.sections for part in section.parts]
+    return [part.table for part in parts if part.table is not None]
+
+
 def posted(typed: Typed, **changes: Any) -> Typed:
     """Return the form as a browser would post what the page shows."""
     data = QueryDict(mutable=True)
@@ -91,6 +99,9 @@ def posted(typed: Typed, **changes: Any) -> Typed:
     def put_price(price: ShownPrice) -> None:
         data[f"{price.prefix}-was"] = price.model
         put(*price.boxes)
+        for table in tables_of(price):
+            for line in table.rows:
+                put(*line.cells)
         for row in price.tiers:
             data.appendlist(
                 f"{price.prefix}-up_to", row.up_to.value if row.up_to else ""
@@ -106,6 +117,7 @@ def posted(typed: Typed, **changes: Any) -> Typed:
         for name, values, _ in charge.filters:
             put(name, values)
         put_price(charge.price)
+        put(*charge.bounds)
     put(*shower.limits().values())
     for row in shower.quotas():
         put(*row)

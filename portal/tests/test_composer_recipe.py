@@ -61,36 +61,60 @@ def test_the_form_keeps_every_part_of_a_recipe(price: dict[str, Any]) -> None:
     assert checked.plan is not None
 
 
-def test_weights_are_typed_line_by_line_or_pasted() -> None:
-    text = "input_tokens\t1\t1,000\n\ntool_calls 5\ncogs 100 1"
-    (charge,) = to_body(posted(typed(), **{"c1-weights": text}))["charges"]
+def weights(*typed: tuple[str, str, str]) -> dict[str, list[str]]:
+    """Return rows of the table of weights as they are posted."""
+    names = ("measurement", "amount", "per")
+    columns = zip(*typed, strict=True)
+    return {
+        f"c1-weights-{n}": list(texts) for n, texts in zip(names, columns, strict=True)
+    }
+
+
+def test_weights_are_typed_cell_by_cell() -> None:
+    table = weights(
+        ("input_tokens", "1", "1000"),
+        ("", "", "1"),
+        (" tool_calls ", "1,005.5", "1"),
+        ("cogs", "100", "1"),
+    )
+    (charge,) = to_body(posted(typed(), **table))["charges"]
     assert charge["price"]["weights"] == [
         {"measurement": "input_tokens", "amount": "1", "per": 1000},
-        {"measurement": "tool_calls", "amount": "5"},
+        {"measurement": "tool_calls", "amount": "1005.5"},
         {"cogs": True, "amount": "100"},
     ]
 
 
 @pytest.mark.parametrize(
-    ("box", "text", "message"),
+    ("changed", "box", "message"),
     [
-        ("weights", "", "What a meter weighs is blank."),
-        ("weights", "input_tokens", "Amount is missing."),
-        ("weights", "input_tokens many", "Many is not a plain decimal number"),
-        ("weights", "input_tokens 1 10", "1, 1000 or 1000000."),
-        ("weights", "input_tokens 1\ninput_tokens 2", "Input tokens has a weight"),
-        ("rounding", "sideways", "choose one of the list"),
-        ("decimals", "some", "whole number"),
-        ("decimals", "13", "From 0 to 12."),
-        ("minimum_per_event", "0", "above zero"),
-        ("markup_percent", "-5", "below zero"),
-        ("markup_percent", "1.23456", "4 decimal places"),
+        (weights(("", "", "1")), "weights-0-measurement", "no row is filled in"),
+        (weights(("a", "", "1")), "weights-0-amount", "is blank. Type a number."),
+        (weights(("a", "many", "1")), "weights-0-amount", "is no number"),
+        (weights(("a", "0", "1")), "weights-0-amount", "zero"),
+        (weights(("a", "1", "10")), "weights-0-per", "choose one of the list"),
+        (
+            weights(("a", "1", "1"), ("", "", "1"), ("a", "2", "1")),
+            "weights-2-measurement",
+            "a stands above",
+        ),
+        (
+            weights(("a", "1", "1"), ("", "", "1"), ("b", "0.0000000000001", "1")),
+            "weights-2-amount",
+            "12",
+        ),
+        ({"c1-rounding": "sideways"}, "rounding", "choose one of the list"),
+        ({"c1-decimals": "some"}, "decimals", "whole number"),
+        ({"c1-decimals": "13"}, "decimals", "From 0 to 12."),
+        ({"c1-minimum_per_event": "0"}, "minimum_per_event", "zero"),
+        ({"c1-markup_percent": "-5"}, "markup_percent", "below zero"),
+        ({"c1-markup_percent": "1.23456"}, "markup_percent", "4 decimal places"),
     ],
 )
 def test_a_wrong_box_is_told_with_what_to_type(
-    box: str, text: str, message: str
+    changed: dict[str, Any], box: str, message: str
 ) -> None:
-    checked = check(posted(typed(), **{f"c1-{box}": text}), {})
+    checked = check(posted(typed(), **changed), {})
     assert checked.plan is None
     assert message in checked.problems[f"c1-{box}"]
 
@@ -98,13 +122,15 @@ def test_a_wrong_box_is_told_with_what_to_type(
 @pytest.mark.parametrize(
     "weight",
     [
-        {"measurement": "two words", "amount": "1"},
         {"measurement": "cogs", "amount": "1"},
+        {"measurement": "a", "cogs": True, "amount": "1"},
         {"measurement": "a", "amount": "1", "moon": "full"},
+        {"measurement": "a", "amount": "1", "per": 10},
+        {"cogs": False, "amount": "1"},
         "input_tokens",
     ],
 )
-def test_what_no_line_can_say_is_kept_as_json(weight: Any) -> None:
+def test_what_no_table_can_say_is_kept_as_json(weight: Any) -> None:
     odd = {**CREDITS, "weights": [weight]}
     form = typed(odd)
     assert form.charges[0].price.model == "json"
@@ -162,5 +188,5 @@ def test_choosing_a_recipe_shows_its_boxes(ana: Client, plan: Plan) -> None:
     given = boxes(ana.post(path(plan), given).content.decode())
     chosen = {**given, "c2-model": "recipe", "do": "show.c2-model"}
     page = ana.post(path(plan), chosen).content.decode()
-    assert 'name="c2-weights"' in page
+    assert 'name="c2-weights-measurement"' in page
     assert 'name="c2-o-unit_amount"' in page

@@ -34,6 +34,7 @@ from portal.composer.typed import Typed, keys_of
 from portal.context import acting_tenant, exists
 from portal.pages import find, person, refuse
 from portal.selectors import month_usage, unit_costs
+from portal.selectors.seen import seen
 
 SAVES = ("save", "autosave", "overwrite")
 NEW_METRIC = ("/metrics/new", "/metrics", "/admin/catalog/metric/add/")
@@ -275,13 +276,14 @@ def _page(
     """Render the whole composer; `quiet` marks no box of a row just added."""
     checked = checked or check(desk.typed, desk.metrics)
     context = _simulated(desk, checked)
+    names = seen(desk.plan.product)
     shower = Shower(
         desk.typed,
         {} if quiet else {**checked.problems, **context["usage_problems"]},
         desk.metrics.values(),
         fixed_keys=_published_keys(desk),
         focus=focus,
-        role=desk.role,
+        notes=names.notes,
     )
     new_metric = next(path for path in NEW_METRIC if exists(path))
     context |= {
@@ -291,12 +293,15 @@ def _page(
         "models": MODELS.values(),
         "currencies": currencies(),
         "focus": focus,
+        "seen": names.names,
         "conflict": conflict,
         "new_metric": new_metric,
         "can_publish": exists("/plans/pln_0/publish") and desk.role != Role.FINANCE,
         "has_page": exists("/plans/pln_0"),
         "failed": status in (403, 422),
         "is_finance": desk.role == Role.FINANCE,
+        "is_manager": desk.role == Role.PRODUCT_MANAGER,
+        "not_yours": shares.REASONS.get(desk.role, ""),
     }
     return render(desk.request, "portal/composer.html", context, status=status)
 
