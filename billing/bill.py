@@ -32,6 +32,7 @@ from catalog.pricing import (
     state_to_json,
     true_ups,
 )
+from catalog.pricing.recipes import is_underneath
 
 HUNDRED = Decimal(100)
 States = Mapping[uuid.UUID, dict[str, Any]]  # By snapshot: a period's usage.
@@ -297,6 +298,8 @@ def _step_rows(line: Line, currency: str) -> list[dict[str, str]]:
             "amount": plain(step.amount),
         }
         for step in line.steps
+        # What units are made of is the seller's to see, not the customer's.
+        if not is_underneath(step.kind)
     ]
 
 

@@ -18,11 +18,13 @@ from catalog.pricing import (
     Percentage,
     PerUnit,
     Plan,
+    Recipe,
     Signal,
     Tier,
     Volume,
 )
 from catalog.pricing.words import money_words, number_words
+from catalog.recipe_words import charged_for, unit_of
 from catalog.units import many, one, span_words
 
 WORDS_MAX = 120
@@ -108,6 +110,9 @@ def model_words(model: Model, unit: str, currency: str) -> str:
         case Compound():
             words = model_words(model.price, unit or "outcome", currency)
             return words + "".join(_conditions(model, currency))
+        case Recipe():
+            price = model_words(model.price, unit_of(unit), currency)
+            return f"{price}; {charged_for(model, unit)}"
         case Included():
             free = f"{number_words(model.units)} {many(unit)}".strip()
             return f"{free} included, then {model_words(model.overage, unit, currency)}"

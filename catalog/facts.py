@@ -25,11 +25,14 @@ from catalog.pricing import (
     Package,
     Percentage,
     PerUnit,
+    Recipe,
     Source,
     Tier,
     Volume,
 )
+from catalog.pricing.recipes import meter_words, share_of
 from catalog.pricing.words import money_words, number_words
+from catalog.recipe_words import meter_label, per_event_words, unit_of
 from catalog.units import many, span_words
 
 MODELS: dict[type, str] = {
@@ -42,6 +45,7 @@ MODELS: dict[type, str] = {
     Included: "Included quantity",
     Dimensions: "Dimensions",
     Compound: "Outcome",
+    Recipe: "Recipe",
 }
 _AGGREGATIONS = {
     Aggregation.COUNT: "number",
@@ -102,6 +106,9 @@ def counted_words(charge: Charge) -> str:
     """Return what a charge counts; empty for a flat amount."""
     if isinstance(charge.model, Compound):
         return outcome_words(charge.model)
+    if isinstance(charge.model, Recipe):
+        names = [meter_words(weight.measurement) for weight in charge.model.weights]
+        return f"{', '.join(names)}, by weight"
     if charge.metric is None or isinstance(charge.model, Dimensions):
         return ""
     return metric_words(charge.metric)
@@ -178,10 +185,29 @@ def _model(model: Model, unit: str, currency: str) -> Iterator[Fact]:
                 yield _money("budget", "Cost budget", model.budget.amount, currency)
                 words = f"{number_words(share)} %"
                 yield Fact("overage", "Of the cost beyond it", words, share)
+        case Recipe():
+            yield from recipe_facts(model, unit)
+            yield from _model(model.price, unit_of(unit), currency)
         case Included():
             yield _count("included", "Included", model.units, many(unit))
             yield Fact("overage", "Beyond it", MODELS[type(model.overage)])
             yield from _model(model.overage, unit, currency)
+
+
+def recipe_facts(model: Recipe, unit: str) -> Iterator[Fact]:
+    """Yield the weights, the markup and what happens to each event's units."""
+    label = many(unit_of(unit))
+    for weight in model.weights:
+        name = meter_words(weight.measurement)
+        per = meter_label(weight) if weight.measurement else "unit of money"
+        words = f"{number_words(weight.amount)} {label} per {per}"
+        key = f"weight.{weight.measurement}" if weight.measurement else "cost_weight"
+        yield Fact(key, f"Weight of {name}", words, share_of(weight))
+    if model.markup:
+        words = f"{number_words(model.markup)} %"
+        yield Fact("markup", "Markup", words, model.markup)
+    if words := per_event_words(model, unit):
+        yield Fact("per_event", "Each event", words)
 
 
 def dimension_facts(model: Dimensions, currency: str) -> Iterator[Fact]:

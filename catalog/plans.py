@@ -10,7 +10,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from aforo.core import audit
-from aforo.core.models import User
+from aforo.core.models import Role, User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
@@ -19,6 +19,7 @@ from catalog.checks import apply_changes, check_fields
 from catalog.describe import describe
 from catalog.limits import check_limits
 from catalog.models import Metric, Plan, PlanVersion, Product
+from catalog.ownership import Said, check_owned, role_in
 from catalog.products import check_code, taken
 
 __all__ = [
@@ -180,14 +181,17 @@ def save_draft(
     actor: User | None,
     prorate: bool = False,
     expected_revision: int | None = None,
+    on_behalf_of: User | None = None,
 ) -> PlanVersion:
     """Keep what the next version of a plan will say; a plan has one draft.
 
     `body` is plan JSON; a charge may name a metric by its code. It may be
     incomplete: publishing checks it. `expected_revision` is the one of the newest
     version that the caller saw (0 for none; None: whatever is there is replaced);
-    what says nothing new is not saved again. Raises AforoError 422
-    `unknown_currency`, 409 `draft_changed` when somebody else saved or published.
+    what says nothing new is not saved again. What the role of the actor (or of whom a
+    key acts for) does not own stays as it was. Raises AforoError 422
+    `unknown_currency`, 409 `draft_changed` when somebody else saved or published, 403
+    `finance_only` or `product_manager_only`.
     """
     currency = body.get("currency")
     if currency not in CURRENCIES:
@@ -199,6 +203,7 @@ def save_draft(
     seen = last.revision if last else 0
     if expected_revision is not None and expected_revision != seen:
         raise _changed(plan, last)
+    _check_owned(plan, last, Said(body, limits, prorate), actor or on_behalf_of)
     if last is None or last.state != PlanVersion.State.DRAFT:
         draft = PlanVersion(
             tenant_id=plan.tenant_id, plan=plan, number=last.number + 1 if last else 1
@@ -224,6 +229,19 @@ def save_draft(
         changes={"charges": [None, len(body.get("charges", ()))]},
     )
     return draft
+
+
+def _check_owned(
+    plan: Plan, last: PlanVersion | None, new: Said, person: User | None
+) -> None:
+    """Refuse what is not the person's to change; see `catalog.ownership`."""
+    role = role_in(plan.tenant_id, person)
+    if role not in (Role.PRODUCT_MANAGER, Role.FINANCE):
+        return
+    old = Said(last.body, last.limits, last.prorate) if last else None
+    versions = PlanVersion.objects.filter(plan=plan, published_at__isnull=False)
+    sold = versions.order_by("-number").values_list("body", flat=True).first()
+    check_owned(role, old=old, new=new, published=sold or {})
 
 
 def newest_version(plan: Plan) -> PlanVersion | None:

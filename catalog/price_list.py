@@ -17,11 +17,14 @@ from catalog.pricing import (
     Model,
     Package,
     Plan,
+    Recipe,
     Tier,
     Volume,
     plan_to_json,
 )
 from catalog.pricing.words import money_words, number_words
+from catalog.recipe_words import public_recipe, unit_of
+from catalog.recipe_words import rows as recipe_rows
 from catalog.units import many
 
 # What a public price list says of a charge, beside its price.
@@ -49,6 +52,7 @@ class Price:
     counts: str  # The metric in words; empty for a flat amount.
     tiers: tuple[TierRow, ...]
     tier_note: str  # What the tiers do with a quantity.
+    weights: tuple[tuple[str, str], ...] = ()  # What usage comes to in a recipe.
 
 
 def prices(plan: Plan) -> list[Price]:
@@ -69,7 +73,9 @@ def _price(charge: Charge, currency: str) -> Price:
             if isinstance(model, Volume)
             else "Each tier prices only the units that fall into it."
         )
-        if isinstance(charge.model, Included):
+        outer = charge.model
+        base = outer.price if isinstance(outer, Compound | Recipe) else outer
+        if isinstance(base, Included):
             note += " Included units come first and are not counted here."
     if isinstance(charge.model, Dimensions):
         rows = tuple(
@@ -86,6 +92,9 @@ def _price(charge: Charge, currency: str) -> Price:
         counts=counted_words(charge),
         tiers=rows,
         tier_note=note,
+        weights=tuple(recipe_rows(charge.model, charge.unit))
+        if isinstance(charge.model, Recipe)
+        else (),
     )
 
 
@@ -98,6 +107,8 @@ def _tiered(model: Model, unit: str) -> tuple[Graduated | Volume, str] | None:
             return _tiered(model.overage, unit)
         case Compound():
             return _tiered(model.price, unit)
+        case Recipe():
+            return _tiered(model.price, unit_of(unit))
         case Package():
             return _tiered(model.price, "package")
         case _:
@@ -136,14 +147,18 @@ def public_json(plan: Plan) -> dict[str, Any]:
         "currency": plan.currency,
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
-            | {"price": _public_price(charge["price"]), "text": price.words}
-            for charge, price in zip(charges, prices(plan), strict=True)
+            | {"price": _public_price(charge["price"], own.model), "text": price.words}
+            for own, charge, price in zip(
+                plan.charges, charges, prices(plan), strict=True
+            )
         ],
     }
 
 
-def _public_price(price: dict[str, Any]) -> dict[str, Any]:
+def _public_price(price: dict[str, Any], model: Model) -> dict[str, Any]:
     """Return a price without what is only metered: an outcome has its price alone."""
+    if isinstance(model, Recipe):
+        return public_recipe(model, price["price"], price)
     if price["model"] == "compound":
         inner: dict[str, Any] = price["price"]
         # The customer pays a share of what is beyond it.

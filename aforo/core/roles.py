@@ -21,6 +21,8 @@ STAFF = (
 )
 # The owner may do whatever another role may.
 PRICING = (Role.OWNER, Role.PRODUCT_MANAGER)
+# Who may open a draft: finance types the markups in it, and nothing else.
+DRAFTING = (*PRICING, Role.FINANCE)
 MONEY = (Role.OWNER, Role.FINANCE)
 OPERATE = (Role.OWNER, Role.OPERATIONS)
 OWN = (Role.OWNER,)

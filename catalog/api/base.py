@@ -56,7 +56,7 @@ def _authenticate(headers: Mapping[str, str]) -> Caller:
     if any(end is not None and end <= clock.now() for end in ends):
         raise refused
     tenancy.enter(tenant_id=tenant_id)
-    key = ServiceKey.objects.select_related("tenant").get(pk=key_id)
+    key = ServiceKey.objects.select_related("tenant", "created_by").get(pk=key_id)
     return Caller(key, key.tenant)
 
 

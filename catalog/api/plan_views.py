@@ -173,7 +173,9 @@ class DraftView(PlanLookup):
             "plan_draft_save",
             "Save the draft",
             "Replaces the plan's draft, or begins one. It may be incomplete: publishing"
-            " checks the charges, their metrics and the limits.",
+            " checks the charges, their metrics and the limits. A key that a product"
+            " manager made leaves `markup_percent` as it is (403 `finance_only`), one"
+            " that finance made changes nothing else (403 `product_manager_only`).",
             schema.VERSION_SHOWN,
             request=schema.DRAFT,
             found=True,
@@ -191,6 +193,7 @@ class DraftView(PlanLookup):
                 limits=body.get("limits", {}),
                 prorate=body.get("prorate", False),
                 actor=None,
+                on_behalf_of=self.caller.key.created_by,
             )
             return 200, rows.version(saved)
 

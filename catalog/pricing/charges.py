@@ -25,7 +25,9 @@ from catalog.pricing.plan import (
     Compound,
     Dimensions,
     Percentage,
+    Recipe,
 )
+from catalog.pricing.recipes import RecipeMeter, recipe_line
 from catalog.pricing.state import (
     NO_FEES,
     NO_TALLY,
@@ -161,6 +163,8 @@ def _plain_meter(part: Part, before: PlanState) -> Meter:
         return DimensionMeter(charge, part.currency, before)
     if part.compound is not None:
         return CompoundMeter(part, part.compound, before)
+    if isinstance(part.whole.model, Recipe):
+        return RecipeMeter(part, part.whole.model, before)
     state = before.get(charge.key)
     if is_fee(charge):
         fees = NO_FEES if state is None else state
@@ -186,6 +190,8 @@ def _plain_line(
     assert metric is not None
     if isinstance(charge.model, Dimensions):
         return period_line(charge, currency, state)
+    if isinstance(charge.model, Recipe):
+        return recipe_line(charge, currency, state)
     budget = None
     if isinstance(charge.model, Compound):
         budget = charge.model.budget

@@ -21,6 +21,7 @@ from catalog.pricing.plan import (
     Package,
     Percentage,
     PerUnit,
+    Recipe,
     Tier,
     Volume,
 )
@@ -65,7 +66,7 @@ def _exact(model: Model, quantity: Decimal) -> list[Step]:
             return _included(model, quantity)
         case Flat():
             return [Step("flat", ONE, model.amount, model.amount)]
-        case Dimensions() | Compound():
+        case Dimensions() | Compound() | Recipe():
             raise TypeError(f"{model} is no function of one quantity")
 
 
@@ -167,7 +168,7 @@ def segments(model: Model) -> tuple[Segment, ...]:
             return _percentage_segments(model)
         case Included():
             return _included_segments(model)
-        case Package() | Flat() | Dimensions() | Compound():
+        case Package() | Flat() | Dimensions() | Compound() | Recipe():
             return ()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
+from catalog.pricing import recipes
 from catalog.pricing.plan import (
     Charge,
     Compound,
@@ -13,6 +14,7 @@ from catalog.pricing.plan import (
     Filter,
     Metric,
     Plan,
+    Recipe,
     Source,
 )
 
@@ -55,6 +57,55 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_absorbed(plan),
         *_outcomes(plan),
         *_cost_twice(plan),
+        *_weighed(pairs, plan),
+    )
+
+
+def _weighed(pairs: list[tuple[Charge, Charge]], plan: Plan) -> Iterator[Finding]:
+    """Find meters of a recipe that are priced again for the same events."""
+    for charge in plan.charges:
+        if isinstance(charge.model, Recipe):
+            yield from _parts_weighed(charge, charge.model)
+    for pair in pairs:
+        for recipe, other in (pair, pair[::-1]):
+            model = recipe.model
+            # Of two recipes an event touches one: that is the finding overlap.
+            if not isinstance(model, Recipe) or isinstance(other.model, Recipe):
+                continue
+            for weight in model.weights:
+                name = weight.measurement
+                if not _prices(other, name):
+                    continue
+                word = "covers" if isinstance(other.model, Compound) else "prices"
+                message = (
+                    f"{recipes.meter_words(name)} is weighed in {recipe.key}, and"
+                    f" {other.key} {word} it too"
+                )
+                yield Finding("weighed_and_priced", (recipe.key, other.key), message)
+
+
+def _parts_weighed(charge: Charge, model: Recipe) -> Iterator[Finding]:
+    """Find a total that a recipe weighs beside its own parts."""
+    names = {weight.measurement for weight in model.weights}
+    for whole in PARTS.keys() & names:
+        for part in sorted(PARTS[whole] & names):
+            message = f"{part} are part of {whole}: {charge.key} weighs them twice"
+            yield Finding("counted_twice", (charge.key,), message)
+
+
+def _prices(charge: Charge, name: str) -> bool:
+    """Tell whether a charge prices a measurement, or a part of it; empty: our cost."""
+    if isinstance(charge.model, Compound):
+        return bool(name) and name in charge.model.absorbs
+    if isinstance(charge.model, Dimensions):
+        found = frozenset(charge.model.tokens)
+    elif not name:
+        return charge.metric is not None and charge.metric.source is Source.COGS
+    else:
+        found = frozenset({_measurement(charge.metric)} - {""})
+    return any(
+        name == one or one in PARTS.get(name, ()) or name in PARTS.get(one, ())
+        for one in found
     )
 
 

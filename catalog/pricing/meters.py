@@ -24,7 +24,7 @@ from catalog.pricing.exact import (
 )
 from catalog.pricing.fees import bounds, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
-from catalog.pricing.plan import Aggregation, Charge, Compound, Percentage
+from catalog.pricing.plan import Aggregation, Charge, Compound, Percentage, Recipe
 from catalog.pricing.state import (
     ChargeState,
     Fees,
@@ -47,7 +47,7 @@ class Part:
     charge: Charge
     currency: str
     pieces: tuple[Segment, ...]
-    whole: Charge  # As the plan says it; `charge` has the price of its outcomes.
+    whole: Charge  # As the plan says it; `charge` has the price of outcomes or units.
     compound: Compound | None = None
 
 
@@ -57,6 +57,9 @@ def part_of(charge: Charge, currency: str) -> Part:
     if isinstance(model, Compound):
         inner = replace(charge, model=model.price)
         return Part(inner, currency, segments(model.price), charge, model)
+    if isinstance(model, Recipe):
+        inner = replace(charge, model=model.price)
+        return Part(inner, currency, segments(model.price), charge)
     return Part(charge, currency, segments(model), charge)
 
 

@@ -20,6 +20,7 @@ from catalog.pricing.exact import (
 from catalog.pricing.metric_json import choice, parse_filter, parse_metric
 from catalog.pricing.plan import (
     DIMENSIONS_METRIC,
+    RECIPE_METRIC,
     Aggregation,
     Charge,
     Compound,
@@ -34,6 +35,7 @@ from catalog.pricing.plan import (
     Percentage,
     PerUnit,
     Plan,
+    Recipe,
     Tier,
     Volume,
     outcome_metric,
@@ -47,6 +49,7 @@ from catalog.pricing.reading import (
     number,
     text,
 )
+from catalog.pricing.recipe_json import parse_recipe
 
 CHARGES_MAX = 500
 TIERS_MAX = 100
@@ -97,11 +100,13 @@ def _charge(data: object, path: str) -> Charge:
             if name in row:
                 message = "a flat amount counts nothing: leave this out"
                 raise PlanError("unsupported", f"{path}.{name}", message)
-    elif isinstance(model, Dimensions):
+    elif isinstance(model, Dimensions | Recipe):
         if "metric" in row:
-            message = "dimensions read the whole event: leave this out"
+            kind = "a recipe reads" if isinstance(model, Recipe) else "dimensions read"
+            message = f"{kind} the whole event: leave this out"
             raise PlanError("unsupported", f"{path}.metric", message)
-        metric = DIMENSIONS_METRIC
+        recipe = isinstance(model, Recipe)
+        metric = RECIPE_METRIC if recipe else DIMENSIONS_METRIC
     elif isinstance(model, Compound):
         if "metric" in row:
             message = "an outcome is counted by its events: leave this out"
@@ -305,6 +310,11 @@ def _compound(data: object, path: str) -> Compound:
     return parse_compound(data, path, model=_model, filter=parse_filter)
 
 
+def _recipe(data: object, path: str) -> Recipe:
+    """Return units that meters are turned into, and their price."""
+    return parse_recipe(data, path, model=_model, per=_per)
+
+
 def _flat(data: object, path: str) -> Flat:
     """Return a fixed amount."""
     row = members(data, path, required="amount due")
@@ -317,7 +327,7 @@ def _included(data: object, path: str) -> Included:
     row = members(data, path, required="units overage")
     units = decimal(row["units"], f"{path}.units", below=QUANTITY_LIMIT, positive=True)
     overage = _model(row["overage"], f"{path}.overage")
-    if isinstance(overage, Flat | Included | Dimensions | Compound):
+    if isinstance(overage, Flat | Included | Dimensions | Compound | Recipe):
         message = (
             "the overage is priced by the unit: not flat, included or by dimensions"
         )
@@ -340,4 +350,5 @@ MODELS: dict[str, Callable[[object, str], Model]] = {
     "included": _included,
     "dimensions": parse_dimensions,
     "compound": _compound,
+    "recipe": _recipe,
 }

@@ -144,6 +144,10 @@ DIMENSIONS_METRIC = Metric(
 )
 
 
+# What a recipe counts: every event, each of its meters with a weight of its own.
+RECIPE_METRIC = Metric("event.recipe", Aggregation.COUNT, Source.EVENT, "", frozenset())
+
+
 def outcome_metric(charge_key: str, event_types: frozenset[str]) -> Metric:
     """Return what a compound charge counts; no two share it: each sees all events."""
     key = f"event.outcome.{charge_key}"
@@ -286,6 +290,38 @@ class Compound:
         return self.confirm is not None or self.reverse is not None
 
 
+class Rounding(StrEnum):
+    """How the units of one event are rounded."""
+
+    UP = "up"
+    HALF_UP = "half_up"
+    DOWN = "down"
+
+
+class Weight(NamedTuple):
+    """How many units a meter comes to: `amount` for `per` of it."""
+
+    measurement: str  # Empty: our cost of the event.
+    amount: Decimal
+    per: int  # 1, 1,000 or 1,000,000.
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Units, such as credits, that meters of an event are turned into, and their price.
+
+    Units of an event = sum of value × weight, then the markup, then the rounding, and
+    at least the minimum where a meter is above zero.
+    """
+
+    weights: tuple[Weight, ...]
+    markup: Decimal  # In percent, on the units.
+    rounding: Rounding | None  # Of an event's units; None: they stay exact.
+    decimals: int  # The places that rounding leaves.
+    minimum: Decimal | None  # Units of an event that has any of the meters.
+    price: PerUnit | Graduated | Volume | Package | Included  # Of units.
+
+
 Model = (
     PerUnit
     | Graduated
@@ -296,6 +332,7 @@ Model = (
     | Included
     | Dimensions
     | Compound
+    | Recipe
 )
 
 

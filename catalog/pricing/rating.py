@@ -44,6 +44,7 @@ from catalog.pricing.state import (
     NO_DIMS,
     NO_FEES,
     NO_TALLY,
+    NO_WEIGHED,
     PlanState,
     group_key,
 )
@@ -52,7 +53,7 @@ from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
 Outcome = tuple[Line, ...] | Unrateable
 _TOO_LARGE = f"a quantity is no number below {QUANTITY_LIMIT:,}"
 # A meter that was opened for an event that was then refused.
-_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS)
+_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS, NO_WEIGHED)
 
 
 @dataclass(frozen=True, slots=True)

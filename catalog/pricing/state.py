@@ -80,12 +80,23 @@ class Pieces:
     cost: Decimal = ZERO  # Of all events, where a budget limits it.
 
 
-ChargeState = Tally | Fees | Dims | SessionUse | Pieces
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The aggregate of a recipe: its units, and the meters underneath."""
+
+    count: int  # Events that came to any units.
+    units: Decimal  # With markup, rounding and minimum.
+    raised: Decimal  # The units of them that only the minimum per event added.
+    meters: Use  # Sums by measurement; under an empty text our cost.
+
+
+ChargeState = Tally | Fees | Dims | SessionUse | Pieces | Weighed
 PlanState = Mapping[str, ChargeState]
 
 NO_TALLY = Tally(0, ZERO)
 NO_FEES = Fees((), 0, ZERO, ZERO, ZERO)
 NO_DIMS = Dims({}, {}, 0, 0)
+NO_WEIGHED = Weighed(0, ZERO, ZERO, {})
 NO_SESSION = SessionUse({}, 0, 0)
 
 
@@ -128,6 +139,10 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
         return data | ({"closed": True} if state.closed else {})
     if isinstance(state, Pieces):
         return _pieces(state)
+    if isinstance(state, Weighed):
+        data = {"n": state.count, "q": plain(state.units)}
+        data |= {"raised": plain(state.raised)} if state.raised else {}
+        return data | {"weighed": _use(state.meters)}
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -205,6 +220,10 @@ def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     """Return one charge's state."""
     if "pieces" in data:
         return _pieces_from(data)
+    if "weighed" in data:
+        raised = Decimal(data.get("raised", 0))
+        meters = _use_from(data["weighed"])
+        return Weighed(data["n"], Decimal(data["q"]), raised, meters)
     if "s" in data:
         penal = _use_from(data.get("pen", {}))
         return Dims(_use_from(data["u"]), penal, data["i"], data["s"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from aforo.lib.money import QUANTUM
+from catalog.pricing import recipes
 from catalog.pricing.charges import is_fee
 from catalog.pricing.dimensions import dims_of, labels_of
 from catalog.pricing.exact import EXACT, ONE, ZERO, check_quantity
@@ -22,6 +23,7 @@ from catalog.pricing.plan import (
     Metric,
     Percentage,
     Plan,
+    Recipe,
 )
 from catalog.pricing.program import program_of
 from catalog.pricing.state import ChargeState, Fees, First, Tally
@@ -38,7 +40,8 @@ class Supposed(NamedTuple):
     filter: Filter
     quantity: Decimal
     events: int = 1  # Alike in size; of importance to fees per event only.
-    label: str = ""  # What of a charge by dimensions; see dimensions.labels_of.
+    # What of a charge by dimensions or a recipe; see their labels_of.
+    label: str = ""
 
 
 def suppose(plan: Plan, usage: Sequence[Supposed]) -> dict[str, ChargeState]:
@@ -67,11 +70,18 @@ def suppose(plan: Plan, usage: Sequence[Supposed]) -> dict[str, ChargeState]:
         }
         for index, quantities in labels.items():
             charge = plan.charges[index]
-            assert isinstance(charge.model, Dimensions)
-            known = set(labels_of(charge.model))
-            kept = {label: q for label, q in quantities.items() if label in known}
-            state[charge.key] = dims_of(charge.model, kept)
+            state[charge.key] = _labelled(charge, quantities)
         return state
+
+
+def _labelled(charge: Charge, quantities: Mapping[str, Decimal]) -> ChargeState:
+    """Return what a charge remembers that counts several things; others are left."""
+    if isinstance(charge.model, Recipe):
+        return recipes.weighed_of(charge.model, quantities)
+    assert isinstance(charge.model, Dimensions)
+    known = set(labels_of(charge.model))
+    kept = {label: q for label, q in quantities.items() if label in known}
+    return dims_of(charge.model, kept)
 
 
 def touched(plan: Plan, metric: Metric, conditions: Filter) -> int | None:

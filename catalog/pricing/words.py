@@ -7,6 +7,15 @@ from decimal import Decimal
 from aforo.lib.money import SYMBOLS, minor_units, plain
 from catalog.pricing.exact import ONE, ZERO
 from catalog.pricing.lines import Line, Step
+from catalog.pricing.recipes import (
+    COST,
+    MARKUP,
+    RAISED,
+    ROUNDED,
+    is_underneath,
+    meter_words,
+    units_of_step,
+)
 
 # What stands before the kind of a step that takes an outcome back.
 REVERSED = "reversed:"
@@ -15,11 +24,16 @@ _PER = {Decimal(1_000): "1K", Decimal(1_000_000): "1M"}
 
 def explain(line: Line) -> tuple[str, ...]:
     """Return each step of the line in words, with exact figures."""
-    return tuple(explain_step(step, line.currency) for step in line.steps)
+    return tuple(explain_step(s, line.currency, unit=line.unit) for s in line.steps)
 
 
-def explain_step(step: Step, currency: str) -> str:
-    """Return one step in words, with exact figures."""
+def explain_step(step: Step, currency: str, *, unit: str = "") -> str:
+    """Return one step in words, with exact figures; `unit` is what its line counts.
+
+    A step that says what units are made of has no amount and names none.
+    """
+    if is_underneath(step.kind):
+        return _underneath(step, currency, unit or "units")
     words = _words(step, currency)
     return f"{words} = {money_words(step.amount, currency)}"
 
@@ -84,6 +98,26 @@ def _words(step: Step, currency: str) -> str:
             return f"up to the minimum of {price}"
         case _:
             return _dimension(step, currency)
+
+
+def _underneath(step: Step, currency: str, unit: str) -> str:
+    """Return what of a recipe's units a step stands for."""
+    quantity = number_words(step.quantity)
+    price = number_words(step.unit_amount)
+    match step.kind:
+        case k if k == MARKUP:
+            words = f"{price} % markup on {quantity}"
+        case k if k == ROUNDED:
+            words = "rounding each event"
+        case k if k == RAISED:
+            words = f"raised to the minimum of {price} per event"
+        case _:
+            cost = step.kind == COST
+            name = meter_words("" if cost else step.kind.partition(":")[2])
+            used = money_words(step.quantity, currency) if cost else quantity
+            per = f" per {_PER[step.per]}" if step.per in _PER else ""
+            words = f"{used} {name} × {price}{per}"
+    return f"{words} → {number_words(units_of_step(step))} {unit}"
 
 
 def _dimension(step: Step, currency: str) -> str:

@@ -22,10 +22,12 @@ from catalog.pricing.plan import (
     Percentage,
     PerUnit,
     Plan,
+    Recipe,
     Source,
     Tier,
     Volume,
 )
+from catalog.pricing.recipe_json import recipe_to_json
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def _charge(charge: Charge) -> dict[str, Any]:
     row: dict[str, Any] = {"key": charge.key, "name": charge.name}
     if charge.unit:
         row["unit"] = charge.unit
-    if charge.metric and not isinstance(charge.model, Dimensions | Compound):
+    if charge.metric and not isinstance(charge.model, Dimensions | Compound | Recipe):
         row["metric"] = _metric(charge.metric)
     if charge.filter.conditions:
         row["filter"] = _filter(charge.filter)
@@ -107,6 +109,8 @@ def _model(model: Model) -> dict[str, Any]:
             return dimensions_to_json(model)
         case Compound():
             return compound_to_json(model, model=_model, filter=_filter)
+        case Recipe():
+            return recipe_to_json(model, model=_model)
         case Included():
             return {
                 "model": "included",

@@ -57,4 +57,5 @@ def test_every_plan_on_the_page_can_be_read() -> None:
         "Dimensions",
         "Compound",
         "Compound",
+        "Recipe",
     ]

@@ -51,6 +51,11 @@ MONTHS = {
     "tool_multipliers": ({"tokens token:output_tokens:schema_analysis": 50_000}, "0.2"),
     "contract_reviewed": ({"reviewed": 1_200}, "1020"),
     "resolution": ({"resolved": 100}, "99"),
+    # One event with 2,000 calls and 2,400,000 input tokens: 12,400 credits.
+    "credits": (
+        {"credits recipe:tool_calls": 2_000, "credits recipe:input_tokens": 2_400_000},
+        "123",
+    ),
 }
 
 

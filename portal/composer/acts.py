@@ -16,7 +16,7 @@ from portal.composer.models import MODELS
 from portal.composer.typed import Charge, Price, Tier, Typed, keys_of
 
 _ROW = re.compile(
-    r"(?P<uid>c[0-9]{1,6})(?P<depth>(-o){0,2})\."
+    r"(?P<uid>c[0-9]{1,6})(?P<depth>(-o){0,3})\."
     r"(?P<part>tier|filter)\.((?P<index>[0-9]{1,3})\.remove|add)",
     re.ASCII,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from catalog.ownership import MARKUP
+
 Choices = Sequence[tuple[str, str]]
 
 
@@ -27,3 +29,8 @@ class Box:
     suggest: str = ""  # The list of what was seen: see portal.selectors.seen.
     column: str = ""  # Of a table's cell.
     off: str = ""  # Why it does not apply: shown, and not to be typed into.
+
+    @property
+    def is_markup(self) -> bool:
+        """Whether finance owns what is typed here; see portal.composer.shares."""
+        return self.id.endswith(f"-{MARKUP}")

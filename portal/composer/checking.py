@@ -121,6 +121,14 @@ def _box(charge: Charge, path: str) -> str:
     return _price_box(charge.price, tail, charge.uid)
 
 
+def box_of(typed: Typed, path: str) -> str:
+    """Return the id of the box of a path in a plan's body."""
+    found = re.match(r"charges\[([0-9]+)\]", path)
+    if found is None or int(found[1]) >= len(typed.charges):
+        return path if path in ("currency", "prorate") else "currency"
+    return _box(typed.charges[int(found[1])], path)
+
+
 def _price_box(price: Price, path: str, prefix: str) -> str:
     """Return the id of the box of a price's member."""
     form = MODELS.get(price.model)

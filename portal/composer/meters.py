@@ -21,12 +21,15 @@ from catalog.pricing import (
     PerUnit,
     Plan,
     PlanError,
+    Recipe,
     Source,
     Volume,
 )
 from catalog.pricing.charges import is_fee
 from catalog.pricing.dimensions import labels_of
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
+from catalog.pricing.recipes import COST, EVENTS, METER, meter_words
+from catalog.pricing.recipes import labels_of as weighed_labels
 from catalog.pricing.supposed import Supposed
 from catalog.units import many
 from portal.composer.numbers import grouped, read
@@ -38,9 +41,18 @@ PART_UNITS = {
     "token": "tokens",
     "time": "calls or seconds",
     "sessions": "sessions",
+    COST: "of our cost",
+    EVENTS: "events",
 }
 # What a charge by dimensions is tried with first.
-PART_SAMPLES = {"tool": "1,000", "token": "1,000,000", "time": "100", "sessions": "100"}
+PART_SAMPLES = {
+    "tool": "1,000",
+    "token": "1,000,000",
+    "time": "100",
+    "sessions": "100",
+    COST: "10",
+    EVENTS: "1,000",
+}
 
 
 @dataclass(slots=True)
@@ -72,6 +84,8 @@ class Meter:
         """What several units are called."""
         if not self.charge.unit and self.metric.source is Source.COGS:
             return "of our cost"
+        if self.part.startswith(METER):
+            return part_words(self.part)
         if self.part:
             return PART_UNITS[self.part.partition(":")[0]]
         return many(self.charge.unit) or "units"
@@ -112,6 +126,11 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
                 meter = _part_meter(charge, part, typed, costs)
                 found[meter.id] = meter
             continue
+        if isinstance(charge.model, Recipe):
+            for part in weighed_labels(charge.model):
+                meter = _part_meter(charge, part, typed, costs)
+                found[meter.id] = meter
+            continue
         name = meter_id(charge.metric, charge.filter)
         if name in found:
             continue
@@ -137,13 +156,19 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
 def _part_meter(
     charge: Charge, part: str, typed: Mapping[str, str], costs: UnitCosts
 ) -> Meter:
-    """Return one quantity of a charge by dimensions."""
+    """Return one quantity of a charge by dimensions, or of a recipe."""
     assert charge.metric is not None
     kind, _, rest = part.partition(":")
     measured = rest.partition(":")[0]
     name = meter_id(charge.metric, charge.filter, part)
     blended = None
-    if kind == "token":
+    first = PART_SAMPLES.get(kind, "")
+    if isinstance(charge.model, Recipe):
+        first = first or _weighed_sample(charge.model, measured)
+        # Beside other meters our cost is the cost of those; events cost nothing apart.
+        alone = len(charge.model.weights) == 1
+        blended = Decimal(1) if part == COST and alone else ZERO
+    if kind in ("token", METER.rstrip(":")):
         blended = costs.of(
             Metric(measured, Aggregation.SUM, Source.MEASUREMENT, measured, frozenset())
         )
@@ -152,7 +177,7 @@ def _part_meter(
         charge,
         charge.metric,
         charge.filter,
-        typed.get(f"q-{name}", "").strip() or PART_SAMPLES[kind],
+        typed.get(f"q-{name}", "").strip() or first,
         "",
         typed.get(f"k-{name}", "").strip(),
         blended,
@@ -162,8 +187,18 @@ def _part_meter(
     return meter
 
 
+def _weighed_sample(model: Recipe, measured: str) -> str:
+    """Return how much of a meter a recipe is tried with first."""
+    pers = [weight.per for weight in model.weights if weight.measurement == measured]
+    return grouped(str(1000 * max(pers)))
+
+
 def part_words(part: str) -> str:
-    """Return a quantity of a charge by dimensions in words."""
+    """Return a quantity of a charge by dimensions, or of a recipe, in words."""
+    if part.startswith(METER):
+        return meter_words(part.removeprefix(METER))
+    if part in (COST, EVENTS):
+        return "our cost" if part == COST else "events"
     kind, _, rest = part.partition(":")
     name, _, tool = rest.partition(":")
     match kind:

@@ -18,6 +18,8 @@ from portal.composer.dimensions import PARAMS as DIMENSION_PARAMS
 from portal.composer.dimensions import read_dimensions, write_dimensions
 from portal.composer.numbers import clean
 from portal.composer.params import Column, Param
+from portal.composer.recipe_form import PARAMS as RECIPE_PARAMS
+from portal.composer.recipe_form import read_recipe, write_recipe
 from portal.composer.typed import JSON_MODEL, Price, Tier
 
 PER = (("1", "1 unit"), ("1000", "1,000 units"), ("1000000", "1,000,000 units"))
@@ -296,6 +298,20 @@ _FORMS = (
         filtered=False,
         reader=lambda data: read_compound(data, read_price),
         writer=lambda price: write_compound(
+            price, write_price(price.inner) if price.inner else {}
+        ),
+    ),
+    ModelForm(
+        "recipe",
+        "Recipe",
+        "Meters of an event become units, such as credits, and units have the price.",
+        RECIPE_PARAMS,
+        inner="price",
+        inner_label="Price of a unit",
+        inner_models=("per_unit", "graduated", "volume", "package", "included"),
+        metered=False,
+        reader=lambda data: read_recipe(data, read_price),
+        writer=lambda price: write_recipe(
             price, write_price(price.inner) if price.inner else {}
         ),
     ),

@@ -16,8 +16,8 @@ from portal.composer.numbers import clean
 from portal.composer.params import Param
 from portal.composer.typed import JSON_MODEL, Charge, Price, Tier, Typed, is_uid
 
-# included → package → tiers: no deeper price can be written.
-DEPTH_MAX = 3
+# recipe → included → package → tiers: no deeper price can be written.
+DEPTH_MAX = 4
 COUNTS = ("requests_per_minute", "tokens_per_minute")
 
 

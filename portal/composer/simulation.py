@@ -24,6 +24,7 @@ from catalog.pricing import (
     Line,
     Plan,
     PlanState,
+    Recipe,
     Volume,
     explain,
     lint,
@@ -31,8 +32,9 @@ from catalog.pricing import (
     total,
 )
 from catalog.pricing.dimensions import SESSIONS
-from catalog.pricing.state import Dims
-from catalog.pricing.supposed import suppose
+from catalog.pricing.recipes import quantities_of
+from catalog.pricing.state import Dims, Weighed
+from catalog.pricing.supposed import Supposed, suppose
 from portal.composer.meters import Meter, meters
 from portal.selectors import month_usage
 from portal.selectors.figures import Span
@@ -212,6 +214,9 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         if meter.part and isinstance(used, Dims):
             in_all = {**used.use, SESSIONS: Decimal(used.sessions)}
             meter.quantity = in_all.get(meter.part, ZERO)
+        elif meter.part:
+            known = quantities_of(used) if isinstance(used, Weighed) else {}
+            meter.quantity = known.get(meter.part, ZERO)
     if live is not None:
         lines = total(live.plan, counted[1].state)
         result.live_total = sum((line.amount for line in lines), ZERO)
@@ -240,8 +245,16 @@ def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
     rest = result.total - own
     right = max(meter.quantity * 2, _last_end(meter.charge) * Decimal("1.5"), NEXT)
     xs = [(right * n / POINTS).quantize(Decimal(1)) for n in range(POINTS + 1)]
-    points = [(x, rest + _cost_of(alone, meter, x)) for x in xs]
-    after = _cost_of(alone, meter, meter.quantity + NEXT)
+    # Units of a recipe come of all its meters together.
+    beside = [
+        m.supposed
+        for m in result.meters
+        if m is not meter
+        and m.charge.key == meter.charge.key
+        and isinstance(meter.charge.model, Recipe)
+    ]
+    points = [(x, rest + _cost_of(alone, meter, x, beside)) for x in xs]
+    after = _cost_of(alone, meter, meter.quantity + NEXT, beside)
     bill = [display(y, plan.currency) for _, y in points]
     caption = (
         f"Bill by {meter.unit} of {meter.label}: {bill[0]} at none, {bill[-1]} at"
@@ -252,14 +265,16 @@ def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
         curve(points, meter.quantity, caption),
         caption,
         [(quantity_text(x), y) for (x, _), y in zip(points, bill, strict=True)],
-        after - _cost_of(alone, meter, meter.quantity),
+        after - _cost_of(alone, meter, meter.quantity, beside),
     )
 
 
-def _cost_of(plan: Plan, meter: Meter, quantity: Decimal) -> Decimal:
-    """Return what a quantity costs with one charge alone."""
+def _cost_of(
+    plan: Plan, meter: Meter, quantity: Decimal, beside: Sequence[Supposed]
+) -> Decimal:
+    """Return what a quantity costs with one charge alone, other meters beside it."""
     part = meter.supposed._replace(quantity=quantity)
-    lines: Sequence[Line] = price(plan, suppose(plan, [part]))
+    lines: Sequence[Line] = price(plan, suppose(plan, [part, *beside]))
     return sum((line.amount for line in lines), ZERO)
 
 

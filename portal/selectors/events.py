@@ -286,7 +286,11 @@ def charged(entry: LedgerEntry, plan: PricedPlan | None) -> list[Charged]:
         entry.charge_keys, entry.quantities, entry.amounts, steps, strict=True
     ):
         charge = known.get(key)
-        words = [explain_step(s, entry.currency) for s in steps_from_json(compact)]
+        unit = charge.unit if charge else ""
+        words = [
+            explain_step(step, entry.currency, unit=unit)
+            for step in steps_from_json(compact)
+        ]
         result.append(
             Charged(
                 key,

@@ -35,7 +35,7 @@ from portal.selectors.figures import Span, month_to_date
 EVENTS_MAX = 50_000
 OFFERED_MAX = 200
 REMEMBERED_S = 600
-BY_PRICE = frozenset({"percentage", "dimensions", "compound"})
+BY_PRICE = frozenset({"percentage", "dimensions", "compound", "recipe"})
 EVENTS = """
 SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
   a.agent_type, a.tier, t.tier, c.segment,

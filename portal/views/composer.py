@@ -11,7 +11,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from aforo.core.roles import PRICING, role_required
+from aforo.core.models import Role
+from aforo.core.roles import DRAFTING, PRICING, RoleNeeded, membership, role_required
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
@@ -19,10 +20,10 @@ from billing.models import Customer
 from catalog.models import Metric, Plan, PlanVersion, Product
 from catalog.plans import load_plans, newest_version, save_draft
 from catalog.starters import missing_metrics, start_plan, starters
-from portal.composer import conflict
+from portal.composer import conflict, shares
 from portal.composer.acts import act
 from portal.composer.bodies import from_body, to_body
-from portal.composer.checking import Checked, check
+from portal.composer.checking import Checked, box_of, check
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
 from portal.composer.posting import COUNTS, from_post
@@ -98,6 +99,7 @@ class Desk:
     metrics: dict[str, Metric]
     typed: Typed
     revision: int  # Of the newest version that the form knows.
+    role: str  # Of who types: it says whose boxes can be changed.
 
     @property
     def number(self) -> int:
@@ -117,12 +119,20 @@ def _desk(request: HttpRequest, public_id: str) -> Desk:
     published = PlanVersion.objects.filter(plan=plan, state="published")
     live = published.order_by("-number").first()
     stored = newest.limits if newest else {}
-    if request.method == "POST":
+    role = membership(request).role
+    if role == Role.FINANCE and not (newest and shares.has_recipe(newest.body)):
+        raise RoleNeeded(PRICING)
+    marks = role == Role.FINANCE and shares.is_only_markups(request.POST)
+    if request.method == "POST" and newest is not None and marks:
+        typed = shares.marked_form(request.POST, newest)
+    elif request.method == "POST":
         boxes = (*COUNTS, "spend_cap", "quotas")
         kept = {name: value for name, value in stored.items() if name not in boxes}
         typed = from_post(request.POST, kept_limits=kept)
         if typed.currency not in CURRENCIES:
             typed.currency = newest.currency if newest else tenant.currency
+        if role == Role.PRODUCT_MANAGER:
+            _keep_markups(request, typed, newest, live)
     else:
         body = newest.body if newest else {"currency": tenant.currency, "charges": []}
         prorate = newest.prorate if newest else False
@@ -131,7 +141,18 @@ def _desk(request: HttpRequest, public_id: str) -> Desk:
     if request.method == "POST":
         revision = _whole(request.POST.get("revision", ""), revision)
     metrics = {m.code: m for m in Metric.objects.filter(tenant=tenant)}
-    return Desk(request, plan, newest, live, metrics, typed, revision)
+    return Desk(request, plan, newest, live, metrics, typed, revision, role)
+
+
+def _keep_markups(
+    request: HttpRequest,
+    typed: Typed,
+    newest: PlanVersion | None,
+    live: PlanVersion | None,
+) -> None:
+    """Fill in the markups that a product manager's browser does not send."""
+    bodies = [version.body for version in (newest, live) if version]
+    shares.keep_markups(typed, request.POST.keys(), *bodies)
 
 
 def _whole(text: str, default: int) -> int:
@@ -140,7 +161,7 @@ def _whole(text: str, default: int) -> int:
     return int(text) if is_whole else default
 
 
-@role_required(*PRICING)
+@role_required(*DRAFTING)
 @never_cache
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, public_id: str) -> HttpResponse:
@@ -151,7 +172,12 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
         return _page(desk)
     if deed in SAVES:
         return _save(desk, deed)
-    return _page(desk, focus=act(desk.typed, deed), quiet=True)
+    if desk.role == Role.FINANCE and not deed.startswith("show"):
+        raise RoleNeeded(PRICING)
+    focus = act(desk.typed, deed)
+    if desk.role == Role.PRODUCT_MANAGER:
+        _keep_markups(request, desk.typed, desk.newest, desk.live)
+    return _page(desk, focus=focus, quiet=True)
 
 
 def _save(desk: Desk, deed: str) -> HttpResponse:
@@ -163,13 +189,15 @@ def _save(desk: Desk, deed: str) -> HttpResponse:
     try:
         desk.newest = save_draft(
             plan=desk.plan,
-            body=to_body(desk.typed),
-            limits=_said(desk.typed.limits),
+            body=_body(desk),
+            limits=_limits(desk),
             prorate=desk.typed.prorate,
             actor=person(request),
             expected_revision=expected,
         )
     except AforoError as error:
+        if error.status == 403:
+            return _not_theirs(desk, deed, error)
         found = conflict.compare(error.detail, desk.newest, desk.typed, desk.metrics)
         if deed == "autosave":
             context = {"desk": desk, "conflict": found}
@@ -186,12 +214,39 @@ def _save(desk: Desk, deed: str) -> HttpResponse:
     return redirect("plan-edit", desk.plan.public_id)
 
 
+def _body(desk: Desk) -> dict[str, Any]:
+    """Return what is saved: of finance's form nothing but the markups."""
+    if desk.role == Role.FINANCE:
+        return shares.body_to_save(desk.typed, desk.newest)
+    return to_body(desk.typed)
+
+
+def _limits(desk: Desk) -> dict[str, Any]:
+    """Return the limits that are saved; finance's form has no boxes of them."""
+    if desk.role == Role.FINANCE and shares.is_only_markups(desk.request.POST):
+        return dict(desk.newest.limits) if desk.newest else {}
+    return _said(desk.typed.limits)
+
+
+def _not_theirs(desk: Desk, deed: str, error: AforoError) -> HttpResponse:
+    """Say whose a change is that was not saved; what was typed stays on the page."""
+    if deed == "autosave":
+        context = {"desk": desk, "refused": error.detail}
+        template = "portal/composer_saved.html"
+        return render(desk.request, template, context, status=error.status)
+    checked = check(desk.typed, desk.metrics)
+    box = box_of(desk.typed, error.field or "")
+    checked.problems = {box: error.detail, **checked.problems}
+    checked.plan = None
+    return _page(desk, checked=checked, status=error.status)
+
+
 def _said(limits: dict[str, Any]) -> dict[str, Any]:
     """Return the limits without those that limit nothing."""
     return {name: value for name, value in limits.items() if value not in (None, [])}
 
 
-@role_required(*PRICING)
+@role_required(*DRAFTING)
 @never_cache
 @require_POST
 def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
@@ -241,9 +296,12 @@ def _page(
         "seen": names.names,
         "conflict": conflict,
         "new_metric": new_metric,
-        "can_publish": exists("/plans/pln_0/publish"),
+        "can_publish": exists("/plans/pln_0/publish") and desk.role != Role.FINANCE,
         "has_page": exists("/plans/pln_0"),
-        "failed": status == 422,
+        "failed": status in (403, 422),
+        "is_finance": desk.role == Role.FINANCE,
+        "is_manager": desk.role == Role.PRODUCT_MANAGER,
+        "not_yours": shares.REASONS.get(desk.role, ""),
     }
     return render(desk.request, "portal/composer.html", context, status=status)
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import (
     require_POST,
 )
 
-from aforo.core.roles import PRICING, role_required, staff_required
+from aforo.core.roles import DRAFTING, PRICING, role_required, staff_required
 from aforo.lib import clock, ids
 from aforo.lib.errors import AforoError
 from aforo.lib.money import display
@@ -27,6 +27,7 @@ from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import retire as retire_version
 from catalog.price_list import prices
 from portal import keyset, paging
+from portal.composer.shares import has_recipe
 from portal.context import acting_tenant, exists
 from portal.filters import empty_model, text_box
 from portal.pages import admin_url, find, may, person
@@ -142,6 +143,9 @@ def plan(request: HttpRequest, public_id: str) -> HttpResponse:
             for key, label in TABS
         ],
         "may_price": may(request, PRICING),
+        "may_mark": not may(request, PRICING)
+        and may(request, DRAFTING)
+        and any(has_recipe(v.body) for v in (row.draft or row.live,) if v),
         "admin_url": admin_url(found),
         "simulator_url": "/simulator" if exists("/simulator") else "",
         "edit_url": f"/plans/{found.public_id}/edit",

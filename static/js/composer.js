@@ -147,7 +147,7 @@ async function save() {
   try {
     saving = fetch(own.action, { method: "POST", body: data, headers: { "HX-Request": "true" } });
     const answer = await saving;
-    if (!answer.ok && answer.status !== 409) throw new Error(answer.status);
+    if (!answer.ok && ![403, 409].includes(answer.status)) throw new Error(answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of ["save-state", "conflict"])
       document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
