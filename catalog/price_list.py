@@ -132,7 +132,7 @@ def public_json(plan: Plan) -> dict[str, Any]:
     Amounts are exact texts, as in plan JSON.
     """
     charges = plan_to_json(plan)["charges"]
-    return {
+    document: dict[str, Any] = {
         "currency": plan.currency,
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
@@ -140,6 +140,12 @@ def public_json(plan: Plan) -> dict[str, Any]:
             for charge, price in zip(charges, prices(plan), strict=True)
         ],
     }
+    if plan.variants:
+        document["currencies"] = {
+            variant.currency: {"charges": public_json(variant)["charges"]}
+            for variant in plan.variants
+        }
+    return document
 
 
 def _public_price(price: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from portal.composer.typed import Price, join_values, split_values
 
 RATES = ("tool_invocations", "token_multipliers", "tool_multipliers")
 LEVELS = {"volume_tiers": "rate", "volume_discounts": "percent"}
+COMMITTED = ("committed_amount", "committed_price")
 DIMENSIONS = (
     *RATES,
     "duration_buckets",
@@ -22,7 +23,10 @@ DIMENSIONS = (
     *LEVELS,
     "base_session_fee",
     "included_tool_count",
+    "billing_mode",
+    *COMMITTED,
 )
+MODES = (("PAY_AS_YOU_GO", "as they come"), ("COMMITTED", "by commitment"))
 UNITS = (("per_invocation", "for each call"), ("per_second", "for each second"))
 BY = (("correlation", "a correlation id"), ("session", "a session"))
 
@@ -66,8 +70,9 @@ def read_dimensions(data: Mapping[str, Any]) -> Price | None:
         )
     except (AttributeError, KeyError, TypeError):
         return None  # Not what the engine takes either: shown as it is.
-    for name in ("base_session_fee", "included_tool_count"):
+    for name in ("base_session_fee", "included_tool_count", *COMMITTED):
         values[name] = str(data.get(name) or "")
+    values["billing_mode"] = str(data.get("billing_mode") or MODES[0][0])
     return Price("dimensions", values)
 
 
@@ -108,6 +113,18 @@ def write_dimensions(price: Price) -> dict[str, Any]:
         row["base_session_fee"] = fee
     if count := clean(values.get("included_tool_count", "")):
         row["included_tool_count"] = _number(count)
+    return row | _commitment(values)
+
+
+def _commitment(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return what of calls is committed; what is typed without it is kept."""
+    row: dict[str, Any] = {}
+    if values.get("billing_mode", MODES[0][0]) != MODES[0][0]:
+        row["billing_mode"] = values["billing_mode"]
+    if amount := clean(values.get("committed_amount", "")):
+        row["committed_amount"] = _number(amount)
+    if price := clean(values.get("committed_price", "")):
+        row["committed_price"] = price
     return row
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from portal.composer.agentic import (
     BY,
+    MODES,
     UNITS,
     read_compound,
     read_dimensions,
@@ -314,6 +315,17 @@ _FORMS = (
                 "whole",
                 optional=True,
             ),
+            Param(
+                "billing_mode",
+                "Calls are paid",
+                "choice",
+                choices=MODES,
+                start=MODES[0][0],
+                hint="Committed: so many calls are paid when the period opens; beyond"
+                " them the rate of * holds.",
+            ),
+            Param("committed_amount", "Committed calls", "whole", optional=True),
+            Param("committed_price", "Price of the commitment", "price", optional=True),
         ),
         metered=False,
         reader=read_dimensions,
