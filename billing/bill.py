@@ -233,6 +233,8 @@ def _line(
     """Return the line of one group, rounded once."""
     exact = q12(group.amount)
     name = charge.name
+    if terms[-1].agent:
+        name = f"{name}, {terms[-1].agent}"
     if late is not None:
         name = f"{name}, late usage of {month(late)}"
     return BillLine(

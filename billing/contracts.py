@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from aforo.lib import sql
 from billing import periods
-from billing.models import BillingPeriod
+from billing.models import BillingPeriod, SubscriptionSnapshot
+from catalog import effective
 from catalog.plans import PricedPlan, load_plans
 
 
@@ -20,7 +21,8 @@ class Snapshot(NamedTuple):
 
     id: uuid.UUID
     effective_from: dt.datetime
-    plan: PricedPlan | None  # None: the subscription ended here.
+    # As this contract pays it, own prices included; None: it ended here.
+    plan: PricedPlan | None
 
 
 @dataclass(slots=True)
@@ -114,10 +116,25 @@ class Account:
         return self.period_at(now)
 
 
+def plans_of(
+    snapshots: Iterable[SubscriptionSnapshot],
+) -> dict[uuid.UUID, PricedPlan]:
+    """Return what snapshots pay, by their ids; one that ends a contract is left out."""
+    rows = [row for row in snapshots if row.plan_version_id is not None]
+    plans = load_plans({row.plan_version_id for row in rows if row.plan_version_id})
+    return {
+        row.pk: effective.of_contract(
+            plans[row.plan_version_id], row.overrides, row.commitment
+        )
+        for row in rows
+        if row.plan_version_id
+    }
+
+
 # A paused contract pays for nothing: usage is listed and can be replayed afterwards.
 CONTRACTS = """
 SELECT s.customer_id, s.tenant_id, s.id, s.product_id, s.agent_id,
-  n.id, n.effective_from, n.plan_version_id
+  n.id, n.effective_from, n.plan_version_id, n.overrides::text, n.commitment::text
 FROM billing_subscription s
 JOIN billing_subscriptionsnapshot n ON n.subscription_id = s.id
 WHERE s.customer_id = ANY(%b) AND s.state <> 'paused'
@@ -140,12 +157,12 @@ def load(customers: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, Ac
         spans = cursor.execute(PERIODS, [list(accounts)]).fetchall()
     plans = load_plans({row[7] for row in rows if row[7] is not None})
     contracts: dict[uuid.UUID, Contract] = {}
-    for customer, _, sub, product, agent, snapshot, since, version in rows:
+    for customer, _, sub, product, agent, snapshot, since, version, *own in rows:
         contract = contracts.get(sub)
         if contract is None:
             contract = contracts[sub] = Contract(sub, product, agent, [])
             accounts[customer].contracts.append(contract)
-        plan = plans[version] if version is not None else None
+        plan = effective.of_texts(plans[version], *own) if version else None
         contract.snapshots.append(Snapshot(snapshot, since, plan))
     for customer, period, start_at, end_at, is_open in spans:
         accounts[customer].periods.append(Period(period, start_at, end_at, is_open))

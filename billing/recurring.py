@@ -16,13 +16,15 @@ from zoneinfo import ZoneInfo
 
 from aforo.lib import clock, ids, sql
 from aforo.lib.money import ZERO
-from billing import periods
+from billing import contracts, periods
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.models import BillingPeriod, LedgerEntry, SubscriptionSnapshot
-from catalog.plans import PricedPlan, load_plans
+from catalog import effective
+from catalog.plans import PricedPlan
 from catalog.pricing import (
     Line,
+    Own,
     closing,
     opening,
     state_from_json,
@@ -30,6 +32,8 @@ from catalog.pricing import (
     true_ups,
 )
 from catalog.pricing.exact import divide
+
+NOTHING_OWN = Own()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Term:
     priced: PricedPlan
     start: dt.datetime
     end: dt.datetime | None  # None: until further notice.
+    own: Own = NOTHING_OWN  # What it says otherwise than the plan version.
+    agent: str = ""  # The agent whose own contract it is; empty: the customer's.
 
     def meets(self, period: BillingPeriod) -> bool:
         """Whether the snapshot is in force at any time of a period."""
@@ -52,19 +58,24 @@ class Term:
 
 def terms(customer_id: uuid.UUID) -> list[Term]:
     """Return all that a customer ever agreed to, by subscription and time."""
-    rows = SubscriptionSnapshot.objects.filter(customer_id=customer_id)
+    found = SubscriptionSnapshot.objects.filter(customer_id=customer_id)
+    rows = found.select_related("subscription__agent")
     by_subscription: dict[uuid.UUID, list[SubscriptionSnapshot]] = {}
     for row in rows.order_by("subscription_id", "number"):
         by_subscription.setdefault(row.subscription_id, []).append(row)
-    plans = load_plans({r.plan_version_id for r in rows if r.plan_version_id})
+    plans = contracts.plans_of(
+        row for snapshots in by_subscription.values() for row in snapshots
+    )
     return [
         Term(
             subscription_id,
             snapshot.pk,
             snapshot.number == 1,
-            plans[snapshot.plan_version_id],
+            plans[snapshot.pk],
             snapshot.effective_from,
             following.effective_from if following else None,
+            effective.own_of(snapshot.overrides, snapshot.commitment),
+            str(snapshot.subscription.agent or ""),
         )
         for subscription_id, snapshots in by_subscription.items()
         for snapshot, following in pairwise([*snapshots, None])

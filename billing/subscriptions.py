@@ -13,6 +13,7 @@ from aforo.core.models import User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from billing import books, recurring
+from billing.agreeing import Agreed, agree
 from billing.books import Posting
 from billing.models import (
     Agent,
@@ -32,13 +33,10 @@ def snapshot_at(
     subscription: Subscription, instant: dt.datetime
 ) -> SubscriptionSnapshot | None:
     """Return what the subscription said at an instant; None before and after it."""
-    found = (
-        SubscriptionSnapshot.objects.filter(
-            subscription=subscription, effective_from__lte=instant
-        )
-        .order_by("-number")
-        .first()
+    said = SubscriptionSnapshot.objects.filter(
+        subscription=subscription, effective_from__lte=instant
     )
+    found = said.order_by("-number").first()
     return found if found is not None and found.plan_version_id else None
 
 
@@ -52,12 +50,13 @@ def subscribe(
     agent: Agent | None = None,
     overrides: Mapping[str, Any] | None = None,
     commitment: Mapping[str, Any] | None = None,
+    currency: str | None = None,
 ) -> Subscription:
     """Make a contract and post what is due at its start.
 
     A start in the past is allowed back to the last issued invoice. Raises AforoError
     422 `plan_not_published`, `wrong_product` or `period_finalised`, and 409
-    `already_subscribed`.
+    `already_subscribed`; 422 as `agreeing.agree` for terms that do not fit the plan.
     """
     if plan_version.state != PlanVersion.State.PUBLISHED:
         raise AforoError(
@@ -73,14 +72,21 @@ def subscribe(
         period_at(customer.pk, clock.now())
         recurring.open_due(posting)
         subscription = _insert(customer, product, agent, start_at)
+        agreed = agree(
+            customer=customer,
+            version=plan_version,
+            before=None,
+            overrides=overrides,
+            commitment=commitment,
+            currency=currency,
+        )
         _snapshot(
             subscription,
             customer,
             number=1,
             at=start_at,
             plan_version=plan_version,
-            overrides=overrides,
-            commitment=commitment,
+            agreed=agreed,
         )
         for period in _posted_periods(customer, start_at):
             for term in _terms(subscription):
@@ -127,8 +133,7 @@ def _snapshot(
     number: int,
     at: dt.datetime,
     plan_version: PlanVersion | None,
-    overrides: Mapping[str, Any] | None = None,
-    commitment: Mapping[str, Any] | None = None,
+    agreed: Agreed,
 ) -> SubscriptionSnapshot:
     """Append what the subscription says from an instant on."""
     return SubscriptionSnapshot.objects.create(
@@ -138,8 +143,8 @@ def _snapshot(
         number=number,
         effective_from=at,
         plan_version=plan_version,
-        overrides=dict(overrides or {}),
-        commitment=dict(commitment or {}),
+        overrides=agreed.overrides,
+        commitment=agreed.commitment,
         timezone=customer.timezone,
         tzdata=tzdata_version(),
     )
@@ -174,7 +179,7 @@ def _terms(subscription: Subscription) -> list[recurring.Term]:
     return [t for t in every if t.subscription_id == subscription.pk]
 
 
-def _succeed(
+def succeed(
     posting: Posting,
     subscription: Subscription,
     *,
@@ -182,10 +187,12 @@ def _succeed(
     plan_version: PlanVersion | None,
     overrides: Mapping[str, Any] | None = None,
     commitment: Mapping[str, Any] | None = None,
+    currency: str | None = None,
 ) -> SubscriptionSnapshot:
     """Append the next snapshot and post what it changes of periods under way.
 
-    Raises AforoError 409 `cancelled`, 422 `too_early` or `already_rated`.
+    The caller holds the books' lock. Raises AforoError 409 `cancelled`, 422
+    `too_early`, `already_rated`, and as `agreeing.agree` does.
     """
     customer = subscription.customer
     last = subscription.snapshots.order_by("-number")[0]
@@ -204,6 +211,16 @@ def _succeed(
         raise AforoError(
             "already_rated", 422, "Usage after that time is already rated.", field="at"
         )
+    agreed = Agreed({}, {})
+    if plan_version is not None:
+        agreed = agree(
+            customer=customer,
+            version=plan_version,
+            before=last,
+            overrides=overrides,
+            commitment=commitment,
+            currency=currency,
+        )
     recurring.open_due(posting)
     made = _snapshot(
         subscription,
@@ -211,8 +228,7 @@ def _succeed(
         number=last.number + 1,
         at=at,
         plan_version=plan_version,
-        overrides=overrides,
-        commitment=commitment,
+        agreed=agreed,
     )
     terms = {term.snapshot_id: term for term in _terms(subscription)}
     for period in _posted_periods(customer, at):
@@ -230,6 +246,7 @@ def change_plan(
     actor: User | None,
     overrides: Mapping[str, Any] | None = None,
     commitment: Mapping[str, Any] | None = None,
+    currency: str | None = None,
 ) -> SubscriptionSnapshot:
     """Let another plan, or the same with other terms, apply from an instant on.
 
@@ -237,7 +254,7 @@ def change_plan(
     amounts are given back and those of the new ones charged; otherwise the new ones
     are charged from the next period on. Raises AforoError 422 `plan_not_published`,
     `wrong_product`, `period_finalised`, `too_early`, `already_rated`; 409
-    `cancelled`.
+    `cancelled`; and as `agreeing.agree` does.
     """
     if plan_version.state != PlanVersion.State.PUBLISHED:
         raise AforoError(
@@ -247,13 +264,14 @@ def change_plan(
         raise AforoError("wrong_product", 422, f"{plan_version} is of another product.")
     with books.transaction(subscription.customer_id) as posting:
         before = snapshot_at(subscription, at)
-        made = _succeed(
+        made = succeed(
             posting,
             subscription,
             at=at,
             plan_version=plan_version,
             overrides=overrides,
             commitment=commitment,
+            currency=currency,
         )
         audit.record(
             tenant=subscription.tenant_id,
@@ -277,7 +295,7 @@ def cancel(
     Raises AforoError as `change_plan` does.
     """
     with books.transaction(subscription.customer_id) as posting:
-        _succeed(posting, subscription, at=at, plan_version=None)
+        succeed(posting, subscription, at=at, plan_version=None)
         before = subscription.state
         subscription.cancelled_at = at
         if at <= clock.now():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.pricing import (
     Charge,
+    Commitment,
     Compound,
     Dimensions,
     Due,
@@ -175,6 +176,8 @@ def _package(model: Package, unit: str, currency: str) -> str:
 def _dimensions(model: Dimensions, currency: str) -> str:
     """Return rates by tool, tokens, duration and session."""
     parts = []
+    if model.commitment is not None:
+        parts.append(commitment_words(model.commitment, currency))
     if model.session_fee:
         covered = (
             f" with {model.included_tools:,} calls" if model.included_tools else ""
@@ -185,7 +188,8 @@ def _dimensions(model: Dimensions, currency: str) -> str:
         rates.append(model.other_tools)
     if rates:
         low, high = (money_words(rate, currency) for rate in (min(rates), max(rates)))
-        parts.append(f"{low} a call" if low == high else f"{low} to {high} a call")
+        words = f"{low} a call" if low == high else f"{low} to {high} a call"
+        parts.append(f"then {words}" if model.commitment is not None else words)
     for name, rate in model.tokens.items():
         what = one(name.replace("_", " "))
         parts.append(f"{money_words(rate, currency)} per {what}")
@@ -201,6 +205,12 @@ def _dimensions(model: Dimensions, currency: str) -> str:
         most = number_words(model.discounts[-1].value)
         parts.append(f"up to {most} % off by volume")
     return ", ".join(parts)
+
+
+def commitment_words(commitment: Commitment, currency: str) -> str:
+    """Return a commitment, such as $3,000.00 a month for 300,000 calls."""
+    price = money_words(commitment.price, currency)
+    return f"{price} a month for {commitment.amount:,} calls"
 
 
 def _percentage(model: Percentage, currency: str) -> str:

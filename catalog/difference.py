@@ -10,7 +10,7 @@ from typing import Any
 
 from aforo.lib.money import CONTEXT
 from catalog.describe import model_words
-from catalog.facts import Fact, charge_facts, limit_facts
+from catalog.facts import Fact, charge_facts, currency_facts, limit_facts
 from catalog.pricing import Charge, Plan
 
 
@@ -57,6 +57,7 @@ class Difference:
     """All that changes from one version to another."""
 
     currency: Change | None
+    currencies: Change | None  # The further ones that it is sold in.
     charges: tuple[ChargeChange, ...]
     unchanged: int  # Charges that stay as they are.
     reordered: bool  # Whether the charges that stay come in another order.
@@ -68,6 +69,7 @@ class Difference:
         """Whether both versions say the same."""
         return not (
             self.currency
+            or self.currencies
             or self.charges
             or self.reordered
             or self.limits
@@ -87,7 +89,9 @@ def compare(old: Terms, new: Terms) -> Difference:
             charges.append(_whole(Kind.ADDED, charge, b))
             continue
         changes = _changes(
-            charge_facts(before[key], a), charge_facts(charge, b), same_money
+            [*charge_facts(before[key], a), *currency_facts(old.plan, before[key])],
+            [*charge_facts(charge, b), *currency_facts(new.plan, charge)],
+            same_money,
         )
         if changes:
             words = model_words(charge.model, charge.unit, b)
@@ -102,6 +106,7 @@ def compare(old: Terms, new: Terms) -> Difference:
     changed_count = sum(1 for c in charges if c.kind is Kind.CHANGED)
     return Difference(
         currency=None if same_money else Change("Currency", a, b),
+        currencies=_further(old.plan, new.plan),
         charges=tuple(charges),
         unchanged=len(kept) - changed_count,
         reordered=kept != [key for key in before if key in after],
@@ -114,6 +119,12 @@ def compare(old: Terms, new: Terms) -> Difference:
             "Fixed amounts", _prorate_words(old.prorate), _prorate_words(new.prorate)
         ),
     )
+
+
+def _further(old: Plan, new: Plan) -> Change | None:
+    """Return how the further currencies differ, if they do."""
+    was, now = (", ".join(plan.currencies[1:]) for plan in (old, new))
+    return None if was == now else Change("Other currencies", was, now)
 
 
 def _whole(kind: Kind, charge: Charge, currency: str) -> ChargeChange:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from catalog.pricing import (
     Package,
     Percentage,
     PerUnit,
+    Plan,
     Recipe,
     Source,
     Tier,
@@ -100,6 +101,20 @@ def charge_facts(charge: Charge, currency: str) -> list[Fact]:
         if amount is not None:
             found.append(_money(key, label, amount, currency))
     return found
+
+
+def currency_facts(plan: Plan, charge: Charge) -> Iterator[Fact]:
+    """Yield what a charge costs in the plan's further currencies.
+
+    What is the same in every currency, such as where a tier ends, is left out.
+    """
+    same = {fact.words for fact in charge_facts(charge, plan.currency)}
+    for variant in plan.variants:
+        currency = variant.currency
+        for fact in charge_facts(variant.charge(charge.key), currency):
+            if fact.words not in same:
+                key, label = f"{currency}.{fact.key}", f"{fact.label}, {currency}"
+                yield replace(fact, key=key, label=label)
 
 
 def counted_words(charge: Charge) -> str:
@@ -212,6 +227,10 @@ def recipe_facts(model: Recipe, unit: str) -> Iterator[Fact]:
 
 def dimension_facts(model: Dimensions, currency: str) -> Iterator[Fact]:
     """Yield the rates, multipliers, levels and fees of a charge by dimensions."""
+    if model.commitment is not None:
+        yield _count("committed_amount", "Committed calls", model.commitment.amount)
+        price = model.commitment.price
+        yield _money("committed_price", "Commitment a month", price, currency)
     if model.session_fee:
         yield _money("session_fee", "A session", model.session_fee, currency)
     if model.included_tools:
@@ -219,7 +238,9 @@ def dimension_facts(model: Dimensions, currency: str) -> Iterator[Fact]:
     for tool, rate in model.tools.items():
         yield _money(f"tool.{tool}", f"Call of {tool}", rate, currency)
     if model.other_tools is not None and not model.volume_rates:
-        yield _money("tool.*", "Call of another tool", model.other_tools, currency)
+        beyond = model.commitment is not None
+        label = "Call beyond them" if beyond else "Call of another tool"
+        yield _money("tool.*", label, model.other_tools, currency)
     for number, tier in enumerate(model.volume_rates, 1):
         label = f"Call of another tool, from {tier.min_invocations:,} calls"
         yield _money(f"volume{number}", label, tier.value, currency)

@@ -143,7 +143,7 @@ def public_json(plan: Plan) -> dict[str, Any]:
     Amounts are exact texts, as in plan JSON.
     """
     charges = plan_to_json(plan)["charges"]
-    return {
+    document: dict[str, Any] = {
         "currency": plan.currency,
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
@@ -153,6 +153,12 @@ def public_json(plan: Plan) -> dict[str, Any]:
             )
         ],
     }
+    if plan.variants:
+        document["currencies"] = {
+            variant.currency: {"charges": public_json(variant)["charges"]}
+            for variant in plan.variants
+        }
+    return document
 
 
 def _public_price(price: dict[str, Any], model: Model) -> dict[str, Any]:

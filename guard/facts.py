@@ -21,7 +21,7 @@ from billing import periods
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import Source, state_from_json
 from catalog.pricing.state import Tally, quantity_of
-from guard import statements
+from guard import estimates, statements
 from guard.engine import keys, state
 
 # A secret that ended longer ago is simply unknown.
@@ -95,8 +95,9 @@ def _bounds(customer: Row, now: dt.datetime) -> tuple[int, ...]:
 
 def _limits(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> dict[str, Any]:
     """Return what limits hold: the plan's, with the customer's own before them."""
-    own = json.loads(subscription.overrides).get("limits", {})
-    return {**plans[subscription.plan_version_id].limits, **own}
+    said = json.loads(subscription.overrides)
+    plan = plans[subscription.plan_version_id]
+    return {**estimates.limits_of(plan, said), **said.get("limits", {})}
 
 
 def _units(plan: PricedPlan) -> dict[str, str]:

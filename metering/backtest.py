@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from billing import periods, supposed
 from billing.bill import BillLine
 from billing.models import BillingPeriod, Customer
 from billing.recurring import Term
+from catalog import effective
 from catalog.plans import PricedPlan
 from catalog.pricing.bulk import Layout
 from metering.history import Reader, Usage, measure
@@ -100,18 +101,46 @@ class Pricer:
             return LeftOut("no_subscription")
         if period.end_at > clock.now():
             return LeftOut("not_over")
-        keys = [term.subscription_id for term in terms]
-        reader = Reader(period, keys, self.currency, self._rates)
-        usage = measure(reader, self._layout, beat=beat)
+        usage = Usage()
+        made: list[tuple[Term, tuple[PricedPlan, ...]]] = []
+        for group, plans, layout in self._groups(terms):
+            keys = [term.subscription_id for term in group]
+            reader = Reader(period, keys, self.currency, self._rates)
+            usage.add(measure(reader, layout, beat=beat))
+            made += [(term, plans) for term in group]
         return Priced(
             start=period.start_at,
             end=period.end_at,
             old=self._old(period, terms),
-            new=tuple(self._new(period, terms, usage)),
+            new=tuple(self._new(period, made, usage)),
             event_count=usage.event_count,
             cost=usage.cost,
             cost_unknown_count=usage.cost_unknown_count,
         )
+
+    def _groups(
+        self, terms: Iterable[Term]
+    ) -> Iterator[tuple[list[Term], tuple[PricedPlan, ...], Layout]]:
+        """Yield contracts that would pay the same, what they would pay, its layout.
+
+        Own prices go on under another plan, as far as they fit it.
+        """
+        as_listed: list[Term] = []
+        for term in terms:
+            if term.own.is_empty:
+                as_listed.append(term)
+                continue
+            plans = tuple(
+                replace(priced, plan=effective.another(priced.plan, term.own))
+                for priced in self.plans
+            )
+            own = [priced.plan for priced in plans]
+            if own == [priced.plan for priced in self.plans]:
+                as_listed.append(term)
+            else:
+                yield [term], plans, Layout.of(own)
+        if as_listed:
+            yield as_listed, self.plans, self._layout
 
     def _old(self, period: BillingPeriod, terms: Iterable[Term]) -> Bill | None:
         """Return what was billed for the contracts, if it was in the plans' currency.
@@ -129,12 +158,15 @@ class Pricer:
         return Bill(tuple(found))
 
     def _new(
-        self, period: BillingPeriod, terms: Sequence[Term], usage: Usage
+        self,
+        period: BillingPeriod,
+        terms: Sequence[tuple[Term, tuple[PricedPlan, ...]]],
+        usage: Usage,
     ) -> Iterable[Bill]:
         """Yield the bill under each plan."""
-        for index, priced in enumerate(self.plans):
+        for index in range(len(self.plans)):
             made: list[BillLine] = []
-            for term in terms:
+            for term, plans in terms:
                 state = usage.states[term.subscription_id][index]
-                made += supposed.lines(term, period, priced=priced, state=state)
+                made += supposed.lines(term, period, priced=plans[index], state=state)
             yield Bill(tuple(made))

@@ -72,6 +72,13 @@ class Usage:
     cost: Decimal = ZERO  # Of the events whose cost is known, in the plans' currency.
     cost_unknown_count: int = 0
 
+    def add(self, other: Usage) -> None:
+        """Add the usage of further contracts."""
+        self.states |= other.states
+        self.event_count += other.event_count
+        self.cost += other.cost
+        self.cost_unknown_count += other.cost_unknown_count
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:

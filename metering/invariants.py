@@ -9,8 +9,9 @@ from decimal import Decimal
 from aforo.lib import clock
 from aforo.lib.invariants import Invariant, rows
 from aforo.lib.money import ZERO, plain
+from billing import contracts
+from billing.models import SubscriptionSnapshot
 from billing.rating import TotalKey
-from catalog.plans import load_plans
 from catalog.pricing import UsageEvent, close_sessions, collect, opening, price
 from metering import repricing
 
@@ -57,20 +58,15 @@ def rating_again_gives_the_same() -> Iterator[str]:
     tenants = [row[0] for row in rows("SELECT id FROM core_tenant")]
     for key, event in repricing.read(tenants, f"{repricing.RATED}{repricing.ORDER}"):
         groups.setdefault(key, []).append(event)
-    versions = dict(
-        rows(
-            "SELECT id, plan_version_id FROM billing_subscriptionsnapshot"
-            " WHERE id = ANY(%(ids)s) AND plan_version_id IS NOT NULL",
-            ids=list({key.snapshot_id for key in groups}),
-        )
+    plans = contracts.plans_of(
+        SubscriptionSnapshot.objects.filter(pk__in={key.snapshot_id for key in groups})
     )
-    plans = load_plans(versions.values())
     booked, settled = _booked(), _settled()
     for key, events in groups.items():
-        if key.snapshot_id not in versions:
+        if key.snapshot_id not in plans:
             yield f"snapshot {key.snapshot_id} has usage but no plan"
             continue
-        plan = plans[versions[key.snapshot_id]]
+        plan = plans[key.snapshot_id]
         used = collect(plan.plan, events)
         _, used = close_sessions(plan.plan, used, settled.get(key, ()))
         again = {line.charge_key: line.amount for line in price(plan.plan, used)}

@@ -162,11 +162,16 @@ class Impact:
 
 
 def last_month(
-    old: Mapping[Subscription, Plan], new: Plan, *, events_max: int = EVENTS_MAX
+    old: Mapping[Subscription, Plan],
+    new: Plan,
+    *,
+    own: Mapping[Subscription, Plan] | None = None,
+    events_max: int = EVENTS_MAX,
 ) -> Impact:
     """Return what contracts would have paid in their last full month with a plan.
 
-    `old` says what each pays by now; all are in the new plan's currency. Both bills
+    `old` says what each pays by now; all are in the new plan's currency. `own` says
+    what the new plan is for those with prices of their own. Both bills
     come from the recorded events and count fixed amounts for the whole month. The
     contracts with the fewest events come first; those beyond `events_max` events in
     all are skipped.
@@ -181,7 +186,13 @@ def last_month(
             chosen.append(subscription)
     events = _events(chosen, periods)
     effects = [
-        _effect(s, periods.get(s.customer_id), old[s], new, events.get(s.pk, []))
+        _effect(
+            s,
+            periods.get(s.customer_id),
+            old[s],
+            (own or {}).get(s, new),
+            events.get(s.pk, []),
+        )
         for s in chosen
     ]
     taken = set(chosen)

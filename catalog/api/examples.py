@@ -60,6 +60,22 @@ DRAFT: dict[str, Any] = {
             "price": {"model": "per_unit", "unit_amount": "3.00", "per": 1000000},
         },
     ],
+    "currencies": {
+        "EUR": {
+            "charges": {
+                "platform": {
+                    "price": {"model": "flat", "amount": "190", "due": "advance"}
+                },
+                "input": {
+                    "price": {
+                        "model": "per_unit",
+                        "unit_amount": "2.80",
+                        "per": 1000000,
+                    }
+                },
+            }
+        }
+    },
     "limits": {"requests_per_minute": 600, "spend_cap": "2500.00"},
     "prorate": True,
 }

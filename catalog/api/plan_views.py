@@ -189,7 +189,11 @@ class DraftView(PlanLookup):
         def act(body: dict[str, Any]) -> Made:
             saved = plans.save_draft(
                 plan=self.plan(name),
-                body={"currency": body["currency"], "charges": body["charges"]},
+                body={
+                    name: body[name]
+                    for name in ("currency", "charges", "currencies")
+                    if body.get(name) or name != "currencies"
+                },
                 limits=body.get("limits", {}),
                 prorate=body.get("prorate", False),
                 actor=None,

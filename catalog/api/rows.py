@@ -70,6 +70,7 @@ def version(row: PlanVersion) -> dict[str, Any]:
         "state": row.state,
         "currency": row.currency,
         "charges": row.body.get("charges", []),
+        "currencies": row.body.get("currencies", {}),
         "limits": row.limits,
         "prorate": row.prorate,
         # Parsed here: what is not committed yet must not enter the cache of plans.

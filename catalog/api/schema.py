@@ -89,6 +89,22 @@ DRAFT = body(
         "description": "As plan JSON writes them; `metric` may be a metric's code. "
         "Outcomes may have `confirm`, `reverse` and `cost_budget`.",
     },
+    currencies={
+        "type": "object",
+        "description": "Prices in further currencies, by ISO 4217 code: `charges` holds"
+        " `price` (and `minimum`, `maximum`) of every charge by its key.",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["charges"],
+            "properties": {
+                "charges": {
+                    "type": "object",
+                    "additionalProperties": {"type": "object"},
+                }
+            },
+            "additionalProperties": False,
+        },
+    },
     limits={"type": "object", "description": "The guard's defaults."},
     prorate={**FLAG, "description": "Fixed amounts go by the days of a period."},
 )

@@ -15,11 +15,17 @@ from catalog.pricing.lines import (
     steps_to_json,
 )
 from catalog.pricing.linting import Finding, lint
-from catalog.pricing.parsing import FREE_EVENTS_MAX, parse_plan
+from catalog.pricing.parsing import (
+    FREE_EVENTS_MAX,
+    own_that_fits,
+    parse_plan,
+    plan_of_contract,
+)
 from catalog.pricing.plan import (
     Aggregation,
     Bucket,
     Charge,
+    Commitment,
     Compound,
     CostBudget,
     Dimensions,
@@ -73,6 +79,7 @@ from catalog.pricing.state import (
     state_to_json,
 )
 from catalog.pricing.usage import Reason, Unrateable, UsageEvent
+from catalog.pricing.variants import Own, committed_charges, in_currency
 from catalog.pricing.words import explain, explain_step
 from catalog.pricing.writing import plan_to_json
 
@@ -82,6 +89,7 @@ __all__ = [
     "Bucket",
     "Charge",
     "ChargeState",
+    "Commitment",
     "Compound",
     "CostBudget",
     "Dimensions",
@@ -98,6 +106,7 @@ __all__ = [
     "Metric",
     "Model",
     "Outcome",
+    "Own",
     "Package",
     "Penalty",
     "PerUnit",
@@ -123,16 +132,20 @@ __all__ = [
     "close_sessions",
     "closing",
     "collect",
+    "committed_charges",
     "explain",
     "explain_step",
     "group_key",
     "group_of",
     "groups_of",
+    "in_currency",
     "line_from_json",
     "line_to_json",
     "lint",
     "opening",
+    "own_that_fits",
     "parse_plan",
+    "plan_of_contract",
     "plan_to_json",
     "price",
     "rate",

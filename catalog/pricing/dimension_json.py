@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import PLACES, plain
+from catalog.pricing.commitment import commitment_to_json, parse_commitment
 from catalog.pricing.exact import HUNDRED, ONE, PRICE_LIMIT, RATE_LIMIT, places
 from catalog.pricing.plan import Bucket, Dimensions, DurationUnit, From, Penalty
 from catalog.pricing.reading import (
@@ -27,7 +28,7 @@ _FACTOR_PLACES = 4
 _KEYS = (
     "tool_invocations token_multipliers tool_multipliers duration_buckets "
     "error_rate_penalties volume_tiers volume_discounts base_session_fee "
-    "included_tool_count"
+    "included_tool_count billing_mode committed_amount committed_price"
 )
 
 
@@ -65,6 +66,7 @@ def parse_dimensions(data: object, path: str) -> Dimensions:
             largest=INVOCATIONS_MAX,
         ),
     )
+    model = parse_commitment(row, path, model)
     if model.volume_rates and model.volume_rates[0].min_invocations:
         where = f"{path}.volume_tiers[0].min_invocations"
         raise PlanError("out_of_range", where, "the first tier starts at 0")
@@ -232,4 +234,5 @@ def dimensions_to_json(model: Dimensions) -> dict[str, Any]:
         "included_tool_count": model.included_tools,
     }
     written = {key: value for key, value in row.items() if value}
+    written |= commitment_to_json(model.commitment)
     return {"model": "dimensions", "tool_invocations": tools} | written

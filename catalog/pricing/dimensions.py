@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from aforo.lib.money import QUANTUM
+from catalog.pricing.commitment import commitment_steps, overage_of
 from catalog.pricing.exact import HUNDRED, ONE, ZERO, fit_quantity, q12
 from catalog.pricing.lines import Line, Step, amount_of, difference, rounded
 from catalog.pricing.plan import Charge, Dimensions, DurationUnit, From
@@ -155,8 +156,16 @@ def period_steps(model: Dimensions, dims: Dims) -> tuple[Step, ...]:
 def _exact(model: Dimensions, dims: Dims) -> Iterator[Step]:
     """Yield the steps with exact amounts."""
     subtotal = penal = ZERO
+    if model.commitment is not None:
+        yield from commitment_steps(model.commitment, dims.use.get(OTHER, ZERO))
     for label in sorted(dims.use):
         rate = rate_of(model, label, dims.invocations)
+        if label == OTHER and model.commitment is not None:
+            beyond = overage_of(model.commitment, dims.use[label])
+            if beyond:
+                subtotal += q12(beyond * rate)
+                yield Step("overage", beyond, rate, q12(beyond * rate))
+            continue
         amount = q12(dims.use[label] * rate)
         subtotal += amount
         yield Step(label, dims.use[label], rate, amount)

@@ -192,6 +192,15 @@ def _dimensions(plan: Plan) -> Iterator[Finding]:
         if model.included_tools and not model.session_fee:
             message = "calls are included in every session, and a session has no fee"
             yield Finding("included_without_fee", (charge.key,), message)
+        committed = model.commitment
+        if committed is not None and model.other_tools is not None:
+            beyond = model.other_tools * committed.amount
+            if beyond < committed.price:
+                message = (
+                    "a call beyond the commitment costs less than one within it: "
+                    "committing costs more than paying as one goes"
+                )
+                yield Finding("commitment_dearer", (charge.key,), message)
 
 
 def _meet(a: Charge, b: Charge) -> bool:

@@ -50,6 +50,8 @@ from catalog.pricing.reading import (
     text,
 )
 from catalog.pricing.recipe_json import parse_recipe
+from catalog.pricing.variants import Own, effective, fitting, parse_variants
+from catalog.pricing.writing import plan_to_json
 
 CHARGES_MAX = 500
 TIERS_MAX = 100
@@ -62,7 +64,7 @@ DISCOUNT_PLACES = 4
 
 def parse_plan(data: object) -> Plan:
     """Return the plan that the JSON says, or raise PlanError."""
-    plan = members(data, "", required="currency charges")
+    plan = members(data, "", required="currency charges", optional="currencies")
     currency = text(plan["currency"], "currency", longest=3)
     if currency not in CURRENCIES:
         raise PlanError("unknown_currency", "currency", f"{currency} is no currency")
@@ -82,7 +84,18 @@ def parse_plan(data: object) -> Plan:
             message = f"another charge defines the metric {metric.key} differently"
             raise PlanError("metric_conflict", f"{path}.metric", message)
         charges.append(charge)
-    return Plan(currency, tuple(charges))
+    base = Plan(currency, tuple(charges))
+    return parse_variants(plan.get("currencies", {}), plan, base, parse_plan)
+
+
+def plan_of_contract(plan: Plan, own: Own) -> Plan:
+    """Return the plan of one contract; PlanError for terms that do not fit it."""
+    return effective(plan, own, parse=parse_plan, to_json=plan_to_json)
+
+
+def own_that_fits(plan: Plan, own: Own) -> Own:
+    """Return the part of a contract's terms that fits another plan than its own."""
+    return fitting(plan, own, parse=parse_plan, to_json=plan_to_json)
 
 
 def _charge(data: object, path: str) -> Charge:

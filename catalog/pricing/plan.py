@@ -198,6 +198,13 @@ class From(NamedTuple):
     value: Decimal  # A rate, or a discount in percent.
 
 
+class Commitment(NamedTuple):
+    """Calls of a period that are paid when it opens, used or not."""
+
+    amount: int  # How many are covered; only those beyond cost the rate of "*".
+    price: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Dimensions:
     """Rates by tool, tokens, duration and session that are multiplied together.
@@ -217,6 +224,7 @@ class Dimensions:
     discounts: tuple[From, ...]  # Rising.
     session_fee: Decimal
     included_tools: int  # Invocations that a session's fee covers.
+    commitment: Commitment | None = None  # None: pay as you go.
 
     @property
     def needs_sessions(self) -> bool:
@@ -357,6 +365,13 @@ class Plan:
 
     currency: str
     charges: tuple[Charge, ...]
+    # The same charges in further currencies, by code; these have no variants.
+    variants: tuple[Plan, ...] = ()
+
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """The currencies that the plan is sold in, its own first."""
+        return (self.currency, *(one.currency for one in self.variants))
 
     def charge(self, key: str) -> Charge:
         """Return the charge with this key; KeyError when there is none."""

@@ -137,6 +137,12 @@ def _dimension(step: Step, currency: str) -> str:
         case "session":
             noun = "session" if step.quantity == ONE else "sessions"
             return f"{quantity} {noun} × {price}"
+        case "commitment":
+            return f"commitment of {quantity} calls"
+        case "drawdown":
+            return f"{quantity} of {number_words(step.up_to or ZERO)} committed calls"
+        case "overage":
+            return f"{quantity} × {price} beyond the commitment"
         case "penalty":
             base = money_words(step.quantity, currency)
             return f"{base} with too many errors × {plain(step.unit_amount)}"

@@ -28,14 +28,18 @@ from catalog.pricing.plan import (
     Volume,
 )
 from catalog.pricing.recipe_json import recipe_to_json
+from catalog.pricing.variants import variants_to_json
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON; decimals are texts, what is not set is left out."""
-    return {
+    body: dict[str, Any] = {
         "currency": plan.currency,
         "charges": [_charge(charge) for charge in plan.charges],
     }
+    if plan.variants:
+        body["currencies"] = variants_to_json(plan, _charge)
+    return body
 
 
 def _charge(charge: Charge) -> dict[str, Any]:

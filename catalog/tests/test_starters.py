@@ -49,6 +49,7 @@ MONTHS = {
         "6.60",
     ),
     "tool_multipliers": ({"tokens token:output_tokens:schema_analysis": 50_000}, "0.2"),
+    "committed_minimum": ({"calls tool:*": 1_050_000}, "10500"),
     "contract_reviewed": ({"reviewed": 1_200}, "1020"),
     "resolution": ({"resolved": 100}, "99"),
     # One event with 2,000 calls and 2,400,000 input tokens: 12,400 credits.

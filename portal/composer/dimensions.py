@@ -12,6 +12,7 @@ from portal.composer.numbers import clean
 from portal.composer.params import Column, Param
 from portal.composer.typed import Price
 
+MODES = (("PAY_AS_YOU_GO", "as they come"), ("COMMITTED", "by commitment"))
 UNITS = (("per_invocation", "for each call"), ("per_second", "for each second"))
 # As many names as the engine takes.
 TOOLS_MAX, TOKENS_MAX = 1_000, 50
@@ -34,6 +35,32 @@ PARAMS = (
         unique=True,
         rest="other tools",
         group="Calls of tools",
+    ),
+    Param(
+        "billing_mode",
+        "Calls are paid",
+        "choice",
+        choices=MODES,
+        start=MODES[0][0],
+        hint="Committed: so many calls are paid when the period opens; beyond them the"
+        " rate of other tools holds.",
+        group="Calls of tools",
+    ),
+    Param(
+        "committed_amount",
+        "Committed calls",
+        "whole",
+        optional=True,
+        group="Calls of tools",
+        beside="committed_price",
+    ),
+    Param(
+        "committed_price",
+        "Price of the commitment",
+        "price",
+        optional=True,
+        group="Calls of tools",
+        beside="committed_amount",
     ),
     Param(
         "volume_tiers",
@@ -158,9 +185,12 @@ PARAMS = (
 _TABLES = {param.name: param for param in PARAMS if param.kind == "rows"}
 _RATES = ("tool_invocations", "token_multipliers", "tool_multipliers")
 _LEVELS = ("volume_tiers", "volume_discounts")
+_COMMITTED = ("committed_amount", "committed_price")
 _KEYS = frozenset(
     {
         *_TABLES,
+        *_COMMITTED,
+        "billing_mode",
         "model",
         "error_rate_penalties",
         "base_session_fee",
@@ -191,7 +221,9 @@ def read_dimensions(data: Mapping[str, Any]) -> Price | None:
         "error_multiplier": rows.text_of(penalty.get("multiplier")),
         "base_session_fee": rows.text_of(data.get("base_session_fee")),
         "included_tool_count": rows.text_of(data.get("included_tool_count") or None),
+        "billing_mode": rows.text_of(data.get("billing_mode")) or MODES[0][0],
     }
+    values |= {name: rows.text_of(data.get(name)) for name in _COMMITTED}
     tables = {name: table for name, table in found.items() if table is not None}
     if len(tables) < len(found):
         return None
@@ -225,9 +257,26 @@ def write_dimensions(price: Price) -> dict[str, Any]:
     if fee := clean(values.get("base_session_fee", "")):
         row["base_session_fee"] = fee
     if count := clean(values.get("included_tool_count", "")):
-        short = count.isascii() and count.isdecimal() and len(count) <= 20
-        row["included_tool_count"] = int(count) if short else count
+        row["included_tool_count"] = _whole(count)
+    return row | _commitment(values)
+
+
+def _commitment(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return what of calls is committed; what is typed without it is kept."""
+    row: dict[str, Any] = {}
+    if values.get("billing_mode", MODES[0][0]) != MODES[0][0]:
+        row["billing_mode"] = values["billing_mode"]
+    if amount := clean(values.get("committed_amount", "")):
+        row["committed_amount"] = _whole(amount)
+    if price := clean(values.get("committed_price", "")):
+        row["committed_price"] = price
     return row
+
+
+def _whole(text: str) -> int | str:
+    """Return a whole number as one, anything else as it was typed."""
+    short = text.isascii() and text.isdecimal() and len(text) <= 20
+    return int(text) if short else text
 
 
 def _percent(text: str, places: int) -> str:

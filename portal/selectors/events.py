@@ -13,13 +13,14 @@ from django.db.models import Count, Exists, Func, OuterRef, Q, QuerySet
 
 from aforo.lib import ids
 from aforo.lib.money import ZERO
+from billing import contracts
 from billing.models import (
     Invoice,
     LedgerBatch,
     LedgerEntry,
     SubscriptionSnapshot,
 )
-from catalog.plans import PricedPlan, load_plans
+from catalog.plans import PricedPlan
 from catalog.pricing import explain_step, steps_from_json
 from guard.models import Decision
 from metering.models import CostFact, PendingEvents, Session, Unrateable, UsageEvent
@@ -245,10 +246,7 @@ def _postings(told: Story) -> None:
     )
     if not entries:
         return
-    versions = {
-        e.snapshot.plan_version_id for e in entries if e.snapshot.plan_version_id
-    }
-    plans = load_plans(versions)
+    plans = contracts.plans_of(e.snapshot for e in entries)
     batches = {
         b.version: b
         for b in LedgerBatch.objects.filter(
@@ -263,8 +261,7 @@ def _postings(told: Story) -> None:
         )
     }
     for entry in entries:
-        version = entry.snapshot.plan_version_id
-        plan = plans[version] if version else None
+        plan = plans.get(entry.snapshot_id)
         told.posted.append(
             Posted(
                 entry,

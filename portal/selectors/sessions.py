@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from aforo.lib import ids
 from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO
+from billing import contracts
 from billing.models import LedgerEntry, SubscriptionSnapshot
-from catalog.plans import load_plans
 from metering.models import CostFact, Session, UsageEvent
 from metering.sessions import ERRORS
 from portal.selectors.meters import meters
@@ -214,13 +214,9 @@ def _price(
 ) -> None:
     """Add the charges to their stages."""
     snapshots = SubscriptionSnapshot.objects.in_bulk({c[0] for c in charges})
-    plans = load_plans(
-        {s.plan_version_id for s in snapshots.values() if s.plan_version_id}
-    )
+    plans = contracts.plans_of(snapshots.values())
     for snapshot_id, key, _quantity, amount in charges:
-        version = snapshots[snapshot_id].plan_version_id
-        assert version is not None, "what was rated had a plan"
-        charge = plans[version].plan.charge(key)
+        charge = plans[snapshot_id].plan.charge(key)
         row = rows[stage_of_charge(charge)]
         row.price += amount
         if charge.name not in row.parts:

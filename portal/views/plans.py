@@ -26,6 +26,7 @@ from catalog.facts import limit_facts
 from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import retire as retire_version
 from catalog.price_list import prices
+from catalog.pricing import in_currency
 from portal import keyset, paging
 from portal.composer.shares import has_recipe
 from portal.context import acting_tenant, exists
@@ -186,10 +187,16 @@ def _prices(
     if shown is None:
         return {}
     said, _ = terms_of(shown.version)
+    offered = said.plan.currencies if said else ()
+    asked = request.GET.get("currency", "")
+    currency = asked if asked in offered else offered[0] if offered else ""
     return {
-        "prices": prices(said.plan) if said else [],
+        "prices": prices(in_currency(said.plan, currency)) if said else [],
         "prices_title": f"Prices of v{shown.version.number}",
-        "prices_note": said.plan.currency if said else "",
+        "prices_note": currency,
+        "currency": currency,
+        "currencies": offered if len(offered) > 1 else (),
+        "version_query": f"&version={shown.version.number}",
         "limits": limit_facts(said.limits, said.plan.currency) if said else [],
         "impact_url": reverse("plan-impact", args=[found.public_id]),
         "has_outcomes": bool(outcomes.charges(shown.version)),

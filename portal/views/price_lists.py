@@ -23,6 +23,8 @@ from catalog.describe import describe
 from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import load_plans
 from catalog.price_list import Price, prices, public_json
+from catalog.pricing import Plan as Priced
+from catalog.pricing import in_currency
 from catalog.products import show_prices
 from portal.pages import find, person
 from portal.views.actions import Deed, ask
@@ -43,6 +45,7 @@ class Offer:
     summary: str
     prices: list[Price]
     document: dict[str, Any]
+    currencies: tuple[str, ...]  # That it is sold in, its own first.
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class PriceList:
     plans: list[Offer]
 
 
-def _read(request: HttpRequest, tenant_id: str, code: str) -> PriceList:
+def _read(
+    request: HttpRequest, tenant_id: str, code: str, currency: str = ""
+) -> PriceList:
     """Return a public price list; 404 for what is not public, as for what is absent.
 
     Nobody has to be signed in: the database is told the seller of the address while
@@ -71,7 +76,8 @@ def _read(request: HttpRequest, tenant_id: str, code: str) -> PriceList:
         ).first()
         if product is None:
             raise Http404(f"There is no public price list of {code}.")
-        return PriceList(Tenant.objects.get(pk=key).name, product, _offers(product))
+        offers = _offers(product, currency)
+        return PriceList(Tenant.objects.get(pk=key).name, product, offers)
     finally:
         enter(
             tenant_id=membership.tenant_id if membership else None,
@@ -79,8 +85,11 @@ def _read(request: HttpRequest, tenant_id: str, code: str) -> PriceList:
         )
 
 
-def _offers(product: Product) -> list[Offer]:
-    """Return the latest published version of every plan that is not archived."""
+def _offers(product: Product, currency: str) -> list[Offer]:
+    """Return the latest published version of every plan that is not archived.
+
+    In a currency where it is sold in it, else in its own.
+    """
     plans = Plan.objects.filter(product=product, archived_at=None)
     versions = PlanVersion.objects.filter(
         plan__in=plans, state=PlanVersion.State.PUBLISHED
@@ -88,20 +97,27 @@ def _offers(product: Product) -> list[Offer]:
     latest = versions.order_by("plan_id", "-number").distinct("plan_id")
     live = sorted(latest, key=lambda v: (v.plan.name, v.plan_id))
     loaded = load_plans({v.pk for v in live})
+    shown = {key: _in_currency(priced.plan, currency) for key, priced in loaded.items()}
     return [
         Offer(
             name=v.plan.name,
             code=v.plan.code,
             number=v.number,
             published_at=v.published_at,
-            currency=v.currency,
+            currency=shown[v.pk].currency,
             prorate=v.prorate,
-            summary=describe(loaded[v.pk].plan),
-            prices=prices(loaded[v.pk].plan),
+            summary=describe(shown[v.pk]),
+            prices=prices(shown[v.pk]),
             document=public_json(loaded[v.pk].plan),
+            currencies=loaded[v.pk].plan.currencies,
         )
         for v in live
     ]
+
+
+def _in_currency(plan: Priced, currency: str) -> Priced:
+    """Return a plan in a currency if it is sold in it, else in its own."""
+    return in_currency(plan, currency if currency in plan.currencies else plan.currency)
 
 
 def _document(found: PriceList) -> dict[str, Any]:
@@ -143,8 +159,12 @@ def _unless_known(
 @require_GET
 def page(request: HttpRequest, tenant_id: str, code: str) -> HttpResponse:
     """Show a product's live plans to anybody."""
-    found = _read(request, tenant_id, code)
+    currency = request.GET.get("currency", "")
+    found = _read(request, tenant_id, code, currency)
+    offered = sorted({name for offer in found.plans for name in offer.currencies})
     context = {
+        "currency": currency if currency in offered else "",
+        "currencies": offered if len(offered) > 1 else [],
         "seller": found.seller,
         "product": found.product,
         "plans": found.plans,

@@ -13,11 +13,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 from aforo.core.roles import PRICING, role_required, staff_required
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
-from billing import renewals
+from billing import contracts, renewals
 from billing.models import Subscription
-from catalog import publication
+from catalog import effective, publication
 from catalog.models import Plan, PlanVersion
-from catalog.plans import load_plans
 from catalog.pricing import Plan as Priced
 from catalog.pricing import lint
 from metering import repricing
@@ -173,7 +172,14 @@ def _impact(found: Plan) -> dict[str, Any]:
     context["is_cut"] = len(rows) > CONTRACTS_MAX
     old = _old_plans(rows[:CONTRACTS_MAX])
     same = {s: p for s, p in old.items() if p.currency == said.plan.currency}
-    impact = repricing.last_month(same, said.plan)
+    own = {
+        r.subscription: effective.another(
+            said.plan, effective.own_of(r.snapshot.overrides, r.snapshot.commitment)
+        )
+        for r in rows
+        if r.subscription in same and r.snapshot
+    }
+    impact = repricing.last_month(same, said.plan, own=own)
     numbers = {
         r.subscription.pk: r.snapshot.plan_version.number
         for r in rows
@@ -190,13 +196,12 @@ def _impact(found: Plan) -> dict[str, Any]:
 
 def _old_plans(rows: list[ContractRow]) -> dict[Subscription, Priced]:
     """Return what each contract pays by now."""
-    versions = {
-        r.subscription: r.snapshot.plan_version_id
+    plans = contracts.plans_of(r.snapshot for r in rows if r.snapshot)
+    return {
+        r.subscription: plans[r.snapshot.pk].plan
         for r in rows
-        if r.snapshot and r.snapshot.plan_version_id
+        if r.snapshot and r.snapshot.pk in plans
     }
-    loaded = load_plans(versions.values())
-    return {s: loaded[v].plan for s, v in versions.items()}
 
 
 @staff_required

@@ -1,0 +1,91 @@
+"""What a contract may say otherwise than its plan, checked before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from aforo.lib.errors import AforoError
+from billing import contracts
+from billing.models import Customer, SubscriptionSnapshot
+from catalog import effective
+from catalog.models import PlanVersion
+from catalog.plans import PricedPlan, load_plans
+from catalog.pricing import PlanError
+
+# "limits" are the guard's, the others decide the price.
+MEMBERS = ("limits", *effective.PRICED)
+
+
+class Agreed(NamedTuple):
+    """The terms of a snapshot as they are stored."""
+
+    overrides: dict[str, Any]
+    commitment: dict[str, Any]
+
+
+def agree(
+    *,
+    customer: Customer,
+    version: PlanVersion,
+    before: SubscriptionSnapshot | None,
+    overrides: Mapping[str, Any] | None,
+    commitment: Mapping[str, Any] | None,
+    currency: str | None = None,
+) -> Agreed:
+    """Return the terms of a contract for a plan version.
+
+    Without a currency the contract goes on in the one before, else in the customer's,
+    where the plan is sold in it, else in the plan's own. Own prices and commitments
+    keep their currency beside them. Raises AforoError 422 `currency_not_offered`,
+    `own_prices_in_currency`, or a code of plan JSON, with the path as its field.
+    """
+    (priced,) = load_plans({version.pk}).values()
+    said, own = dict(overrides or {}), dict(commitment or {})
+    for name in said:
+        if name not in MEMBERS:
+            detail = f"{name[:40]} is not known here; {', '.join(MEMBERS)} are."
+            raise AforoError("unknown_key", 422, detail, field=f"overrides.{name[:40]}")
+    was = said.pop("currency", None)
+    if currency and was and currency != was and (said.get("charges") or own):
+        raise AforoError(
+            "own_prices_in_currency",
+            422,
+            f"The own prices are in {was}: give those in {currency}, or clear them.",
+            field="currency",
+        )
+    chosen = _currency(currency or was, customer, priced, before)
+    if not said.get("charges"):
+        said.pop("charges", None)
+    if chosen != priced.currency or "charges" in said or own:
+        said["currency"] = chosen
+    try:
+        effective.of_contract(priced, said, own)
+    except PlanError as error:
+        detail = f"{version}: {error.message}."
+        raise AforoError(error.code, 422, detail, field=error.path) from error
+    return Agreed(said, own)
+
+
+def _currency(
+    wanted: str | None,
+    customer: Customer,
+    priced: PricedPlan,
+    before: SubscriptionSnapshot | None,
+) -> str:
+    """Return the currency of a contract; one that was chosen must be offered."""
+    offered = priced.plan.currencies
+    if wanted is None:
+        kept = customer.currency
+        if before is not None and before.plan_version_id is not None:
+            kept = contracts.plans_of([before])[before.pk].currency
+        return kept if kept in offered else priced.currency
+    if wanted not in offered:
+        raise AforoError(
+            "currency_not_offered",
+            422,
+            f"{priced.name} v{priced.number} is not sold in {wanted[:20]};"
+            f" it is sold in {', '.join(offered)}.",
+            field="currency",
+        )
+    return wanted

@@ -1,0 +1,302 @@
+"""Terms of one contract: a plan in a further currency, with prices of its own.
+
+Both are said in plan JSON, charge by charge: the members that are given replace the
+plan's, and what comes of it is read by the same parser. So a variant is an ordinary
+plan, and a refusal names the member that was given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aforo.lib.money import CURRENCIES
+from catalog.pricing.plan import Charge, Compound, Dimensions, Flat, Plan
+from catalog.pricing.reading import PlanError, members, text
+
+CURRENCIES_MAX = 20
+# What a further currency says of each charge …
+IN_CURRENCY = ("price", "minimum", "maximum")
+# … and what one customer may have otherwise.
+OWN = ("name", "price", "discount_percent", "minimum", "maximum")
+_BOUNDS = ("minimum", "maximum")
+_CHARGE = re.compile(r"charges\[(?P<index>[0-9]+)\]\.?(?P<member>[a-z_]*)(?P<rest>.*)")
+# Members that null takes away.
+_CLEARED = frozenset({"discount_percent", *_BOUNDS})
+# How a charge counts, by its model: another way would be another charge.
+_COUNTS = {
+    "flat": "is a flat amount",
+    "dimensions": "is priced by dimensions",
+    "compound": "is priced by outcome",
+    "": "is priced by what its metric counts",
+}
+
+Parse = Callable[[object], Plan]
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What one contract has otherwise than its plan; empty: nothing."""
+
+    currency: str = ""  # Empty: the plan's own.
+    charges: Mapping[str, Any] = field(default_factory=dict)  # By charge key.
+    commitment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the contract is as the plan says."""
+        return not (self.currency or self.charges or self.commitment)
+
+
+def parse_variants(data: object, body: Json, base: Plan, parse: Parse) -> Plan:
+    """Return a plan with its further currencies, or raise PlanError.
+
+    `body` is the plan's JSON, of which `base` was read.
+    """
+    rows = members(data, "currencies", others=True)
+    if len(rows) > CURRENCIES_MAX:
+        message = f"at most {CURRENCIES_MAX} further currencies"
+        raise PlanError("too_many", "currencies", message)
+    variants = []
+    for currency, said in sorted(rows.items()):
+        path = f"currencies.{currency}"
+        if currency not in CURRENCIES:
+            message = f"{currency[:20]} is no currency"
+            raise PlanError("unknown_currency", path, message)
+        if currency == base.currency:
+            message = f"{currency} is the plan's own currency: its prices are above"
+            raise PlanError("duplicate_currency", path, message)
+        row = members(said, path, required="charges")
+        given = members(row["charges"], f"{path}.charges", others=True)
+        _check_keys(given, base, f"{path}.charges")
+        _check_complete(given, base, currency, f"{path}.charges")
+        variants.append(
+            _merged(
+                {**body, "currency": currency},
+                base,
+                given,
+                f"{path}.charges",
+                allowed=IN_CURRENCY,
+                parse=parse,
+            )
+        )
+    return replace(base, variants=tuple(variants))
+
+
+def variants_to_json(plan: Plan, charge_json: Callable[[Charge], Json]) -> Json:
+    """Return what `parse_variants` reads back: each charge's price by currency."""
+    return {
+        variant.currency: {"charges": dict(_in_currency(plan, variant, charge_json))}
+        for variant in plan.variants
+    }
+
+
+def _in_currency(
+    plan: Plan, variant: Plan, charge_json: Callable[[Charge], Json]
+) -> Iterator[tuple[str, Json]]:
+    """Yield what a variant says of each charge; null where it takes a bound away."""
+    for base, charge in zip(plan.charges, variant.charges, strict=True):
+        row, old = charge_json(charge), charge_json(base)
+        said = {"price": row["price"]}
+        for name in _BOUNDS:
+            if name in row or name in old:
+                said[name] = row.get(name)
+        yield charge.key, said
+
+
+def effective(
+    plan: Plan, own: Own, *, parse: Parse, to_json: Callable[[Plan], Json]
+) -> Plan:
+    """Return the plan of one contract; raises PlanError for terms that do not fit.
+
+    Its currency first, then the customer's own prices, then the commitment.
+    """
+    if own.is_empty:
+        return plan
+    base = in_currency(plan, own.currency or plan.currency)
+    if not (own.charges or own.commitment):
+        return base
+    path = "overrides.charges"
+    given = members(own.charges, path, others=True)
+    _check_keys(given, base, path)
+    for key, said in given.items():
+        row = members(said, f"{path}.{key}", optional=" ".join(OWN))
+        if not row:
+            message = "says nothing: give a price, or leave the charge out"
+            raise PlanError("empty", f"{path}.{key}", message)
+    if given:
+        base = _merged(to_json(base), base, given, path, allowed=OWN, parse=parse)
+    if own.commitment:
+        base = _committed(base, own.commitment, parse=parse, to_json=to_json)
+    return base
+
+
+def in_currency(plan: Plan, currency: str) -> Plan:
+    """Return the plan in a currency that it is sold in, without its variants.
+
+    Raises PlanError `currency_not_offered` with those that it is sold in.
+    """
+    for one in (replace(plan, variants=()), *plan.variants):
+        if one.currency == currency:
+            return one
+    message = f"it is not sold in {currency}, but in {', '.join(plan.currencies)}"
+    raise PlanError("currency_not_offered", "currency", message)
+
+
+def fitting(
+    plan: Plan, own: Own, *, parse: Parse, to_json: Callable[[Plan], Json]
+) -> Own:
+    """Return the part of a contract's terms that fits a plan that it is not about."""
+    kept: dict[str, Any] = {}
+    currency = own.currency if own.currency in plan.currencies else ""
+
+    def fits(some: Own) -> bool:
+        try:
+            effective(plan, some, parse=parse, to_json=to_json)
+        except PlanError:
+            return False
+        return True
+
+    for key, said in own.charges.items():
+        if fits(Own(currency, {key: said})):
+            kept[key] = said
+    commitment = own.commitment if fits(Own(currency, kept, own.commitment)) else {}
+    return Own(currency, kept, commitment)
+
+
+def committed_charges(plan: Plan) -> list[Charge]:
+    """Return the charges of a plan that have a commitment."""
+    return [
+        charge
+        for charge in plan.charges
+        if isinstance(charge.model, Dimensions) and charge.model.commitment is not None
+    ]
+
+
+def _committed(
+    plan: Plan, commitment: Json, *, parse: Parse, to_json: Callable[[Plan], Json]
+) -> Plan:
+    """Return a plan whose commitment is replaced by a contract's own."""
+    path = "commitment"
+    row = members(commitment, path, required="amount price", optional="charge")
+    keys = [charge.key for charge in committed_charges(plan)]
+    if not keys:
+        message = "the plan has no committed charge to which it could belong"
+        raise PlanError("no_commitment", path, message)
+    key = text(row["charge"], f"{path}.charge", longest=64) if "charge" in row else ""
+    if not key and len(keys) > 1:
+        message = f"charge is missing: {', '.join(keys)} are committed"
+        raise PlanError("missing_key", f"{path}.charge", message)
+    if key and key not in keys:
+        message = f"{key} is no committed charge; {', '.join(keys)} are"
+        raise PlanError("unknown_charge", f"{path}.charge", message)
+    body = dict(to_json(plan))
+    body["charges"] = [
+        {
+            **charge,
+            "price": {
+                **charge["price"],
+                "committed_amount": row["amount"],
+                "committed_price": row["price"],
+            },
+        }
+        if charge["key"] == (key or keys[0])
+        else charge
+        for charge in body["charges"]
+    ]
+    try:
+        return parse(body)
+    except PlanError as error:
+        name = error.path.rpartition("committed_")[2] or "amount"
+        raise PlanError(error.code, f"{path}.{name}", error.message) from error
+
+
+def _check_keys(given: Collection[str], base: Plan, path: str) -> None:
+    """Refuse charges that the plan does not have."""
+    known = [charge.key for charge in base.charges]
+    for key in given:
+        if key not in known:
+            message = f"the plan has no charge {key[:64]}; it has {', '.join(known)}"
+            raise PlanError("unknown_charge", f"{path}.{key[:64]}", message)
+
+
+def _check_complete(given: Json, base: Plan, currency: str, path: str) -> None:
+    """Refuse a currency in which something of the plan has no price."""
+    missing = [charge.key for charge in base.charges if charge.key not in given]
+    if missing:
+        message = f"no price in {currency} for {', '.join(missing)}"
+        raise PlanError("missing_price", path, message)
+    for charge in base.charges:
+        here = f"{path}.{charge.key}"
+        row = members(
+            given[charge.key], here, required="price", optional=" ".join(_BOUNDS)
+        )
+        for name in _BOUNDS:
+            if getattr(charge, name) is not None and name not in row:
+                message = f"no {name} in {currency}: give it, or null for none"
+                raise PlanError("missing_price", f"{here}.{name}", message)
+
+
+def _merged(
+    body: Json,
+    base: Plan,
+    given: Json,
+    path: str,
+    *,
+    allowed: Collection[str],
+    parse: Parse,
+) -> Plan:
+    """Return the plan with members of its charges replaced."""
+    rows = []
+    for charge, row in zip(base.charges, body["charges"], strict=True):
+        said = given.get(charge.key, {})
+        _check_model(charge, said.get("price"), f"{path}.{charge.key}.price")
+        merged = {**row, **{name: said[name] for name in allowed if name in said}}
+        for name in _CLEARED:
+            if merged.get(name, "") is None:
+                del merged[name]
+        rows.append(merged)
+    merged_body = {name: body[name] for name in body if name != "currencies"}
+    try:
+        plan = parse({**merged_body, "charges": rows})
+    except PlanError as error:
+        found = _CHARGE.match(error.path)
+        key = base.charges[int(found["index"])].key if found else ""
+        if found is None or key not in given:
+            raise
+        where = f"{path}.{key}"
+        if found["member"]:
+            where += f".{found['member']}{found['rest']}"
+        raise PlanError(error.code, where, error.message) from error
+    for old, new in zip(base.charges, plan.charges, strict=True):
+        _check_metric(old, new, f"{path}.{old.key}.price")
+    return plan
+
+
+def _check_model(charge: Charge, price: object, path: str) -> None:
+    """Refuse a charge model that would count something else than the charge does."""
+    name = price.get("model") if isinstance(price, Mapping) else None
+    if not isinstance(name, str):
+        return  # The parser says what is wrong with it.
+    kinds = {"flat": Flat, "dimensions": Dimensions, "compound": Compound}
+    old = next((k for k, kind in kinds.items() if isinstance(charge.model, kind)), "")
+    new = name if name in kinds else ""
+    if old != new:
+        message = (
+            f"{charge.key} {_COUNTS[old]}, and what it counts stays: {name} would "
+            "count something else"
+        )
+        raise PlanError("another_metric", f"{path}.model", message)
+
+
+def _check_metric(old: Charge, new: Charge, path: str) -> None:
+    """Refuse an outcome that is made of other events than the plan's."""
+    a, b = old.model, new.model
+    if not isinstance(a, Compound) or not isinstance(b, Compound):
+        assert old.metric == new.metric, "no metric is among what can be replaced"
+    elif replace(b, price=a.price) != a:
+        message = "what makes an outcome stays as the plan says: change its price"
+        raise PlanError("another_metric", f"{path}.outcome", message)
