@@ -20,6 +20,7 @@ from catalog.pricing import (
     Plan,
     Tier,
     Volume,
+    Window,
 )
 from catalog.pricing.words import money_words, number_words
 from catalog.units import many, one
@@ -75,6 +76,8 @@ def _either(values: Sequence[str], shown: int) -> str:
 def charge_words(charge: Charge, currency: str) -> str:
     """Return a charge's price with its discount, minimum and maximum in words."""
     words = model_words(charge.model, charge.unit, currency)
+    if charge.metric is not None and charge.metric.window is not Window.PERIOD:
+        words += f", counted per {charge.metric.window}"
     if charge.discount:
         words += f", {number_words(charge.discount)} % off"
     if charge.minimum is not None:

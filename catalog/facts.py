@@ -28,6 +28,7 @@ from catalog.pricing import (
     Source,
     Tier,
     Volume,
+    Window,
 )
 from catalog.pricing.words import money_words, number_words
 from catalog.units import many
@@ -131,6 +132,8 @@ def metric_words(metric: Metric) -> str:
     )
     if metric.event_types:
         words += f" in {' and '.join(sorted(metric.event_types))}"
+    if metric.window is not Window.PERIOD:
+        words += f", each {metric.window} by itself"
     return words
 
 

@@ -261,6 +261,8 @@ def metric_json(metric: Metric) -> dict[str, Any]:
         row["property" if distinct else "measurement"] = metric.field
     if metric.event_types:
         row["event_types"] = sorted(metric.event_types)
+    if metric.window != Metric.Window.PERIOD:
+        row["window"] = metric.window
     return row
 
 

@@ -19,6 +19,7 @@ from catalog.pricing import (
     Plan,
     Tier,
     Volume,
+    Window,
     plan_to_json,
 )
 from catalog.pricing.words import money_words, number_words
@@ -71,6 +72,8 @@ def _price(charge: Charge, currency: str) -> Price:
         )
         if isinstance(charge.model, Included):
             note += " Included units come first and are not counted here."
+        if charge.metric is not None and charge.metric.window is not Window.PERIOD:
+            note += f" Every {charge.metric.window} begins anew."
     if isinstance(charge.model, Dimensions):
         rows = tuple(
             TierRow(fact.label, fact.words, "")
@@ -136,10 +139,17 @@ def public_json(plan: Plan) -> dict[str, Any]:
         "currency": plan.currency,
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
+            | _public_window(charge)
             | {"price": _public_price(charge["price"]), "text": price.words}
             for charge, price in zip(charges, prices(plan), strict=True)
         ],
     }
+
+
+def _public_window(charge: dict[str, Any]) -> dict[str, Any]:
+    """Return for what a charge prices its usage by itself, unless it is the period."""
+    metric = charge.get("metric", {})
+    return {"window": metric["window"]} if "window" in metric else {}
 
 
 def _public_price(price: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from catalog.pricing import (
     rate_many,
 )
 from catalog.pricing.bulk import Layout, Tabulation
+from catalog.pricing.state import SessionUse
 from metering.batch import AGENTS, Body, with_tool
 from metering.measurements import priced
 
@@ -190,7 +191,11 @@ def measure(
 
 def _with_ended(plan: Plan, state: PlanState) -> PlanState:
     """Return the usage with the sessions that have ended by now closed."""
-    groups = {found[1] for key in state if (found := group_of(key))}
+    groups = {
+        found[1]
+        for key, used in state.items()
+        if isinstance(used, SessionUse) and (found := group_of(key))
+    }
     if not groups:
         return state
     with sql.cursor() as cursor:

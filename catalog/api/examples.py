@@ -33,6 +33,7 @@ METRIC_SHOWN: dict[str, Any] = {
     **METRIC,
     "description": "",
     "event_types": [],
+    "window": "period",
     "integer_only": False,
     "created_at": MADE,
 }

@@ -42,6 +42,7 @@ def metric(row: Metric) -> dict[str, Any]:
         "aggregation": row.aggregation,
         "field": row.field,
         "event_types": row.event_types,
+        "window": row.window,
         "unit": row.unit,
         "integer_only": row.integer_only,
         "created_at": _time(row.created_at),

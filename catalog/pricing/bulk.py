@@ -3,8 +3,9 @@
 What most charges price follows from sums, so equal events (of one type, with the same
 properties as far as any plan's filters tell them apart) are added up in a group, and
 a plan's state is made from its groups. Charges that need single events (percentages
-with fees, bounds or free events; latest and distinct values; numbers in properties)
-are rated event by event beside it, without the plan's other charges.
+with fees, bounds or free events; windows within the period; latest and distinct
+values; numbers in properties) are rated event by event beside it, without the plan's
+other charges.
 
 An event is priced by all charges of a plan or by none. So `states` answers only where
 no event can have been refused; elsewhere it is None, and `collect` has to look at the
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from catalog.pricing.charges import is_fee
+from catalog.pricing.charges import is_fee, is_windowed
 from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, ZERO
 from catalog.pricing.plan import (
     Aggregation,
@@ -237,6 +238,8 @@ def _is_summed(charge: Charge) -> bool:
     """Tell whether sums of equal events are enough for a charge."""
     metric = charge.metric
     if metric is None or not isinstance(charge.model, _SUMMED) or is_fee(charge):
+        return False
+    if is_windowed(charge):
         return False
     return metric.source is not Source.PROPERTY and metric.aggregation in (
         Aggregation.COUNT,

@@ -24,6 +24,7 @@ from catalog.pricing.plan import (
     Compound,
     Dimensions,
     Percentage,
+    Window,
 )
 from catalog.pricing.state import (
     NO_FEES,
@@ -35,6 +36,7 @@ from catalog.pricing.state import (
     quantity_of,
 )
 from catalog.pricing.usage import UsageEvent
+from catalog.pricing.windows import WindowMeter, windows_line
 
 
 def is_adjusted(charge: Charge) -> bool:
@@ -122,7 +124,7 @@ def open_meter(part: Part, before: PlanState) -> Meter:
 def group_states(meter: Meter) -> Mapping[str, ChargeState]:
     """Return the states of the sessions or correlations that a meter touched."""
     inner = meter.inner if isinstance(meter, AdjustedMeter) else meter
-    if isinstance(inner, DimensionMeter | CompoundMeter):
+    if isinstance(inner, DimensionMeter | CompoundMeter | WindowMeter):
         return inner.group_states()
     return {}
 
@@ -160,6 +162,8 @@ def _plain_meter(part: Part, before: PlanState) -> Meter:
         return DimensionMeter(charge, part.currency, before)
     if part.compound is not None:
         return CompoundMeter(part, part.compound, before)
+    if is_windowed(charge):
+        return WindowMeter(part, before)
     state = before.get(charge.key)
     if is_fee(charge):
         fees = NO_FEES if state is None else state
@@ -177,6 +181,11 @@ def is_fee(charge: Charge) -> bool:
     return isinstance(charge.model, Percentage) and not charge.model.is_linear
 
 
+def is_windowed(charge: Charge) -> bool:
+    """Tell whether the charge prices each window by itself."""
+    return charge.metric is not None and charge.metric.window is not Window.PERIOD
+
+
 def _plain_line(
     charge: Charge, currency: str, state: ChargeState | None
 ) -> Line | None:
@@ -185,6 +194,8 @@ def _plain_line(
     assert metric is not None
     if isinstance(charge.model, Dimensions):
         return period_line(charge, currency, state)
+    if is_windowed(charge):
+        return windows_line(charge, currency, state)
     if isinstance(charge.model, Compound):
         charge = replace(charge, model=charge.model.price)
     if is_fee(charge):

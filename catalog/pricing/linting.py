@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.pricing.plan import (
+    Aggregation,
     Charge,
     Compound,
     Dimensions,
     Filter,
     Metric,
+    PerUnit,
     Plan,
     Source,
+    Window,
 )
 
 # Totals and the parts that they already contain: a plan prices one or the other.
@@ -53,7 +56,41 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_counted_twice(pairs),
         *_dimensions(plan),
         *_absorbed(plan),
+        *_windows(plan, pairs),
     )
+
+
+def _windows(plan: Plan, pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding]:
+    """Find windows that change no price, and one thing priced by two windows."""
+    for charge in plan.charges:
+        metric = charge.metric
+        if metric is None or metric.window is Window.PERIOD:
+            continue
+        adds = metric.aggregation in (Aggregation.COUNT, Aggregation.SUM)
+        if adds and isinstance(charge.model, PerUnit):
+            message = (
+                f"{charge.key} has one price for every unit and adds them up: by the"
+                f" {metric.window} it comes to the same as by the period"
+            )
+            yield Finding("window_without_effect", (charge.key,), message)
+    for a, b in pairs:
+        assert a.metric is not None
+        assert b.metric is not None
+        if a.metric.window is not b.metric.window and _counted(a) == _counted(b):
+            message = (
+                f"{a.key} and {b.key} price the same by the {a.metric.window} and by"
+                f" the {b.metric.window}: it is paid twice"
+            )
+            yield Finding("two_windows", (a.key, b.key), message)
+
+
+def _counted(charge: Charge) -> tuple[object, ...]:
+    """Return what a charge counts, whatever its metric is called."""
+    metric = charge.metric
+    assert metric is not None
+    if isinstance(charge.model, Dimensions | Compound):
+        return (charge.key,)
+    return (metric.source, metric.field, metric.aggregation)
 
 
 def _absorbed(plan: Plan) -> Iterator[Finding]:

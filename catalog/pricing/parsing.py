@@ -47,6 +47,7 @@ from catalog.pricing.reading import (
     number,
     text,
 )
+from catalog.pricing.windows import check_window
 
 CHARGES_MAX = 500
 TIERS_MAX = 100
@@ -113,6 +114,7 @@ def _charge(data: object, path: str) -> Charge:
     else:
         metric = parse_metric(row["metric"], f"{path}.metric")
         _check_percentage(model, metric, f"{path}.metric")
+        check_window(model, metric, f"{path}.metric")
     discount, minimum, maximum = _bounds(row, path, model)
     return Charge(
         discount=discount,

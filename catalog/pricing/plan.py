@@ -23,6 +23,16 @@ class Aggregation(StrEnum):
     LATEST = "latest"
 
 
+class Window(StrEnum):
+    """What a metric is aggregated and priced for, each by itself."""
+
+    PERIOD = "period"
+    DAY = "day"  # Of UTC, as the hour.
+    HOUR = "hour"
+    SESSION = "session"
+    EVENT = "event"
+
+
 class Source(StrEnum):
     """Where a metric reads its value in an event."""
 
@@ -136,6 +146,7 @@ class Metric:
     source: Source
     field: str  # Name of the measurement or property; empty for event and cogs.
     event_types: frozenset[str]  # Empty: events of every type.
+    window: Window = Window.PERIOD
 
 
 # What a charge by dimensions counts: every event, each part in its own way.

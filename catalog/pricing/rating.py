@@ -18,6 +18,7 @@ from catalog.pricing.charges import (
     AdjustedMeter,
     adjusted,
     group_states,
+    is_windowed,
     open_meter,
     total_line,
     true_up,
@@ -44,15 +45,17 @@ from catalog.pricing.state import (
     NO_DIMS,
     NO_FEES,
     NO_TALLY,
+    NO_WINDOWS,
     PlanState,
     group_key,
 )
 from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
+from catalog.pricing.windows import window_of
 
 Outcome = tuple[Line, ...] | Unrateable
 _TOO_LARGE = f"a quantity is no number below {QUANTITY_LIMIT:,}"
 # A meter that was opened for an event that was then refused.
-_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS)
+_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS, NO_WINDOWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def groups_of(plan: Plan, events: Iterable[UsageEvent]) -> set[str]:
     looking = [
         charge
         for charge in plan.charges
-        if isinstance(charge.model, Dimensions | Compound)
+        if isinstance(charge.model, Dimensions | Compound) or is_windowed(charge)
     ]
     keys = set()
     for event in events if looking else ():
@@ -123,6 +126,8 @@ def groups_of(plan: Plan, events: Iterable[UsageEvent]) -> set[str]:
                 group = group_of_event(model, event)
             elif isinstance(model, Dimensions) and model.needs_sessions:
                 group = event.session
+            elif charge.metric is not None:
+                group = window_of(charge.metric.window, event)
             if group:
                 keys.add(group_key(charge.key, group))
     return keys

@@ -10,6 +10,7 @@ from typing import Any
 
 from aforo.lib.money import plain
 from catalog.pricing.exact import ZERO, divide
+from catalog.pricing.lines import Step, steps_from_json, steps_to_json
 from catalog.pricing.plan import Aggregation
 
 
@@ -74,19 +75,36 @@ class Pieces:
     first: tuple[datetime | None, ...]  # … and the time of the earliest.
 
 
-ChargeState = Tally | Fees | Dims | SessionUse | Pieces
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The aggregate of a charge that prices each window by itself.
+
+    What a single window counted is a Tally, kept under `group_key`; a window of one
+    event needs none. The price of windows cannot be had from a sum of quantities, so
+    it is kept as it was worked out, step by step.
+    """
+
+    count: int  # Events counted.
+    windows: int  # Windows that have any.
+    quantity: Decimal  # The sum of the windows' quantities.
+    steps: tuple[Step, ...]  # The sum of their prices.
+
+
+ChargeState = Tally | Fees | Dims | SessionUse | Pieces | Windows
 PlanState = Mapping[str, ChargeState]
 
 NO_TALLY = Tally(0, ZERO)
 NO_FEES = Fees((), 0, ZERO, ZERO, ZERO)
 NO_DIMS = Dims({}, {}, 0, 0)
+NO_WINDOWS = Windows(0, 0, ZERO, ())
 NO_SESSION = SessionUse({}, 0, 0)
 
 
 def group_key(charge_key: str, group: str) -> str:
     """Return where a group's part of the state is; no charge has such a key.
 
-    A group is 32 hexadecimal digits: a session's id or a correlation's digest.
+    A group is 32 hexadecimal digits: a session's id, or the digest of a correlation,
+    day or hour.
     """
     return f"{charge_key}/{group}"
 
@@ -123,6 +141,9 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
     if isinstance(state, Pieces):
         times = [at and at.isoformat() for at in state.first]
         return {"pieces": list(state.counts), "first": times}
+    if isinstance(state, Windows):
+        data = {"w": state.windows, "n": state.count, "q": plain(state.quantity)}
+        return data | {"steps": steps_to_json(state.steps)}
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -164,6 +185,9 @@ def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
     if "pieces" in data:
         times = tuple(at and datetime.fromisoformat(at) for at in data["first"])
         return Pieces(tuple(data["pieces"]), times)
+    if "w" in data:
+        steps = steps_from_json(data["steps"])
+        return Windows(data["n"], data["w"], Decimal(data["q"]), steps)
     if "s" in data:
         penal = _use_from(data.get("pen", {}))
         return Dims(_use_from(data["u"]), penal, data["i"], data["s"])

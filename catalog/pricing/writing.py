@@ -25,6 +25,7 @@ from catalog.pricing.plan import (
     Source,
     Tier,
     Volume,
+    Window,
 )
 
 
@@ -66,6 +67,8 @@ def _metric(metric: Metric) -> dict[str, Any]:
         row[str(metric.source)] = metric.field
     if metric.event_types:
         row["event_types"] = sorted(metric.event_types)
+    if metric.window is not Window.PERIOD:
+        row["window"] = str(metric.window)
     return row
 
 

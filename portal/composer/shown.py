@@ -100,7 +100,7 @@ class Shower:
         self.typed = typed
         self.problems = problems
         self.metrics = [("", "Choose a metric")] + [
-            (m.code, f"{m.name} ({m.code})") for m in metrics
+            (m.code, f"{m.name} ({m.code}){_window_words(m)}") for m in metrics
         ]
         self.fixed_keys = fixed_keys
         self.focus = focus
@@ -330,6 +330,12 @@ class Shower:
             )
             for at, quota in enumerate(self.typed.limits.get("quotas") or [])
         ]
+
+
+def _window_words(metric: Metric) -> str:
+    """Return what a metric is aggregated by, unless it is the period."""
+    by_period = metric.window == Metric.Window.PERIOD
+    return "" if by_period else f", per {metric.window}"
 
 
 def _text(value: Any) -> str:

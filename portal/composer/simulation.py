@@ -31,7 +31,7 @@ from catalog.pricing import (
     total,
 )
 from catalog.pricing.dimensions import SESSIONS
-from catalog.pricing.state import Dims
+from catalog.pricing.state import Dims, Windows
 from catalog.pricing.supposed import suppose
 from portal.composer.meters import Meter, meters
 from portal.selectors import month_usage
@@ -212,6 +212,8 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         if meter.part and isinstance(used, Dims):
             in_all = {**used.use, SESSIONS: Decimal(used.sessions)}
             meter.quantity = in_all.get(meter.part, ZERO)
+        if isinstance(used, Windows):
+            meter.events = max(used.windows, 1)
     if live is not None:
         lines = total(live.plan, counted[1].state)
         result.live_total = sum((line.amount for line in lines), ZERO)

@@ -131,7 +131,7 @@ def _name(plan: Plan, customer: Customer, product: Product, span: Span) -> str:
     counted = [
         # Where single events or groups of them decide, what is kept hangs on the price.
         {**row, "name": "", "price": row["price"]}
-        if row["price"]["model"] in BY_PRICE
+        if row["price"]["model"] in BY_PRICE or "window" in row.get("metric", {})
         else {**row, "name": "", "price": ""}
         for row in plan_to_json(plan)["charges"]
     ]
