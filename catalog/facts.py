@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import CONTEXT
 from catalog.describe import filter_words, per_words
+from catalog.level_words import trigger_words
 from catalog.pricing import (
     Aggregation,
     Charge,
@@ -20,6 +21,7 @@ from catalog.pricing import (
     Graduated,
     Grouping,
     Included,
+    Level,
     Metric,
     Model,
     Package,
@@ -97,6 +99,19 @@ def charge_facts(charge: Charge, currency: str) -> list[Fact]:
         if amount is not None:
             found.append(_money(key, label, amount, currency))
     return found
+
+
+def level_facts(levels: Sequence[Level], currency: str) -> list[Fact]:
+    """Return the spend levels and how each is reached."""
+    return [
+        Fact(
+            f"level.{level.key}",
+            f"Spend level {level.name}",
+            trigger_words(level, currency, is_first=not index),
+            level.credits_from if level.spend_from is None else level.spend_from,
+        )
+        for index, level in enumerate(levels)
+    ]
 
 
 def counted_words(charge: Charge) -> str:

@@ -108,7 +108,7 @@ def _priced(version: PlanVersion) -> PricedPlan:
         product_id=version.plan.product_id,
         name=version.plan.name,
         number=version.number,
-        plan=pricing.parse_plan(version.body),
+        plan=pricing.parse_plan(version.body, published=True),
         limits=version.limits,
         prorate=version.prorate,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.describe import charge_words, filter_words, per_words
+from catalog.describe import charge_words, filter_words, level_names, per_words
 from catalog.facts import ALL_VALUES, MODELS, counted_words, dimension_facts
+from catalog.level_words import LevelRow, level_rows
 from catalog.pricing import (
     Charge,
     Compound,
@@ -50,14 +51,21 @@ class Price:
     counts: str  # The metric in words; empty for a flat amount.
     tiers: tuple[TierRow, ...]
     tier_note: str  # What the tiers do with a quantity.
+    window: str  # What the tiers count the units of: period, day …
 
 
 def prices(plan: Plan) -> list[Price]:
     """Return every charge of a plan in words."""
-    return [_price(charge, plan.currency) for charge in plan.charges]
+    names = level_names(plan)
+    return [_price(charge, plan.currency, names) for charge in plan.charges]
 
 
-def _price(charge: Charge, currency: str) -> Price:
+def levels(plan: Plan) -> list[LevelRow]:
+    """Return the spend levels of a plan and how each is reached."""
+    return list(level_rows(plan.levels, plan.currency))
+
+
+def _price(charge: Charge, currency: str, names: Mapping[str, str]) -> Price:
     """Return one charge in words."""
     tiered = _tiered(charge.model, charge.unit)
     rows: tuple[TierRow, ...] = ()
@@ -85,10 +93,11 @@ def _price(charge: Charge, currency: str) -> Price:
         name=charge.name,
         model=MODELS[type(charge.model)],
         words=charge_words(charge, currency),
-        only_when=filter_words(charge.filter, ALL_VALUES),
+        only_when=filter_words(charge.filter, ALL_VALUES, levels=names),
         counts=counted_words(charge),
         tiers=rows,
         tier_note=note,
+        window=str(charge.metric.window if charge.metric else Window.PERIOD),
     )
 
 
@@ -134,9 +143,11 @@ def public_json(plan: Plan) -> dict[str, Any]:
 
     Amounts are exact texts, as in plan JSON.
     """
-    charges = plan_to_json(plan)["charges"]
+    written = plan_to_json(plan)
+    charges = written["charges"]
     return {
         "currency": plan.currency,
+        **({"levels": written["levels"]} if plan.levels else {}),
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
             | _public_window(charge)

@@ -70,6 +70,7 @@ DRAFT_SHOWN: dict[str, Any] = {
     "number": 1,
     "state": "draft",
     **DRAFT,
+    "levels": [],
     "summary": None,
     "created_at": MADE,
     "published_at": None,

@@ -71,10 +71,11 @@ def version(row: PlanVersion) -> dict[str, Any]:
         "state": row.state,
         "currency": row.currency,
         "charges": row.body.get("charges", []),
+        "levels": row.body.get("levels", []),
         "limits": row.limits,
         "prorate": row.prorate,
         # Parsed here: what is not committed yet must not enter the cache of plans.
-        "summary": None if draft else describe(parse_plan(row.body)),
+        "summary": None if draft else describe(parse_plan(row.body, published=True)),
         "created_at": _time(row.created_at),
         "published_at": _time(row.published_at),
     }

@@ -94,6 +94,12 @@ DRAFT = body(
         "items": {"type": "object"},
         "description": "As plan JSON writes them; `metric` may be a metric's code.",
     },
+    levels={
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "Spend levels, lowest first: `key`, `name`, and `spend_from` or"
+        " `credits_from`.",
+    },
     limits={"type": "object", "description": "The guard's defaults."},
     prorate={**FLAG, "description": "Fixed amounts go by the days of a period."},
 )

@@ -6,6 +6,17 @@ order of events sum to `price` of their state, to the twelfth place.
 
 from __future__ import annotations
 
+from catalog.pricing.levels import (
+    NO_STANDING,
+    Levelled,
+    Purchase,
+    Standing,
+    asks_for_purchases,
+    level_in_force,
+    rate_by_level,
+    rate_period,
+    with_level,
+)
 from catalog.pricing.lines import (
     Line,
     Step,
@@ -17,6 +28,7 @@ from catalog.pricing.lines import (
 from catalog.pricing.linting import Finding, lint
 from catalog.pricing.parsing import FREE_EVENTS_MAX, parse_plan
 from catalog.pricing.plan import (
+    SPEND_LEVEL,
     Aggregation,
     Bucket,
     Charge,
@@ -30,6 +42,7 @@ from catalog.pricing.plan import (
     Graduated,
     Grouping,
     Included,
+    Level,
     Metric,
     Model,
     Package,
@@ -75,6 +88,8 @@ from catalog.pricing.writing import plan_to_json
 
 __all__ = [
     "FREE_EVENTS_MAX",
+    "NO_STANDING",
+    "SPEND_LEVEL",
     "Aggregation",
     "Bucket",
     "Charge",
@@ -90,6 +105,8 @@ __all__ = [
     "Graduated",
     "Grouping",
     "Included",
+    "Level",
+    "Levelled",
     "Line",
     "Metric",
     "Model",
@@ -102,10 +119,12 @@ __all__ = [
     "Plan",
     "PlanError",
     "PlanState",
+    "Purchase",
     "Rated",
     "Reason",
     "Requirement",
     "Source",
+    "Standing",
     "Step",
     "Tally",
     "Tier",
@@ -114,6 +133,7 @@ __all__ = [
     "Volume",
     "Window",
     "Windows",
+    "asks_for_purchases",
     "close_sessions",
     "closing",
     "collect",
@@ -122,6 +142,7 @@ __all__ = [
     "group_key",
     "group_of",
     "groups_of",
+    "level_in_force",
     "line_from_json",
     "line_to_json",
     "lint",
@@ -130,11 +151,14 @@ __all__ = [
     "plan_to_json",
     "price",
     "rate",
+    "rate_by_level",
     "rate_many",
+    "rate_period",
     "state_from_json",
     "state_to_json",
     "steps_from_json",
     "steps_to_json",
     "total",
     "true_ups",
+    "with_level",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.pricing.plan import (
+    SPEND_LEVEL,
     Aggregation,
     Charge,
     Compound,
@@ -57,7 +58,41 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_dimensions(plan),
         *_absorbed(plan),
         *_windows(plan, pairs),
+        *_levels(plan),
     )
+
+
+def _levels(plan: Plan) -> Iterator[Finding]:
+    """Find levels that change no price, and levels at which some usage has none.
+
+    A level without a charge of its own falls back to the one for every level.
+    """
+    priced: dict[str, list[Charge]] = {}
+    for charge in plan.charges:
+        if charge.metric is not None:
+            priced.setdefault(charge.metric.key, []).append(charge)
+    is_used = False
+    for charges in priced.values():
+        named = [dict(c.filter.conditions).get(SPEND_LEVEL) for c in charges]
+        is_used = is_used or any(named)
+        if None in named:
+            continue
+        lacking = [
+            level.name
+            for level in plan.levels
+            if not any(allowed and level.key in allowed for allowed in named)
+        ]
+        if lacking:
+            message = (
+                f"at the level {' and '.join(lacking)} what {charges[0].key} counts has"
+                " no price: name the level, or add a charge for every level"
+            )
+            yield Finding("level_without_price", (charges[0].key,), message)
+    if plan.levels and plan.charges and not is_used:
+        message = (
+            f"no charge is for a spend level: add the condition {SPEND_LEVEL} to one"
+        )
+        yield Finding("levels_unused", (plan.charges[0].key,), message)
 
 
 def _windows(plan: Plan, pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding]:

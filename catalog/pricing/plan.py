@@ -296,12 +296,27 @@ class Charge:
     maximum: Decimal | None = None  # Of a period, after the discount.
 
 
+# The property by which a charge is for some spend levels; rating sets it.
+SPEND_LEVEL = "spend_level"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A spend level: what a customer reaches by spending, by buying, or by hand."""
+
+    key: str
+    name: str
+    spend_from: Decimal | None  # Rated usage of the period.
+    credits_from: Decimal | None  # Purchased credits, of any time.
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The charges of one plan version, in one currency, in declared order."""
 
     currency: str
     charges: tuple[Charge, ...]
+    levels: tuple[Level, ...] = ()  # Lowest first; the first one has no trigger.
 
     def charge(self, key: str) -> Charge:
         """Return the charge with this key; KeyError when there is none."""

@@ -76,15 +76,20 @@ def rate(plan: Plan, before: PlanState, event: UsageEvent) -> Rated:
 
 
 def rate_many(
-    plan: Plan, before: PlanState, events: Iterable[UsageEvent]
+    plan: Plan,
+    before: PlanState,
+    events: Iterable[UsageEvent],
+    outcomes: list[Outcome] | None = None,
 ) -> tuple[list[Outcome], PlanState]:
     """Price events one after another: an outcome per event, and the usage after all.
 
-    An event that cannot be priced leaves the usage as it was; the others go on.
+    An event that cannot be priced leaves the usage as it was; the others go on. The
+    outcomes go to a list of the caller, if there is one, before the next event is
+    asked for: so that event can depend on them.
     """
     program = program_of(plan)
     meters: dict[int, Meter] = {}
-    outcomes: list[Outcome] = []
+    outcomes = [] if outcomes is None else outcomes
     with decimal.localcontext(EXACT), _uncollected():
         for event in events:
             touched = _stage(program, meters, before, event)

@@ -8,6 +8,7 @@ from typing import Any
 from aforo.lib.money import plain
 from catalog.pricing.compound_json import compound_to_json
 from catalog.pricing.dimension_json import dimensions_to_json
+from catalog.pricing.level_json import levels_to_json
 from catalog.pricing.plan import (
     Charge,
     Compound,
@@ -34,7 +35,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     return {
         "currency": plan.currency,
         "charges": [_charge(charge) for charge in plan.charges],
-    }
+    } | ({"levels": levels_to_json(plan.levels)} if plan.levels else {})
 
 
 def _charge(charge: Charge) -> dict[str, Any]:

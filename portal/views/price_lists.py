@@ -20,9 +20,10 @@ from aforo.core.roles import PRICING, role_required
 from aforo.core.tenancy import enter
 from aforo.lib import ids
 from catalog.describe import describe
+from catalog.level_words import LevelRow
 from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import load_plans
-from catalog.price_list import Price, prices, public_json
+from catalog.price_list import Price, levels, prices, public_json
 from catalog.products import show_prices
 from portal.pages import find, person
 from portal.views.actions import Deed, ask
@@ -42,6 +43,7 @@ class Offer:
     prorate: bool
     summary: str
     prices: list[Price]
+    levels: list[LevelRow]
     document: dict[str, Any]
 
 
@@ -98,6 +100,7 @@ def _offers(product: Product) -> list[Offer]:
             prorate=v.prorate,
             summary=describe(loaded[v.pk].plan),
             prices=prices(loaded[v.pk].plan),
+            levels=levels(loaded[v.pk].plan),
             document=public_json(loaded[v.pk].plan),
         )
         for v in live
