@@ -308,7 +308,8 @@ def test_levels_in_words_on_summaries_price_lists_and_differences():
         Terms(plan(), {}, False), Terms(plan(levels=dearer), {}, prorate=False)
     )
     (change,) = changed.levels
-    assert (change.label, change.ratio) == ("Spend level Scale", 1)
+    assert change.label == "Spend level Scale"
+    assert change.ratio == 1
     assert not changed.is_empty
 
 

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.limits import BUILT_IN
 from catalog.models import Metric
+from catalog.pricing import SPEND_LEVEL
+from portal.composer import levels
+from portal.composer.boxes import Box, Choices
 from portal.composer.models import MODELS, ModelForm, Param
 from portal.composer.numbers import grouped
 from portal.composer.typed import JSON_MODEL, Charge, Price, Typed, keys_of
 
-Choices = Sequence[tuple[str, str]]
+_ANY: Choices = ()  # Whatever is typed.
 ON_EXCEED = (("deny", "refuse further requests"), ("bill", "let them pass, billed"))
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One box of the form."""
-
-    id: str
-    name: str
-    label: str
-    value: str
-    problem: str = ""
-    hint: str = ""
-    choices: Choices = ()
-    is_optional: bool = False
-    is_number: bool = False
-    is_fixed: bool = False  # Shown, and not to be changed.
-    is_code: bool = False
-    rows: int = 8  # Of code.
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +165,19 @@ class Shower:
         box = f"{prefix}-{name}"
         return Box(box, box, label, value, self.problems.get(box, ""), **more)
 
+    def levels(self) -> list[levels.LevelShown]:
+        """Return the rows of the spend levels."""
+        return levels.shown(self.typed.levels, self.problems, self.typed.currency)
+
     def _filter(self, uid: str, at: int, row: tuple[str, str]) -> tuple[Box, Box, str]:
-        """Return a condition: its property, its values and the button that removes."""
+        """Return a condition: its property, its values and the button that removes.
+
+        A spend level is chosen among those that there are.
+        """
         start = f"{uid}-filter-{at}"
+        text, choices = row[1], _ANY
+        if row[0].strip() == SPEND_LEVEL and self.typed.levels:
+            text, choices = levels.choices(self.typed.levels, row[1])
         return (
             Box(
                 f"{start}-property",
@@ -195,8 +190,9 @@ class Shower:
                 f"{start}-values",
                 f"{uid}-filter_values",
                 f"Values of property {at + 1}",
-                row[1],
+                text,
                 self.problems.get(f"{start}-values", ""),
+                choices=choices,
             ),
             f"{uid}.filter.{at}.remove",
         )

@@ -12,8 +12,9 @@ from django.test import Client
 from catalog import plans
 from catalog.models import Metric, Plan, PlanVersion
 from portal.composer.bodies import from_body
+from portal.composer.boxes import Box
 from portal.composer.posting import from_post
-from portal.composer.shown import Box, Shower, ShownPrice
+from portal.composer.shown import Shower, ShownPrice
 from portal.composer.typed import Typed
 from portal.tests.scene import Scene
 
@@ -106,6 +107,10 @@ def posted(typed: Typed, **changes: Any) -> Typed:
         for name, values, _ in charge.filters:
             put(name, values)
         put_price(charge.price)
+    for level in shower.levels():
+        put(level.name, level.key)
+        for name, box in (("trigger", level.trigger), ("amount", level.amount)):
+            data.appendlist(f"level_{name}", box.value if box else "")
     put(*shower.limits().values())
     for row in shower.quotas():
         put(*row)
