@@ -23,6 +23,7 @@ class Snapshot(NamedTuple):
     effective_from: dt.datetime
     # As this contract pays it, own prices included; None: it ended here.
     plan: PricedPlan | None
+    level: str = ""  # The spend level that was given by hand.
 
 
 @dataclass(slots=True)
@@ -134,7 +135,8 @@ def plans_of(
 # A paused contract pays for nothing: usage is listed and can be replayed afterwards.
 CONTRACTS = """
 SELECT s.customer_id, s.tenant_id, s.id, s.product_id, s.agent_id,
-  n.id, n.effective_from, n.plan_version_id, n.overrides::text, n.commitment::text
+  n.id, n.effective_from, n.plan_version_id, n.overrides::text, n.commitment::text,
+  COALESCE(n.overrides->>'level', '')
 FROM billing_subscription s
 JOIN billing_subscriptionsnapshot n ON n.subscription_id = s.id
 WHERE s.customer_id = ANY(%b) AND s.state <> 'paused'
@@ -157,13 +159,13 @@ def load(customers: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, Ac
         spans = cursor.execute(PERIODS, [list(accounts)]).fetchall()
     plans = load_plans({row[7] for row in rows if row[7] is not None})
     contracts: dict[uuid.UUID, Contract] = {}
-    for customer, _, sub, product, agent, snapshot, since, version, *own in rows:
+    for customer, _, sub, product, agent, snapshot, since, version, *own, level in rows:
         contract = contracts.get(sub)
         if contract is None:
             contract = contracts[sub] = Contract(sub, product, agent, [])
             accounts[customer].contracts.append(contract)
         plan = effective.of_texts(plans[version], *own) if version else None
-        contract.snapshots.append(Snapshot(snapshot, since, plan))
+        contract.snapshots.append(Snapshot(snapshot, since, plan, level))
     for customer, period, start_at, end_at, is_open in spans:
         accounts[customer].periods.append(Period(period, start_at, end_at, is_open))
     return accounts

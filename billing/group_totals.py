@@ -1,4 +1,4 @@
-"""What single sessions and correlations used, for charges that look at them.
+"""What single sessions, correlations and windows used, for charges that look at them.
 
 These are rows of their own. A period can have a hundred thousand sessions: in the
 counter row each would be read and written with every batch. Here a batch reads and
@@ -21,6 +21,7 @@ from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import (
     Pieces,
     Plan,
+    Tally,
     close_sessions,
     group_key,
     group_of,
@@ -100,8 +101,8 @@ def save(totals: Iterable[Total]) -> None:
         for key, state in total.groups.items():
             charge, group = _place(key)
             text = msgspec.json.encode(state_to_json({key: state})[key]).decode()
-            # The pieces of an outcome have nothing to be priced at an end.
-            settled = now if isinstance(state, Pieces) else None
+            # An outcome's pieces and windows have nothing to be priced at an end.
+            settled = now if isinstance(state, Pieces | Tally) else None
             rows.append((total, charge, group, text, settled))
     if not rows:
         return

@@ -93,7 +93,8 @@ def chains_hold() -> Iterator[str]:
         .only(
             "id", "kind", "event_id", "reverses_id", "subscription_id", "snapshot_id",
             "usage_period_id", "billing_period_id", "currency", "amount", "charge_keys",
-            "quantities", "amounts", "occurred_at", "customer_id", "version",
+            "quantities", "amounts", "occurred_at", "spend_level", "customer_id",
+            "version",
         )
         .iterator(chunk_size=2000)
     )  # fmt: skip

@@ -43,6 +43,7 @@ class Entry(NamedTuple):
     agent_id: uuid.UUID | None = None
     team_id: uuid.UUID | None = None
     session_id: uuid.UUID | None = None
+    spend_level: str | None = None  # Where the plan has levels.
 
 
 INSERT = """
@@ -50,23 +51,23 @@ INSERT INTO billing_ledgerentry (
   id, tenant_id, customer_id, version, recorded_at,
   subscription_id, snapshot_id, usage_period_id, billing_period_id, kind, currency,
   amount, charge_keys, quantities, amounts, steps, occurred_at, event_id, reverses_id,
-  event_type, tool_name, agent_id, team_id, session_id)
+  event_type, tool_name, agent_id, team_id, session_id, spend_level)
 SELECT
   r.id, r.tenant_id, r.customer_id, r.version, %b,
   r.subscription_id, r.snapshot_id, r.usage_period_id, r.billing_period_id, r.kind,
   r.currency, r.amount, r.charge_keys::varchar[], r.quantities::numeric[],
   r.amounts::numeric[], r.steps::jsonb, r.occurred_at, r.event_id, r.reverses_id,
-  r.event_type, r.tool_name, r.agent_id, r.team_id, r.session_id
+  r.event_type, r.tool_name, r.agent_id, r.team_id, r.session_id, r.spend_level
 FROM unnest(
   %b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::uuid[], %b::uuid[],
   %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::numeric[], %b::text[],
   %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::uuid[], %b::uuid[],
-  %b::text[], %b::text[], %b::uuid[], %b::uuid[], %b::uuid[]
+  %b::text[], %b::text[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[]
 ) AS r (
   id, tenant_id, customer_id, version, subscription_id, snapshot_id, usage_period_id,
   billing_period_id, kind, currency, amount, charge_keys, quantities, amounts, steps,
   occurred_at, event_id, reverses_id, event_type, tool_name, agent_id, team_id,
-  session_id)
+  session_id, spend_level)
 """
 
 
@@ -108,6 +109,7 @@ def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> Non
         [e.agent_id for e in entries],
         [e.team_id for e in entries],
         [e.session_id for e in entries],
+        [e.spend_level for e in entries],
     ]
     with sql.cursor() as cursor:
         cursor.execute(INSERT, [recorded_at, *columns])
@@ -121,8 +123,9 @@ def _numbers(values: Iterable[Decimal]) -> str:
 def digest(previous: str, entries: Iterable[Any]) -> str:
     """Return the digest of one batch of entries, chained to the one before.
 
-    It covers what decides money: ids, periods, charges, quantities, amounts and
-    times, in the order of ids. Takes Entry or LedgerEntry rows.
+    It covers what decides money: ids, periods, charges, quantities, amounts, times
+    and the spend level where there is one, in the order of ids. Takes Entry or
+    LedgerEntry rows.
     """
     state = hashlib.sha256(previous.encode())
     for entry in sorted(entries, key=lambda e: e.id):
@@ -148,6 +151,7 @@ def _canonical(entry: Any) -> bytes:
             ",".join([plain(q) for q in entry.quantities]),
             ",".join([plain(a) for a in entry.amounts]),
             str(entry.occurred_at.timestamp()),
+            *([entry.spend_level] if entry.spend_level else ()),
             "\n",
         ]
     ).encode()

@@ -16,11 +16,14 @@ from billing.contracts import Period, Snapshot
 from billing.ledger import Entry
 from billing.models import LedgerEntry
 from catalog.pricing import (
+    NO_STANDING,
     ChargeState,
     PlanState,
+    Standing,
     Unrateable,
     UsageEvent,
     group_of,
+    rate_by_level,
     rate_many,
     state_from_json,
     state_to_json,
@@ -166,18 +169,28 @@ def new_total(
     return Total(ids.new_id(), tenant_id, customer_id, key, currency)
 
 
-def rate_group(total: Total, facts: Sequence[Fact]) -> list[Entry | Unrateable]:
+def rate_group(
+    total: Total, facts: Sequence[Fact], standing: Standing = NO_STANDING
+) -> list[Entry | Unrateable]:
     """Price facts of one counter row in order, and move the row.
 
-    Returns one ledger entry, or the reason why there is none, for every fact.
+    Returns one ledger entry, or the reason why there is none, for every fact. Where
+    the plan has spend levels, `standing` says where the subscription stands.
     """
     priced = facts[0].snapshot.plan
     assert priced is not None, "a fact has a plan"
     before = {**total.state, **total.groups}
-    outcomes, after = rate_many(priced.plan, before, [f.usage for f in facts])
+    usage = [fact.usage for fact in facts]
+    levels: Sequence[str | None]
+    if priced.plan.levels:
+        rated = rate_by_level(priced.plan, before, usage, standing)
+        outcomes, levels, after = rated.outcomes, rated.levels, rated.after
+    else:
+        outcomes, after = rate_many(priced.plan, before, usage)
+        levels = [None] * len(outcomes)
     total.keep(after)
     results: list[Entry | Unrateable] = []
-    for fact, outcome in zip(facts, outcomes, strict=True):
+    for fact, outcome, level in zip(facts, outcomes, levels, strict=True):
         if isinstance(outcome, Unrateable):
             results.append(outcome)
             continue
@@ -205,6 +218,7 @@ def rate_group(total: Total, facts: Sequence[Fact]) -> list[Entry | Unrateable]:
                 agent_id=fact.agent_id,
                 team_id=fact.team_id,
                 session_id=fact.session_id,
+                spend_level=level,
             )
         )
         total.spend += amount

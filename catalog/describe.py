@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from catalog.level_words import summary
 from catalog.pricing import (
+    SPEND_LEVEL,
     Charge,
     Commitment,
     Compound,
@@ -23,6 +25,7 @@ from catalog.pricing import (
     Signal,
     Tier,
     Volume,
+    Window,
 )
 from catalog.pricing.words import money_words, number_words
 from catalog.recipe_words import charged_for, unit_of
@@ -39,9 +42,11 @@ def describe(plan: Plan) -> str:
     if not plan.charges:
         return "Nothing is charged."
     sentences: list[str] = []
-    count = 0
+    levels = [summary(plan.levels, plan.currency)] if plan.levels else []
+    count = len(" ".join(levels).split())
+    names = level_names(plan)
     for index, charge in enumerate(plan.charges):
-        sentence = _charge(charge, plan.currency)
+        sentence = _charge(charge, plan.currency, names)
         count += len(sentence.split())
         if count > WORDS_MAX - _ROOM:
             left = len(plan.charges) - index
@@ -49,24 +54,38 @@ def describe(plan: Plan) -> str:
             sentences.append(f"And {left} more {noun}; see the price list.")
             break
         sentences.append(sentence)
-    return " ".join(sentences)
+    return " ".join(sentences + levels)
 
 
-def _charge(charge: Charge, currency: str) -> str:
+def level_names(plan: Plan) -> dict[str, str]:
+    """Return the names of a plan's spend levels by their keys, lowest first."""
+    return {level.key: level.name for level in plan.levels}
+
+
+def _charge(charge: Charge, currency: str, levels: Mapping[str, str]) -> str:
     """Return one charge as a sentence."""
     words = f"{charge.name}: {charge_words(charge, currency)}"
-    conditions = filter_words(charge.filter)
+    conditions = filter_words(charge.filter, levels=levels)
     if conditions:
         words += f" when {conditions}"
     return f"{words}."
 
 
-def filter_words(conditions: Filter, shown: int = 3) -> str:
-    """Return a filter's conditions; a longer list of values is cut short."""
-    return " and ".join(
-        f"{name} is {_either(sorted(allowed), shown)}"
-        for name, allowed in conditions.conditions
-    )
+def filter_words(
+    conditions: Filter, shown: int = 3, *, levels: Mapping[str, str] | None = None
+) -> str:
+    """Return a filter's conditions; a longer list of values is cut short.
+
+    `levels` are the names of spend levels by key, in their order.
+    """
+    parts = []
+    for name, allowed in conditions.conditions:
+        values = sorted(allowed)
+        if name == SPEND_LEVEL and levels:
+            name = "spend level"
+            values = [levels[key] for key in levels if key in allowed]
+        parts.append(f"{name} is {_either(values, shown)}")
+    return " and ".join(parts)
 
 
 def _either(values: Sequence[str], shown: int) -> str:
@@ -79,6 +98,8 @@ def _either(values: Sequence[str], shown: int) -> str:
 def charge_words(charge: Charge, currency: str) -> str:
     """Return a charge's price with its discount, minimum and maximum in words."""
     words = model_words(charge.model, charge.unit, currency)
+    if charge.metric is not None and charge.metric.window is not Window.PERIOD:
+        words += f", counted per {charge.metric.window}"
     if charge.discount:
         words += f", {number_words(charge.discount)} % off"
     if charge.minimum is not None:

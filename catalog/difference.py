@@ -10,7 +10,13 @@ from typing import Any
 
 from aforo.lib.money import CONTEXT
 from catalog.describe import model_words
-from catalog.facts import Fact, charge_facts, currency_facts, limit_facts
+from catalog.facts import (
+    Fact,
+    charge_facts,
+    currency_facts,
+    level_facts,
+    limit_facts,
+)
 from catalog.pricing import Charge, Plan
 
 
@@ -63,6 +69,7 @@ class Difference:
     reordered: bool  # Whether the charges that stay come in another order.
     limits: tuple[Change, ...]
     prorate: Change | None
+    levels: tuple[Change, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -74,6 +81,7 @@ class Difference:
             or self.reordered
             or self.limits
             or self.prorate
+            or self.levels
         )
 
 
@@ -117,6 +125,9 @@ def compare(old: Terms, new: Terms) -> Difference:
         if old.prorate == new.prorate
         else Change(
             "Fixed amounts", _prorate_words(old.prorate), _prorate_words(new.prorate)
+        ),
+        levels=_changes(
+            level_facts(old.plan.levels, a), level_facts(new.plan.levels, b), same_money
         ),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import CONTEXT
 from catalog.describe import filter_words, per_words
+from catalog.level_words import trigger_words
 from catalog.pricing import (
     Aggregation,
     Charge,
@@ -20,6 +21,7 @@ from catalog.pricing import (
     Graduated,
     Grouping,
     Included,
+    Level,
     Metric,
     Model,
     Package,
@@ -30,6 +32,7 @@ from catalog.pricing import (
     Source,
     Tier,
     Volume,
+    Window,
 )
 from catalog.pricing.recipes import meter_words, share_of
 from catalog.pricing.words import money_words, number_words
@@ -117,6 +120,19 @@ def currency_facts(plan: Plan, charge: Charge) -> Iterator[Fact]:
                 yield replace(fact, key=key, label=label)
 
 
+def level_facts(levels: Sequence[Level], currency: str) -> list[Fact]:
+    """Return the spend levels and how each is reached."""
+    return [
+        Fact(
+            f"level.{level.key}",
+            f"Spend level {level.name}",
+            trigger_words(level, currency, is_first=not index),
+            level.credits_from if level.spend_from is None else level.spend_from,
+        )
+        for index, level in enumerate(levels)
+    ]
+
+
 def counted_words(charge: Charge) -> str:
     """Return what a charge counts; empty for a flat amount."""
     if isinstance(charge.model, Compound):
@@ -169,6 +185,8 @@ def metric_words(metric: Metric) -> str:
     )
     if metric.event_types:
         words += f" in {' and '.join(sorted(metric.event_types))}"
+    if metric.window is not Window.PERIOD:
+        words += f", each {metric.window} by itself"
     return words
 
 

@@ -16,7 +16,7 @@ from catalog.products import check_metric_field
 
 ALWAYS = frozenset({"name", "description", "unit", "integer_only"})
 # What decides the quantity: fixed as soon as a published version prices the metric.
-WHILE_UNUSED = frozenset({"aggregation", "field", "event_types"})
+WHILE_UNUSED = frozenset({"aggregation", "field", "event_types", "window"})
 
 
 def named_in(version: PlanVersion) -> set[str]:
@@ -56,8 +56,8 @@ def update_metric(
 ) -> Metric:
     """Change a metric.
 
-    The code is fixed from the start. Aggregation, field and event types are fixed once
-    a published version prices the metric: bodies of versions are complete in
+    The code is fixed from the start. Aggregation, field, event types and window are
+    fixed once a published version prices the metric: bodies of versions are complete in
     themselves, so a change would move no price, but one code would mean two figures.
     Raises AforoError 422 `immutable_field`, `field_required` or `invalid_value`.
     """

@@ -109,7 +109,7 @@ def _priced(version: PlanVersion) -> PricedPlan:
         product_id=version.plan.product_id,
         name=version.plan.name,
         number=version.number,
-        plan=pricing.parse_plan(version.body),
+        plan=pricing.parse_plan(version.body, published=True),
         limits=version.limits,
         prorate=version.prorate,
     )
@@ -279,6 +279,8 @@ def metric_json(metric: Metric) -> dict[str, Any]:
         row["property" if distinct else "measurement"] = metric.field
     if metric.event_types:
         row["event_types"] = sorted(metric.event_types)
+    if metric.window != Metric.Window.PERIOD:
+        row["window"] = metric.window
     return row
 
 

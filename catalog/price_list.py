@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.describe import charge_words, filter_words, per_words
+from catalog.describe import charge_words, filter_words, level_names, per_words
 from catalog.facts import ALL_VALUES, MODELS, counted_words, dimension_facts
+from catalog.level_words import LevelRow, level_rows
 from catalog.pricing import (
     Charge,
     Compound,
@@ -20,6 +21,7 @@ from catalog.pricing import (
     Recipe,
     Tier,
     Volume,
+    Window,
     plan_to_json,
 )
 from catalog.pricing.words import money_words, number_words
@@ -52,15 +54,22 @@ class Price:
     counts: str  # The metric in words; empty for a flat amount.
     tiers: tuple[TierRow, ...]
     tier_note: str  # What the tiers do with a quantity.
+    window: str  # What the tiers count the units of: period, day …
     weights: tuple[tuple[str, str], ...] = ()  # What usage comes to in a recipe.
 
 
 def prices(plan: Plan) -> list[Price]:
     """Return every charge of a plan in words."""
-    return [_price(charge, plan.currency) for charge in plan.charges]
+    names = level_names(plan)
+    return [_price(charge, plan.currency, names) for charge in plan.charges]
 
 
-def _price(charge: Charge, currency: str) -> Price:
+def levels(plan: Plan) -> list[LevelRow]:
+    """Return the spend levels of a plan and how each is reached."""
+    return list(level_rows(plan.levels, plan.currency))
+
+
+def _price(charge: Charge, currency: str, names: Mapping[str, str]) -> Price:
     """Return one charge in words."""
     tiered = _tiered(charge.model, charge.unit)
     rows: tuple[TierRow, ...] = ()
@@ -77,6 +86,8 @@ def _price(charge: Charge, currency: str) -> Price:
         base = outer.price if isinstance(outer, Compound | Recipe) else outer
         if isinstance(base, Included):
             note += " Included units come first and are not counted here."
+        if charge.metric is not None and charge.metric.window is not Window.PERIOD:
+            note += f" Every {charge.metric.window} begins anew."
     if isinstance(charge.model, Dimensions):
         rows = tuple(
             TierRow(fact.label, fact.words, "")
@@ -88,13 +99,14 @@ def _price(charge: Charge, currency: str) -> Price:
         name=charge.name,
         model=MODELS[type(charge.model)],
         words=charge_words(charge, currency),
-        only_when=filter_words(charge.filter, ALL_VALUES),
+        only_when=filter_words(charge.filter, ALL_VALUES, levels=names),
         counts=counted_words(charge),
         tiers=rows,
         tier_note=note,
         weights=tuple(recipe_rows(charge.model, charge.unit))
         if isinstance(charge.model, Recipe)
         else (),
+        window=str(charge.metric.window if charge.metric else Window.PERIOD),
     )
 
 
@@ -142,11 +154,14 @@ def public_json(plan: Plan) -> dict[str, Any]:
 
     Amounts are exact texts, as in plan JSON.
     """
-    charges = plan_to_json(plan)["charges"]
+    written = plan_to_json(plan)
+    charges = written["charges"]
     document: dict[str, Any] = {
         "currency": plan.currency,
+        **({"levels": written["levels"]} if plan.levels else {}),
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
+            | _public_window(charge)
             | {"price": _public_price(charge["price"], own.model), "text": price.words}
             for own, charge, price in zip(
                 plan.charges, charges, prices(plan), strict=True
@@ -159,6 +174,12 @@ def public_json(plan: Plan) -> dict[str, Any]:
             for variant in plan.variants
         }
     return document
+
+
+def _public_window(charge: dict[str, Any]) -> dict[str, Any]:
+    """Return for what a charge prices its usage by itself, unless it is the period."""
+    metric = charge.get("metric", {})
+    return {"window": metric["window"]} if "window" in metric else {}
 
 
 def _public_price(price: dict[str, Any], model: Model) -> dict[str, Any]:

@@ -131,13 +131,15 @@ def create_metric(
     actor: User | None,
     field: str = "",
     event_types: Sequence[str] = (),
+    window: Metric.Window = Metric.Window.PERIOD,
     description: str = "",
     integer_only: bool = False,
 ) -> Metric:
     """Define what is counted.
 
     `field` names a measurement (for distinct values a property; `cogs` is our cost)
-    and is empty for a count of events. Raises AforoError 422 `invalid_code`,
+    and is empty for a count of events; `window` says what is aggregated and priced by
+    itself. Raises AforoError 422 `invalid_code`,
     `field_required`, `invalid_value` or `already_exists`.
     """
     if not _METRIC_CODE.fullmatch(code):
@@ -152,6 +154,7 @@ def create_metric(
         aggregation=aggregation,
         field=field,
         event_types=list(event_types),
+        window=window,
         unit=unit,
         integer_only=integer_only,
     )

@@ -34,6 +34,7 @@ class MetricStart:
     field: str  # Empty for a count of events.
     unit: str
     event_types: tuple[str, ...]
+    window: str = "period"
 
     def is_same(self, metric: Metric) -> bool:
         """Tell whether a metric of the same code counts the same."""
@@ -41,6 +42,7 @@ class MetricStart:
             metric.aggregation == self.aggregation
             and metric.field == self.field
             and set(metric.event_types) == set(self.event_types)
+            and metric.window == self.window
         )
 
 
@@ -140,6 +142,7 @@ def start_plan(
                 unit=metric.unit,
                 field=metric.field,
                 event_types=metric.event_types,
+                window=Metric.Window(metric.window),
                 actor=actor,
             )
         for charge in starter.charges:

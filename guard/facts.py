@@ -20,7 +20,7 @@ from aforo.lib import clock, ids, money, sql
 from billing import periods
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import Source, state_from_json
-from catalog.pricing.state import Tally, quantity_of
+from catalog.pricing.state import Tally, Windows, quantity_of
 from guard import estimates, statements
 from guard.engine import keys, state
 
@@ -195,10 +195,14 @@ def _quantities(
         counted = state_from_json(msgspec.json.decode(row.state))
         for charge in plan.charges:
             tally = counted.get(charge.key)
-            if charge.metric is None or not isinstance(tally, Tally):
+            if charge.metric is None or not isinstance(tally, Tally | Windows):
                 continue
             unit = units[charge.metric.key]
-            if unit not in {"tokens", "requests"}:
+            if unit in {"tokens", "requests"}:
+                continue
+            if isinstance(tally, Windows):
+                used[unit] += tally.quantity
+            else:
                 used[unit] += quantity_of(charge.metric.aggregation, tally)
     return {unit: -int(-value // 1) for unit, value in used.items()}
 

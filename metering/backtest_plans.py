@@ -150,7 +150,7 @@ def thawed(plan: Mapping[str, Any], product_id: uuid.UUID | None) -> PricedPlan:
         product_id=product_id or ids.new_id(),
         name=plan["label"],
         number=0,
-        plan=pricing.parse_plan(plan["body"]),
+        plan=pricing.parse_plan(plan["body"], published=True),
         limits={},
         prorate=plan["prorate"],
     )

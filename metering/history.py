@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from aforo.core import fx
 from aforo.lib import sql
 from aforo.lib.money import ZERO
+from billing import levels
 from billing.models import BillingPeriod
 from catalog.pricing import (
     Plan,
@@ -24,9 +25,11 @@ from catalog.pricing import (
     UsageEvent,
     close_sessions,
     group_of,
+    rate_by_level,
     rate_many,
 )
 from catalog.pricing.bulk import Layout, Tabulation
+from catalog.pricing.state import SessionUse
 from metering.batch import AGENTS, Body, with_tool
 from metering.measurements import priced
 
@@ -57,6 +60,8 @@ WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')
 """
 # The order of rating: it decides only which event a limit refuses.
 IN_ORDER = " ORDER BY e.id"
+# Where spend levels decide, the order is that of time.
+BY_TIME = " ORDER BY e.occurred_at, e.event_id"
 FACETS = ("agent.type", "agent.tier", "team.tier", "customer.segment")
 
 _decode = msgspec.json.Decoder(Body).decode
@@ -90,7 +95,7 @@ class Reader:
     rates: fx.Rates
 
     def read(
-        self, *, in_order: bool = False
+        self, *, order: str = ""
     ) -> Generator[list[tuple[uuid.UUID, UsageEvent]], None, None]:
         """Yield the events with their subscriptions, some thousand at a time.
 
@@ -106,7 +111,7 @@ class Reader:
                 cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
             rows = psycopg.ServerCursor(connection.connection, "aforo_history")
             with rows:
-                rows.execute(EVENTS + IN_ORDER * in_order, args, binary=True)
+                rows.execute(EVENTS + order, args, binary=True)
                 while chunk := rows.fetchmany(FETCH):
                     _learn(agents, chunk)
                     yield [(row[0], self._event(row, agents)) for row in chunk]
@@ -181,9 +186,14 @@ def measure(
         key: [i for i, state in enumerate(states) if state is None]
         for key, states in found.items()
     }
-    if any(open_ones.values()):
-        _rate_singly(reader, layout, found, open_ones, beat)
     plans = [division.plan for division in layout.divisions]
+    for levelled in (False, True):
+        due = {
+            key: [i for i in own if bool(plans[i].levels) is levelled]
+            for key, own in open_ones.items()
+        }
+        if any(due.values()):
+            _rate_singly(reader, plans, found, due, beat, levelled=levelled)
     usage.states = {
         key: [
             _with_ended(plan, state)
@@ -197,7 +207,11 @@ def measure(
 
 def _with_ended(plan: Plan, state: PlanState) -> PlanState:
     """Return the usage with the sessions that have ended by now closed."""
-    groups = {found[1] for key in state if (found := group_of(key))}
+    groups = {
+        found[1]
+        for key, used in state.items()
+        if isinstance(used, SessionUse) and (found := group_of(key))
+    }
     if not groups:
         return state
     with sql.cursor() as cursor:
@@ -208,17 +222,24 @@ def _with_ended(plan: Plan, state: PlanState) -> PlanState:
 
 def _rate_singly(
     reader: Reader,
-    layout: Layout,
+    plans: Sequence[Plan],
     found: dict[uuid.UUID, list[PlanState | None]],
     open_ones: dict[uuid.UUID, list[int]],
     beat: Callable[[], None],
+    *,
+    levelled: bool,
 ) -> None:
-    """Fill in the states that are open, event by event in the order of rating."""
-    plans: list[Plan] = [division.plan for division in layout.divisions]
+    """Fill in the states that are open, event by event in the order of rating.
+
+    Those under plans with spend levels in the order of time, with what was spent.
+    """
+    standings = levels.supposed(open_ones, plans)
+    now = {(k, i): standings[k] for k, own in open_ones.items() for i in own}
     for key, indexes in open_ones.items():
         for index in indexes:
             found[key][index] = {}
-    with contextlib.closing(reader.read(in_order=True)) as chunks:
+    order = BY_TIME if levelled else IN_ORDER
+    with contextlib.closing(reader.read(order=order)) as chunks:
         for chunk in chunks:
             batches: dict[uuid.UUID, list[UsageEvent]] = {}
             for key, event in chunk:
@@ -229,6 +250,12 @@ def _rate_singly(
                     state = found[key][index] or {}
                     rest = iter(events)
                     while batch := list(islice(rest, RATE_BATCH)):
-                        _, state = rate_many(plans[index], state, batch)
+                        if levelled:
+                            before = now[key, index]
+                            rated = rate_by_level(plans[index], state, batch, before)
+                            now[key, index] = replace(before, spend=rated.spend)
+                            state = rated.after
+                        else:
+                            _, state = rate_many(plans[index], state, batch)
                     found[key][index] = state
             beat()

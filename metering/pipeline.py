@@ -18,7 +18,7 @@ from django.db import transaction
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from aforo.lib.money import ZERO
-from billing import books, burndown, group_totals, rating
+from billing import books, burndown, group_totals, levels, rating
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
@@ -209,9 +209,11 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
             )
     facts = {key: [fact for _, fact in pairs] for key, pairs in groups.items()}
     group_totals.load(totals, facts)
+    standings = levels.load(totals, facts)
     for key in sorted(groups):
         pairs, total = groups[key], totals[key]
-        results = rating.rate_group(total, facts[key])
+        standing = standings.of(total, facts[key][0].snapshot)
+        results = rating.rate_group(total, facts[key], standing)
         for (item, _), result in zip(pairs, results, strict=True):
             if isinstance(result, Unrateable):
                 item.refusal = (

@@ -14,9 +14,18 @@ from django.db.models import Sum
 from aforo.core import fx
 from aforo.lib import clock, sql
 from aforo.lib.money import ZERO, round_minor
+from billing import levels
 from billing.models import BillingPeriod, Subscription, UsageTotal
 from billing.rating import TotalKey
-from catalog.pricing import Plan, Unrateable, UsageEvent, rate_many, total
+from catalog.pricing import (
+    Plan,
+    Standing,
+    Unrateable,
+    UsageEvent,
+    rate_period,
+    total,
+    with_level,
+)
 from metering.batch import Body, with_tool
 from metering.measurements import priced
 
@@ -27,7 +36,7 @@ RATED = """
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
   e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
   COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
-  l.tenant_id, l.session_id, e.correlation_id, l.tool_name
+  l.tenant_id, l.session_id, e.correlation_id, l.tool_name, l.spend_level
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 JOIN billing_customer c ON c.id = e.customer_id
@@ -57,6 +66,7 @@ def read(
 ) -> Iterator[tuple[TotalKey, UsageEvent]]:
     """Yield rated events as rating saw them, by subscription, snapshot and period.
 
+    Where spend levels decided, an event says which one it was rated at.
     `where` is RATED with its conditions and ORDER; costs are in the entry's currency.
     """
     decode = msgspec.json.Decoder(Body).decode
@@ -72,18 +82,20 @@ def read(
                     strict=True,
                 )
             )
+            usage = UsageEvent(
+                event_id,
+                at,
+                kind,
+                with_tool(body.properties, row[17]) | (facets if row[7] else {}),
+                priced({n: Decimal(v) for n, v in body.measurements.items()}),
+                _cost_in_currency(rates, row),
+                row[15].hex if row[15] else "",
+                row[16],
+            )
+            level = row[18]
             yield (
                 TotalKey(sub, snapshot, period),
-                UsageEvent(
-                    event_id,
-                    at,
-                    kind,
-                    with_tool(body.properties, row[17]) | (facets if row[7] else {}),
-                    priced({n: Decimal(v) for n, v in body.measurements.items()}),
-                    _cost_in_currency(rates, row),
-                    row[15].hex if row[15] else "",
-                    row[16],
-                ),
+                usage if level is None else with_level(usage, level),
             )
 
 
@@ -185,6 +197,7 @@ def last_month(
         if room >= 0:
             chosen.append(subscription)
     events = _events(chosen, periods)
+    standings = levels.supposed([s.pk for s in chosen], [new, *old.values()])
     effects = [
         _effect(
             s,
@@ -192,6 +205,7 @@ def last_month(
             old[s],
             (own or {}).get(s, new),
             events.get(s.pk, []),
+            standings[s.pk],
         )
         for s in chosen
     ]
@@ -251,18 +265,21 @@ def _effect(
     old: Plan,
     new: Plan,
     events: Sequence[UsageEvent],
+    standing: Standing,
 ) -> Effect:
     """Price one contract's month with both plans; without a month both cost nothing."""
     if period is None or subscription.started_at >= period.end_at:
         return Effect(subscription, None, 0, ZERO, ZERO, 0)
-    before, _ = _bill(old, events)
-    after, unpriced = _bill(new, events)
+    before, _ = _bill(old, events, standing)
+    after, unpriced = _bill(new, events, standing)
     return Effect(subscription, period, len(events), before, after, unpriced)
 
 
-def _bill(plan: Plan, events: Sequence[UsageEvent]) -> tuple[Decimal, int]:
+def _bill(
+    plan: Plan, events: Sequence[UsageEvent], standing: Standing
+) -> tuple[Decimal, int]:
     """Return a whole month's bill, rounded by charge, and how many events it lacks."""
-    outcomes, state = rate_many(plan, {}, events)
+    outcomes, state = rate_period(plan, events, standing)
     unpriced = sum(1 for outcome in outcomes if isinstance(outcome, Unrateable))
     bill = sum(
         (round_minor(amount, plan.currency) for amount in _amounts(plan, state)), ZERO

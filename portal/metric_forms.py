@@ -32,6 +32,14 @@ class MetricForm(forms.Form):
         help_text="A measurement such as input_tokens; for distinct values a property;"
         " cogs is our own cost. Empty: each event counts as one.",
     )
+    window = forms.ChoiceField(
+        choices=Metric.Window.choices,
+        initial="period",
+        required=False,
+        label="Aggregated by",
+        help_text="What is priced by itself: a period costs the sum of its days, hours"
+        " (UTC), sessions or events.",
+    )
     event_types = forms.CharField(
         max_length=1_000,
         required=False,
@@ -65,6 +73,10 @@ class MetricForm(forms.Form):
             raise forms.ValidationError(f"{code} is a page of its own; choose another.")
         return code
 
+    def clean_window(self) -> str:
+        """Return the window; left out, it is the period."""
+        return self.cleaned_data["window"] or Metric.Window.PERIOD
+
     def clean_event_types(self) -> list[str]:
         """Return the types one by one."""
         return split(self.cleaned_data["event_types"])
@@ -77,6 +89,6 @@ def split(text: str) -> list[str]:
 
 def shown(metric: Metric) -> dict[str, Any]:
     """Return a metric's values as the form shows them."""
-    names = "name code aggregation field unit integer_only description".split()
+    names = "name code aggregation field window unit integer_only description".split()
     values = {name: getattr(metric, name) for name in names}
     return {**values, "event_types": ", ".join(metric.event_types)}

@@ -113,6 +113,9 @@ class LedgerEntry(AppendOnly):
     agent = TenantForeignKey(Agent, null=True, related_name="+", db_index=False)
     team = TenantForeignKey(Team, null=True, related_name="+", db_index=False)
     session_id = models.UUIDField(null=True)
+    # The spend level that the event was priced at: rating again takes it from here.
+    # Null where the plan has none, so that older rows need not be rewritten.
+    spend_level = models.CharField(max_length=64, null=True)  # noqa: DJ001
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
 

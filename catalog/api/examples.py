@@ -33,6 +33,7 @@ METRIC_SHOWN: dict[str, Any] = {
     **METRIC,
     "description": "",
     "event_types": [],
+    "window": "period",
     "integer_only": False,
     "created_at": MADE,
 }
@@ -85,6 +86,7 @@ DRAFT_SHOWN: dict[str, Any] = {
     "number": 1,
     "state": "draft",
     **DRAFT,
+    "levels": [],
     "summary": None,
     "created_at": MADE,
     "published_at": None,

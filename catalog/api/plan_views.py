@@ -18,6 +18,9 @@ from catalog.models import Plan, PlanVersion, Product
 
 NUMBER_MAX = 2_147_483_647
 
+# Of a draft, what is plan JSON.
+BODY = ("currency", "charges", "levels")
+
 
 class PlanLookup(CatalogView):
     """What the views of plans have in common."""
@@ -189,11 +192,7 @@ class DraftView(PlanLookup):
         def act(body: dict[str, Any]) -> Made:
             saved = plans.save_draft(
                 plan=self.plan(name),
-                body={
-                    name: body[name]
-                    for name in ("currency", "charges", "currencies")
-                    if body.get(name) or name != "currencies"
-                },
+                body={name: body[name] for name in BODY if name in body},
                 limits=body.get("limits", {}),
                 prorate=body.get("prorate", False),
                 actor=None,

@@ -42,6 +42,7 @@ def metric(row: Metric) -> dict[str, Any]:
         "aggregation": row.aggregation,
         "field": row.field,
         "event_types": row.event_types,
+        "window": row.window,
         "unit": row.unit,
         "integer_only": row.integer_only,
         "created_at": _time(row.created_at),
@@ -71,10 +72,11 @@ def version(row: PlanVersion) -> dict[str, Any]:
         "currency": row.currency,
         "charges": row.body.get("charges", []),
         "currencies": row.body.get("currencies", {}),
+        "levels": row.body.get("levels", []),
         "limits": row.limits,
         "prorate": row.prorate,
         # Parsed here: what is not committed yet must not enter the cache of plans.
-        "summary": None if draft else describe(parse_plan(row.body)),
+        "summary": None if draft else describe(parse_plan(row.body, published=True)),
         "created_at": _time(row.created_at),
         "published_at": _time(row.published_at),
     }

@@ -64,6 +64,12 @@ METRIC = body(
     aggregation={"type": "string", "enum": list(Metric.Aggregation.values)},
     field=text(80, "A measurement, for `unique` a property, or `cogs`."),
     event_types={**LIST, "description": "Empty: every type."},
+    window={
+        "type": "string",
+        "enum": list(Metric.Window.values),
+        "default": "period",
+        "description": "What is aggregated and priced by itself; in UTC.",
+    },
     unit=text(40, "One of it, such as `token`."),
     integer_only={**FLAG, "description": "A fraction is refused."},
 )
@@ -104,6 +110,12 @@ DRAFT = body(
             },
             "additionalProperties": False,
         },
+    },
+    levels={
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "Spend levels, lowest first: `key`, `name`, and `spend_from` or"
+        " `credits_from`.",
     },
     limits={"type": "object", "description": "The guard's defaults."},
     prorate={**FLAG, "description": "Fixed amounts go by the days of a period."},

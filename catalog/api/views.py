@@ -158,8 +158,8 @@ class MetricView(CatalogView):
         **told(
             "metrics_update",
             "Change a metric",
-            "Aggregation, field and event types are fixed once a published plan"
-            " version prices the metric, the code always.",
+            "Aggregation, field, event types and window are fixed once a published"
+            " plan version prices the metric, the code always.",
             schema.METRIC_SHOWN,
             request=schema.METRIC_CHANGES,
             found=True,

@@ -24,6 +24,15 @@ class Metric(TenantModel):
         UNIQUE = "unique", "Distinct values"
         LATEST = "latest", "Latest value"
 
+    class Window(models.TextChoices):
+        """What is aggregated and priced by itself; days and hours are those of UTC."""
+
+        PERIOD = "period", "Billing period"
+        DAY = "day", "Day"
+        HOUR = "hour", "Hour"
+        SESSION = "session", "Session"
+        EVENT = "event", "Event"
+
     code = models.SlugField(max_length=60)
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)
@@ -35,6 +44,9 @@ class Metric(TenantModel):
         default=list,
         blank=True,
         help_text="Empty: every event type.",
+    )
+    window = models.CharField(
+        max_length=8, choices=Window.choices, default=Window.PERIOD
     )
     unit = models.CharField(max_length=40, help_text="One of it, such as token.")
     # Whether a fraction is refused.

@@ -6,6 +6,17 @@ order of events sum to `price` of their state, to the twelfth place.
 
 from __future__ import annotations
 
+from catalog.pricing.levels import (
+    NO_STANDING,
+    Levelled,
+    Purchase,
+    Standing,
+    asks_for_purchases,
+    level_in_force,
+    rate_by_level,
+    rate_period,
+    with_level,
+)
 from catalog.pricing.lines import (
     Line,
     Step,
@@ -22,6 +33,7 @@ from catalog.pricing.parsing import (
     plan_of_contract,
 )
 from catalog.pricing.plan import (
+    SPEND_LEVEL,
     Aggregation,
     Bucket,
     Charge,
@@ -37,6 +49,7 @@ from catalog.pricing.plan import (
     Graduated,
     Grouping,
     Included,
+    Level,
     Metric,
     Model,
     Package,
@@ -52,6 +65,7 @@ from catalog.pricing.plan import (
     Tier,
     Volume,
     Weight,
+    Window,
 )
 from catalog.pricing.rating import (
     Outcome,
@@ -72,7 +86,9 @@ from catalog.pricing.state import (
     ChargeState,
     Pieces,
     PlanState,
+    Tally,
     Weighed,
+    Windows,
     group_key,
     group_of,
     state_from_json,
@@ -85,6 +101,8 @@ from catalog.pricing.writing import plan_to_json
 
 __all__ = [
     "FREE_EVENTS_MAX",
+    "NO_STANDING",
+    "SPEND_LEVEL",
     "Aggregation",
     "Bucket",
     "Charge",
@@ -102,6 +120,8 @@ __all__ = [
     "Graduated",
     "Grouping",
     "Included",
+    "Level",
+    "Levelled",
     "Line",
     "Metric",
     "Model",
@@ -115,6 +135,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "PlanState",
+    "Purchase",
     "Rated",
     "Reason",
     "Recipe",
@@ -122,13 +143,18 @@ __all__ = [
     "Rounding",
     "Signal",
     "Source",
+    "Standing",
     "Step",
+    "Tally",
     "Tier",
     "Unrateable",
     "UsageEvent",
     "Volume",
     "Weighed",
     "Weight",
+    "Window",
+    "Windows",
+    "asks_for_purchases",
     "close_sessions",
     "closing",
     "collect",
@@ -139,6 +165,7 @@ __all__ = [
     "group_of",
     "groups_of",
     "in_currency",
+    "level_in_force",
     "line_from_json",
     "line_to_json",
     "lint",
@@ -149,11 +176,14 @@ __all__ = [
     "plan_to_json",
     "price",
     "rate",
+    "rate_by_level",
     "rate_many",
+    "rate_period",
     "state_from_json",
     "state_to_json",
     "steps_from_json",
     "steps_to_json",
     "total",
     "true_ups",
+    "with_level",
 ]

@@ -3,12 +3,14 @@
 What most charges price follows from sums, so equal events (of one type, with the same
 properties as far as any plan's filters tell them apart) are added up in a group, and
 a plan's state is made from its groups. Charges that need single events (percentages
-with fees, bounds or free events; latest and distinct values; numbers in properties)
-are rated event by event beside it, without the plan's other charges.
+with fees, bounds or free events; windows within the period; latest and distinct
+values; numbers in properties) are rated event by event beside it, without the plan's
+other charges.
 
 An event is priced by all charges of a plan or by none. So `states` answers only where
-no event can have been refused; elsewhere it is None, and `collect` has to look at the
-events one after another. Where it answers, it is what `collect` returns.
+no event can have been refused and no spend level decides; elsewhere it is None, and
+the events have to be looked at one after another. Where it answers, it is what
+`collect` returns.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from catalog.pricing.charges import is_fee
+from catalog.pricing.charges import is_fee, is_windowed
 from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, ZERO
 from catalog.pricing.plan import (
     Aggregation,
@@ -120,7 +122,9 @@ class Tabulation:
         self._waiting: list[UsageEvent] = []
         self._has_single = any(part.single for part in layout.divisions)
         # Of the single charges, by plan; None once an event was refused.
-        self._single: list[PlanState | None] = [{} for _ in layout.divisions]
+        self._single: list[PlanState | None] = [
+            None if part.plan.levels else {} for part in layout.divisions
+        ]
         self._odd = False
 
     def add(self, events: Iterable[UsageEvent]) -> None:
@@ -222,7 +226,12 @@ class Tabulation:
 
 
 def _division(plan: Plan) -> Division:
-    """Divide a plan's charges; those that share a metric stay together."""
+    """Divide a plan's charges; those that share a metric stay together.
+
+    Where spend levels decide, the order of events does: nothing can be added up.
+    """
+    if plan.levels:
+        return Division(plan, program_of(replace(plan, charges=())), None)
     apart = {c.metric.key for c in plan.charges if c.metric and not _is_summed(c)}
     single = tuple(c for c in plan.charges if c.metric and c.metric.key in apart)
     grouped = tuple(c for c in plan.charges if c.metric and c.metric.key not in apart)
@@ -237,6 +246,8 @@ def _is_summed(charge: Charge) -> bool:
     """Tell whether sums of equal events are enough for a charge."""
     metric = charge.metric
     if metric is None or not isinstance(charge.model, _SUMMED) or is_fee(charge):
+        return False
+    if is_windowed(charge):
         return False
     return metric.source is not Source.PROPERTY and metric.aggregation in (
         Aggregation.COUNT,

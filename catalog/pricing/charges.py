@@ -26,6 +26,7 @@ from catalog.pricing.plan import (
     Dimensions,
     Percentage,
     Recipe,
+    Window,
 )
 from catalog.pricing.recipes import RecipeMeter, recipe_line
 from catalog.pricing.state import (
@@ -38,6 +39,7 @@ from catalog.pricing.state import (
     quantity_of,
 )
 from catalog.pricing.usage import UsageEvent
+from catalog.pricing.windows import WindowMeter, windows_line
 
 
 def is_adjusted(charge: Charge) -> bool:
@@ -125,7 +127,7 @@ def open_meter(part: Part, before: PlanState) -> Meter:
 def group_states(meter: Meter) -> Mapping[str, ChargeState]:
     """Return the states of the sessions or correlations that a meter touched."""
     inner = meter.inner if isinstance(meter, AdjustedMeter) else meter
-    if isinstance(inner, DimensionMeter | CompoundMeter):
+    if isinstance(inner, DimensionMeter | CompoundMeter | WindowMeter):
         return inner.group_states()
     return {}
 
@@ -165,6 +167,8 @@ def _plain_meter(part: Part, before: PlanState) -> Meter:
         return CompoundMeter(part, part.compound, before)
     if isinstance(part.whole.model, Recipe):
         return RecipeMeter(part, part.whole.model, before)
+    if is_windowed(charge):
+        return WindowMeter(part, before)
     state = before.get(charge.key)
     if is_fee(charge):
         fees = NO_FEES if state is None else state
@@ -182,6 +186,11 @@ def is_fee(charge: Charge) -> bool:
     return isinstance(charge.model, Percentage) and not charge.model.is_linear
 
 
+def is_windowed(charge: Charge) -> bool:
+    """Tell whether the charge prices each window by itself."""
+    return charge.metric is not None and charge.metric.window is not Window.PERIOD
+
+
 def _plain_line(
     charge: Charge, currency: str, state: ChargeState | None
 ) -> Line | None:
@@ -192,6 +201,8 @@ def _plain_line(
         return period_line(charge, currency, state)
     if isinstance(charge.model, Recipe):
         return recipe_line(charge, currency, state)
+    if is_windowed(charge):
+        return windows_line(charge, currency, state)
     budget = None
     if isinstance(charge.model, Compound):
         budget = charge.model.budget

@@ -8,14 +8,18 @@ from itertools import combinations
 
 from catalog.pricing import recipes
 from catalog.pricing.plan import (
+    SPEND_LEVEL,
+    Aggregation,
     Charge,
     Compound,
     Dimensions,
     Filter,
     Metric,
+    PerUnit,
     Plan,
     Recipe,
     Source,
+    Window,
 )
 
 # Totals and the parts that they already contain: a plan prices one or the other.
@@ -58,6 +62,8 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_outcomes(plan),
         *_cost_twice(plan),
         *_weighed(pairs, plan),
+        *_windows(plan, pairs),
+        *_levels(plan),
     )
 
 
@@ -107,6 +113,72 @@ def _prices(charge: Charge, name: str) -> bool:
         name == one or one in PARTS.get(name, ()) or name in PARTS.get(one, ())
         for one in found
     )
+
+
+def _levels(plan: Plan) -> Iterator[Finding]:
+    """Find levels that change no price, and levels at which some usage has none.
+
+    A level without a charge of its own falls back to the one for every level.
+    """
+    priced: dict[str, list[Charge]] = {}
+    for charge in plan.charges:
+        if charge.metric is not None:
+            priced.setdefault(charge.metric.key, []).append(charge)
+    is_used = False
+    for charges in priced.values():
+        named = [dict(c.filter.conditions).get(SPEND_LEVEL) for c in charges]
+        is_used = is_used or any(named)
+        if None in named:
+            continue
+        lacking = [
+            level.name
+            for level in plan.levels
+            if not any(allowed and level.key in allowed for allowed in named)
+        ]
+        if lacking:
+            message = (
+                f"at the level {' and '.join(lacking)} what {charges[0].key} counts has"
+                " no price: name the level, or add a charge for every level"
+            )
+            yield Finding("level_without_price", (charges[0].key,), message)
+    if plan.levels and plan.charges and not is_used:
+        message = (
+            f"no charge is for a spend level: add the condition {SPEND_LEVEL} to one"
+        )
+        yield Finding("levels_unused", (plan.charges[0].key,), message)
+
+
+def _windows(plan: Plan, pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding]:
+    """Find windows that change no price, and one thing priced by two windows."""
+    for charge in plan.charges:
+        metric = charge.metric
+        if metric is None or metric.window is Window.PERIOD:
+            continue
+        adds = metric.aggregation in (Aggregation.COUNT, Aggregation.SUM)
+        if adds and isinstance(charge.model, PerUnit):
+            message = (
+                f"{charge.key} has one price for every unit and adds them up: by the"
+                f" {metric.window} it comes to the same as by the period"
+            )
+            yield Finding("window_without_effect", (charge.key,), message)
+    for a, b in pairs:
+        assert a.metric is not None
+        assert b.metric is not None
+        if a.metric.window is not b.metric.window and _counted(a) == _counted(b):
+            message = (
+                f"{a.key} and {b.key} price the same by the {a.metric.window} and by"
+                f" the {b.metric.window}: it is paid twice"
+            )
+            yield Finding("two_windows", (a.key, b.key), message)
+
+
+def _counted(charge: Charge) -> tuple[object, ...]:
+    """Return what a charge counts, whatever its metric is called."""
+    metric = charge.metric
+    assert metric is not None
+    if isinstance(charge.model, Dimensions | Compound):
+        return (charge.key,)
+    return (metric.source, metric.field, metric.aggregation)
 
 
 def _absorbed(plan: Plan) -> Iterator[Finding]:

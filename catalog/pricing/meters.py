@@ -256,6 +256,13 @@ class TallyMeter:
             raise Refused(Reason.TOO_MANY_UNIQUE, detail)
         return digest
 
+    @property
+    def staged(self) -> Decimal:
+        """The quantity that the next commit leads to."""
+        if self.aggregation is Aggregation.UNIQUE:
+            return Decimal(len(self.seen) + bool(self.unseen))
+        return quantity_of(self.aggregation, self.next)
+
     def commit(self) -> Line | None:
         """Keep the staged value."""
         self.tally = self.next

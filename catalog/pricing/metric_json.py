@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeVar
 
-from catalog.pricing.plan import Aggregation, Filter, Metric, Source
+from catalog.pricing.plan import Aggregation, Filter, Metric, Source, Window
 from catalog.pricing.reading import PlanError, key, members, strings, text
 
 FILTER_KEYS_MAX = 20
@@ -31,7 +31,7 @@ def parse_metric(data: object, path: str) -> Metric:
         data,
         path,
         required="key aggregation",
-        optional="measurement property cogs event_types",
+        optional="measurement property cogs event_types window",
     )
     aggregation = choice(Aggregation, row["aggregation"], f"{path}.aggregation")
     sources = [name for name in ("measurement", "property", "cogs") if name in row]
@@ -46,8 +46,14 @@ def parse_metric(data: object, path: str) -> Metric:
         elif row["cogs"] is not True:
             raise PlanError("wrong_type", f"{path}.cogs", "cogs can only be true")
     types = strings(row.get("event_types", []), f"{path}.event_types", longest=100)
+    window = choice(Window, row.get("window", Window.PERIOD), f"{path}.window")
     return Metric(
-        key(row["key"], f"{path}.key"), aggregation, source, field, frozenset(types)
+        key(row["key"], f"{path}.key"),
+        aggregation,
+        source,
+        field,
+        frozenset(types),
+        window,
     )
 
 

@@ -215,4 +215,4 @@ def beyond(model: Compound, pieces: Pieces | None) -> Decimal:
 def overage_step(budget: CostBudget, cost: Decimal) -> Step:
     """Return what is billed of the cost beyond the budgets of a period's outcomes."""
     amount = q12(cost * (budget.overage_percent / HUNDRED))
-    return Step("overage", cost, budget.overage_percent, amount)
+    return Step("cost_overage", cost, budget.overage_percent, amount)

@@ -17,6 +17,7 @@ from catalog.pricing.exact import (
     ZERO,
     places,
 )
+from catalog.pricing.level_json import check_levels, parse_levels
 from catalog.pricing.metric_json import choice, parse_filter, parse_metric
 from catalog.pricing.plan import (
     DIMENSIONS_METRIC,
@@ -51,6 +52,7 @@ from catalog.pricing.reading import (
 )
 from catalog.pricing.recipe_json import parse_recipe
 from catalog.pricing.variants import Own, effective, fitting, parse_variants
+from catalog.pricing.windows import check_window
 from catalog.pricing.writing import plan_to_json
 
 CHARGES_MAX = 500
@@ -62,12 +64,16 @@ PER = (1, 1_000, 1_000_000)
 DISCOUNT_PLACES = 4
 
 
-def parse_plan(data: object) -> Plan:
-    """Return the plan that the JSON says, or raise PlanError."""
-    plan = members(data, "", required="currency charges", optional="currencies")
+def parse_plan(data: object, *, published: bool = False) -> Plan:
+    """Return the plan that the JSON says, or raise PlanError.
+
+    What was published is not refused for a name that was free then.
+    """
+    plan = members(data, "", required="currency charges", optional="currencies levels")
     currency = text(plan["currency"], "currency", longest=3)
     if currency not in CURRENCIES:
         raise PlanError("unknown_currency", "currency", f"{currency} is no currency")
+    levels = parse_levels(plan.get("levels", []), "levels")
     rows = array(plan["charges"], "charges", longest=CHARGES_MAX)
     charges = []
     keys: set[str] = set()
@@ -83,8 +89,10 @@ def parse_plan(data: object) -> Plan:
         if metric and metrics.setdefault(metric.key, metric) != metric:
             message = f"another charge defines the metric {metric.key} differently"
             raise PlanError("metric_conflict", f"{path}.metric", message)
+        if levels or not published:
+            check_levels(levels, charge, path)
         charges.append(charge)
-    base = Plan(currency, tuple(charges))
+    base = Plan(currency, tuple(charges), levels=levels)
     return parse_variants(plan.get("currencies", {}), plan, base, parse_plan)
 
 
@@ -130,6 +138,7 @@ def _charge(data: object, path: str) -> Charge:
     else:
         metric = parse_metric(row["metric"], f"{path}.metric")
         _check_percentage(model, metric, f"{path}.metric")
+        check_window(model, metric, f"{path}.metric")
     discount, minimum, maximum = _bounds(row, path, model)
     return Charge(
         discount=discount,

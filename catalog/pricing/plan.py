@@ -23,6 +23,16 @@ class Aggregation(StrEnum):
     LATEST = "latest"
 
 
+class Window(StrEnum):
+    """What a metric is aggregated and priced for, each by itself."""
+
+    PERIOD = "period"
+    DAY = "day"  # Of UTC, as the hour.
+    HOUR = "hour"
+    SESSION = "session"
+    EVENT = "event"
+
+
 class Source(StrEnum):
     """Where a metric reads its value in an event."""
 
@@ -136,6 +146,7 @@ class Metric:
     source: Source
     field: str  # Name of the measurement or property; empty for event and cogs.
     event_types: frozenset[str]  # Empty: events of every type.
+    window: Window = Window.PERIOD
 
 
 # What a charge by dimensions counts: every event, each part in its own way.
@@ -359,6 +370,20 @@ class Charge:
     maximum: Decimal | None = None  # Of a period, after the discount.
 
 
+# The property by which a charge is for some spend levels; rating sets it.
+SPEND_LEVEL = "spend_level"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A spend level: what a customer reaches by spending, by buying, or by hand."""
+
+    key: str
+    name: str
+    spend_from: Decimal | None  # Rated usage of the period.
+    credits_from: Decimal | None  # Purchased credits, of any time.
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The charges of one plan version, in one currency, in declared order."""
@@ -367,6 +392,7 @@ class Plan:
     charges: tuple[Charge, ...]
     # The same charges in further currencies, by code; these have no variants.
     variants: tuple[Plan, ...] = ()
+    levels: tuple[Level, ...] = ()  # Lowest first; the first one has no trigger.
 
     @property
     def currencies(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from catalog.pricing.charges import (
     AdjustedMeter,
     adjusted,
     group_states,
+    is_windowed,
     open_meter,
     total_line,
     true_up,
@@ -45,15 +46,17 @@ from catalog.pricing.state import (
     NO_FEES,
     NO_TALLY,
     NO_WEIGHED,
+    NO_WINDOWS,
     PlanState,
     group_key,
 )
 from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
+from catalog.pricing.windows import window_of
 
 Outcome = tuple[Line, ...] | Unrateable
 _TOO_LARGE = f"a quantity is no number below {QUANTITY_LIMIT:,}"
 # A meter that was opened for an event that was then refused.
-_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS, NO_WEIGHED)
+_NOTHING = (NO_TALLY, NO_FEES, NO_DIMS, NO_WEIGHED, NO_WINDOWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +77,20 @@ def rate(plan: Plan, before: PlanState, event: UsageEvent) -> Rated:
 
 
 def rate_many(
-    plan: Plan, before: PlanState, events: Iterable[UsageEvent]
+    plan: Plan,
+    before: PlanState,
+    events: Iterable[UsageEvent],
+    outcomes: list[Outcome] | None = None,
 ) -> tuple[list[Outcome], PlanState]:
     """Price events one after another: an outcome per event, and the usage after all.
 
-    An event that cannot be priced leaves the usage as it was; the others go on.
+    An event that cannot be priced leaves the usage as it was; the others go on. The
+    outcomes go to a list of the caller, if there is one, before the next event is
+    asked for: so that event can depend on them.
     """
     program = program_of(plan)
     meters: dict[int, Meter] = {}
-    outcomes: list[Outcome] = []
+    outcomes = [] if outcomes is None else outcomes
     with decimal.localcontext(EXACT), _uncollected():
         for event in events:
             touched = _stage(program, meters, before, event)
@@ -113,7 +121,7 @@ def groups_of(plan: Plan, events: Iterable[UsageEvent]) -> set[str]:
     looking = [
         charge
         for charge in plan.charges
-        if isinstance(charge.model, Dimensions | Compound)
+        if isinstance(charge.model, Dimensions | Compound) or is_windowed(charge)
     ]
     keys = set()
     for event in events if looking else ():
@@ -124,6 +132,8 @@ def groups_of(plan: Plan, events: Iterable[UsageEvent]) -> set[str]:
                 group = group_of_event(model, event)
             elif isinstance(model, Dimensions) and model.needs_sessions:
                 group = event.session
+            elif charge.metric is not None:
+                group = window_of(charge.metric.window, event)
             if group:
                 keys.add(group_key(charge.key, group))
     return keys

@@ -10,6 +10,7 @@ from typing import Any
 
 from aforo.lib.money import plain
 from catalog.pricing.exact import ZERO, divide
+from catalog.pricing.lines import Step, steps_from_json, steps_to_json
 from catalog.pricing.plan import Aggregation
 
 
@@ -90,20 +91,37 @@ class Weighed:
     meters: Use  # Sums by measurement; under an empty text our cost.
 
 
-ChargeState = Tally | Fees | Dims | SessionUse | Pieces | Weighed
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The aggregate of a charge that prices each window by itself.
+
+    What a single window counted is a Tally, kept under `group_key`; a window of one
+    event needs none. The price of windows cannot be had from a sum of quantities, so
+    it is kept as it was worked out, step by step.
+    """
+
+    count: int  # Events counted.
+    windows: int  # Windows that have any.
+    quantity: Decimal  # The sum of the windows' quantities.
+    steps: tuple[Step, ...]  # The sum of their prices.
+
+
+ChargeState = Tally | Fees | Dims | SessionUse | Pieces | Weighed | Windows
 PlanState = Mapping[str, ChargeState]
 
 NO_TALLY = Tally(0, ZERO)
 NO_FEES = Fees((), 0, ZERO, ZERO, ZERO)
 NO_DIMS = Dims({}, {}, 0, 0)
 NO_WEIGHED = Weighed(0, ZERO, ZERO, {})
+NO_WINDOWS = Windows(0, 0, ZERO, ())
 NO_SESSION = SessionUse({}, 0, 0)
 
 
 def group_key(charge_key: str, group: str) -> str:
     """Return where a group's part of the state is; no charge has such a key.
 
-    A group is 32 hexadecimal digits: a session's id or a correlation's digest.
+    A group is 32 hexadecimal digits: a session's id, or the digest of a correlation,
+    day or hour.
     """
     return f"{charge_key}/{group}"
 
@@ -143,6 +161,9 @@ def _charge_to_json(state: ChargeState) -> dict[str, Any]:
         data = {"n": state.count, "q": plain(state.units)}
         data |= {"raised": plain(state.raised)} if state.raised else {}
         return data | {"weighed": _use(state.meters)}
+    if isinstance(state, Windows):
+        data = {"w": state.windows, "n": state.count, "q": plain(state.quantity)}
+        return data | {"steps": steps_to_json(state.steps)}
     if isinstance(state, Fees):
         data = {
             "n": state.count,
@@ -224,6 +245,9 @@ def _charge_from_json(data: Mapping[str, Any]) -> ChargeState:
         raised = Decimal(data.get("raised", 0))
         meters = _use_from(data["weighed"])
         return Weighed(data["n"], Decimal(data["q"]), raised, meters)
+    if "w" in data:
+        steps = steps_from_json(data["steps"])
+        return Windows(data["n"], data["w"], Decimal(data["q"]), steps)
     if "s" in data:
         penal = _use_from(data.get("pen", {}))
         return Dims(_use_from(data["u"]), penal, data["i"], data["s"])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from aforo.lib.money import QUANTUM
 from catalog.pricing import recipes
-from catalog.pricing.charges import is_fee
+from catalog.pricing.charges import is_fee, is_windowed
 from catalog.pricing.dimensions import dims_of, labels_of
 from catalog.pricing.exact import EXACT, ONE, ZERO, check_quantity
 from catalog.pricing.fees import bounds
@@ -24,9 +24,11 @@ from catalog.pricing.plan import (
     Percentage,
     Plan,
     Recipe,
+    Window,
 )
 from catalog.pricing.program import program_of
 from catalog.pricing.state import ChargeState, Fees, First, Tally
+from catalog.pricing.windows import shared
 
 # When nobody says when: all supposed events happen at once.
 _ONCE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -39,7 +41,8 @@ class Supposed(NamedTuple):
     metric: Metric
     filter: Filter
     quantity: Decimal
-    events: int = 1  # Alike in size; of importance to fees per event only.
+    # Alike in size; of importance to fees per event, and as the number of windows.
+    events: int = 1
     # What of a charge by dimensions or a recipe; see their labels_of.
     label: str = ""
 
@@ -102,11 +105,17 @@ def _together(before: Supposed | None, part: Supposed) -> Supposed:
         quantity = before.quantity + part.quantity
     else:
         quantity = max(before.quantity, part.quantity)
-    return part._replace(quantity=quantity, events=before.events + part.events)
+    events = before.events + part.events
+    if part.metric.window not in (Window.PERIOD, Window.EVENT):
+        # Of the same days, hours or sessions.
+        events = max(before.events, part.events)
+    return part._replace(quantity=quantity, events=events)
 
 
 def _state(charge: Charge, part: Supposed) -> ChargeState:
     """Return what a charge remembers of the quantity."""
+    if is_windowed(charge):
+        return shared(charge, part.quantity, part.events)
     if is_fee(charge):
         assert isinstance(charge.model, Percentage)
         return _fees(charge.model, part)

@@ -59,6 +59,9 @@ def _words(step: Step, currency: str) -> str:
     if step.kind.startswith(REVERSED):
         taken = step._replace(kind=step.kind.removeprefix(REVERSED))
         return f"reversed: {_words(taken, currency)}"
+    kind, _, window = step.kind.partition("@")
+    if window:
+        return _windowed(step._replace(kind=kind), window, currency)
     quantity = number_words(step.quantity)
     price = money_words(step.unit_amount, currency)
     match step.kind:
@@ -86,7 +89,7 @@ def _words(step: Step, currency: str) -> str:
             return f"{quantity} of {number_words(step.up_to or ZERO)} included"
         case "flat":
             return "flat amount"
-        case "overage":
+        case "cost_overage":
             base = money_words(step.quantity, currency)
             return f"{plain(step.unit_amount)} % of {base} beyond the cost budget"
         case "charge_discount":
@@ -118,6 +121,46 @@ def _underneath(step: Step, currency: str, unit: str) -> str:
             per = f" per {_PER[step.per]}" if step.per in _PER else ""
             words = f"{used} {name} × {price}{per}"
     return f"{words} → {number_words(units_of_step(step))} {unit}"
+
+
+def _windowed(step: Step, window: str, currency: str) -> str:
+    """Return a step of windows that are priced each by itself, such as days."""
+    quantity = number_words(step.quantity)
+    price = money_words(step.unit_amount, currency)
+    if step.kind == "included":
+        size = number_words(step.up_to or ZERO)
+        return f"{quantity} of {size} {_one(window)} included"
+    if step.kind in ("free", "percent"):
+        return f"{_words(step, currency)}, {window} by {window}"
+    noun = ""
+    if step.kind.startswith("package"):
+        noun = " package" if step.quantity == ONE else " packages"
+        noun += f" of {number_words(step.per)}"
+    elif step.per in _PER:
+        price += f" per {_PER[step.per]}"
+    where = _place(step, window)
+    parts = [f"{quantity}{noun}{where} × {price}"] if step.quantity else []
+    if step.flat_amount:
+        flat = money_words(step.flat_amount, currency)
+        parts.append(f"{flat} flat{'' if parts else where}")
+    return " + ".join(parts) or f"0{noun}{where} × {price}"
+
+
+def _place(step: Step, window: str) -> str:
+    """Return which part of a window, or which windows, a step's units are in."""
+    if step.kind in ("unit", "package"):
+        return f", {window} by {window},"
+    floor = f"above {number_words(step.floor)}" if step.floor else ""
+    end = "" if step.up_to is None else f"up to {number_words(step.up_to)}"
+    if step.kind.endswith("volume"):
+        sizes = " ".join(part for part in (floor, end) if part) or "of any size"
+        return f" in {window}s {sizes}"
+    return f" {floor or end or 'of any number'} in {_one(window)}"
+
+
+def _one(window: str) -> str:
+    """Return one window with its article."""
+    return f"{'an' if window in ('hour', 'event') else 'a'} {window}"
 
 
 def _dimension(step: Step, currency: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from aforo.lib.money import plain
 from catalog.pricing.compound_json import compound_to_json
 from catalog.pricing.dimension_json import dimensions_to_json
+from catalog.pricing.level_json import levels_to_json
 from catalog.pricing.plan import (
     Charge,
     Compound,
@@ -26,6 +27,7 @@ from catalog.pricing.plan import (
     Source,
     Tier,
     Volume,
+    Window,
 )
 from catalog.pricing.recipe_json import recipe_to_json
 from catalog.pricing.variants import variants_to_json
@@ -39,6 +41,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     }
     if plan.variants:
         body["currencies"] = variants_to_json(plan, _charge)
+    if plan.levels:
+        body["levels"] = levels_to_json(plan.levels)
     return body
 
 
@@ -72,6 +76,8 @@ def _metric(metric: Metric) -> dict[str, Any]:
         row[str(metric.source)] = metric.field
     if metric.event_types:
         row["event_types"] = sorted(metric.event_types)
+    if metric.window is not Window.PERIOD:
+        row["window"] = str(metric.window)
     return row
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -26,10 +27,30 @@ def shadow_total(plan: Json, events: Sequence[UsageEvent]) -> dict[str, Decimal]
         if price["model"] == "flat":
             exact = Fraction(price["amount"]) if price["due"] == "advance" else 0
         else:
-            rows = sorted(row for event in events if (row := _row(plan, charge, event)))
-            exact = _charge_price(charge, rows)
+            exact = _metered(plan, charge, events)
         result[charge["key"]] = _twelve(Fraction(exact))
     return result
+
+
+def _metered(plan: Json, charge: Json, events: Sequence[UsageEvent]) -> Fraction:
+    """Return the price of a period: of all rows together, or window by window."""
+    window = charge["metric"].get("window", "period")
+    windows: dict[str, list[Row]] = {"period": []} if window == "period" else {}
+    for event in events:
+        if row := _row(plan, charge, event):
+            at = event.occurred_at.astimezone(UTC).isoformat()
+            name = {
+                "period": "period",
+                "day": at[:10],
+                "hour": at[:13],
+                "session": event.session or f"alone {event.event_id}",
+                "event": event.event_id,
+            }[window]
+            windows.setdefault(name, []).append(row)
+    prices = [_charge_price(charge, sorted(rows)) for rows in windows.values()]
+    if window == "period":
+        return prices[0]
+    return sum((Fraction(_twelve(price)) for price in prices), Fraction(0))
 
 
 def _twelve(value: Fraction) -> Decimal:

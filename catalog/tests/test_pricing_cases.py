@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from catalog.pricing import (
     true_ups,
 )
 from catalog.pricing.exact import divide
-from catalog.tests.pricing_kit import amount, charge, event, plan_of, tiers
+from catalog.tests.pricing_kit import (
+    START,
+    amount,
+    charge,
+    event,
+    plan_of,
+    summed,
+    tiers,
+)
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "cases" / "pricing.json").read_text()
@@ -33,9 +42,6 @@ BY_ID = {case["id"]: case for case in CASES}
 # What a charge alone cannot say: these wait for the part of Aforo that decides them.
 LATER = {
     "pc047": "proration of units within the period",
-    "pc115": "windows: the maximum of each bucket, priced bucket by bucket",
-    "pc117": "windows: the maximum of each bucket, priced bucket by bucket",
-    "pc119": "commitment per window with true-up and overage factor",
     "pc123": "proration by days: run in billing/tests/test_proration_cases.py",
     "pc125": "proration by days: run in billing/tests/test_proration_cases.py",
     "pc127": "weighted sum: a level priced by the days that it lasted",
@@ -233,6 +239,49 @@ def _shared_minimum(case: dict[str, Any]) -> Decimal:
     return amount(lines).quantize(Decimal("0.01"))
 
 
+def _bucketed(case: dict[str, Any], model: dict[str, Any], values: str) -> Decimal:
+    """Run the largest value of each day, or the sum, priced day by day."""
+    aggregation = "max" if values == "bucket_values" else "sum"
+    metric = {**summed("units"), "aggregation": aggregation, "window": "day"}
+    plan = plan_of(charge("units", model, metric=metric))
+    events = [
+        event(day, at=START + timedelta(days=day, minutes=minute), units=value)
+        for day, text in enumerate(case["usage"][values])
+        # A smaller one beside the largest; parts of the sum.
+        for minute, value in enumerate(
+            (text, str(Decimal(text) / 2)) if aggregation == "max" else (text, "0")
+        )
+    ]
+    return amount(price(plan, collect(plan, events)))
+
+
+def _bucketed_package(case: dict[str, Any]) -> Decimal:
+    """Run packages, started anew in each bucket."""
+    size, each = str(case["params"]["package_size"]), case["params"]["amount"]
+    model = {"model": "package", "size": size, "amount": each}
+    return _bucketed(case, model, "bucket_values")
+
+
+def _bucketed_volume(case: dict[str, Any]) -> Decimal:
+    """Run volume tiers, chosen bucket by bucket."""
+    model = {"model": "volume", "tiers": _tiers(case)}
+    return _bucketed(case, model, "bucket_values")
+
+
+def _windowed_commitment(case: dict[str, Any]) -> Decimal:
+    """Run a commitment of each window: its first tier's flat amount covers the units.
+
+    What goes beyond them is the next tier, at the price times the overage factor.
+    """
+    params = case["params"]
+    assert params["true_up"]
+    unit, commitment = Decimal(params["unit_amount"]), params["commitment_per_window"]
+    beyond = str(unit * Decimal(params["overage_factor"]))
+    covered = str(Decimal(commitment) / unit)
+    rows = tiers((covered, "0", commitment), (None, beyond))
+    return _bucketed(case, {"model": "graduated", "tiers": rows}, "window_values")
+
+
 RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
     "graduated": _tiered,
     "volume": _tiered,
@@ -251,6 +300,9 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
     "per_unit+max_spend": _maximum,
     "cost_plus+max_spend": _maximum,
     "charge_spending_minimum_prorated": _shared_minimum,
+    "bucketed_max_package": _bucketed_package,
+    "bucketed_max_volume": _bucketed_volume,
+    "commitment_windowed": _windowed_commitment,
 }
 RUN = [
     case for case in CASES if case["id"] not in LATER and case["id"] not in DIFFERENT

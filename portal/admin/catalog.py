@@ -172,7 +172,15 @@ class MetricAdmin(TenantAdmin):
     """What is counted; what decides figures is fixed once it is made."""
 
     add_roles = change_roles = PRICING
-    fixed = ("code", "aggregation", "field", "event_types", "unit", "integer_only")
+    fixed = (
+        "code",
+        "aggregation",
+        "field",
+        "event_types",
+        "window",
+        "unit",
+        "integer_only",
+    )
     list_display = ("name", "code", "aggregation", "field", "unit")
     list_filter = ("aggregation",)
     search_fields = ("name", "code", "field")
@@ -183,6 +191,7 @@ class MetricAdmin(TenantAdmin):
         "aggregation",
         "field",
         "event_types",
+        "window",
         "unit",
         "integer_only",
     )

@@ -11,7 +11,7 @@ import re
 
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
-from portal.composer import rows
+from portal.composer import levels, rows
 from portal.composer.models import MODELS
 from portal.composer.typed import Charge, Price, Tier, Typed, keys_of
 
@@ -38,6 +38,8 @@ def act(typed: Typed, deed: str) -> str:
         quotas = typed.limits.setdefault("quotas", [])
         quotas.append({"metric": "", "limit": "", "on_exceed": "deny"})
         return f"quota-{len(quotas) - 1}-metric"
+    if (focus := levels.act(typed, deed)) is not None:
+        return focus
     if found := _ROW.fullmatch(deed):
         return _row(typed, found)
     if found := _CELLS.fullmatch(deed):
@@ -70,6 +72,8 @@ def _charge(typed: Typed, charge: Charge, deed: str) -> str:
             typed.charges.pop(at)
             after = typed.charges[min(at, len(typed.charges) - 1) :][:1]
             return f"{after[0].uid}-summary" if after else "charge-add"
+        case "level":
+            return f"{charge.uid}-filter-{levels.ask_level(charge.filters)}-values"
         case "duplicate":
             twin = copy.deepcopy(charge)
             twin.uid, twin.key, twin.is_open = typed.new_uid(), "", True

@@ -15,7 +15,7 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
-from portal.composer import rows
+from portal.composer import levels, rows
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
@@ -67,26 +67,36 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
         bodies.append(body)
         if len(checked.problems) == before:
             right.append((body, charge))
+    for box, message in levels.problems(typed.levels):
+        checked.add(box, message, "Spend levels")
+    said = {"currency": typed.currency, "levels": levels.to_json(typed.levels)}
     if not checked.problems:
-        checked.plan = _parse(typed.currency, bodies, typed.charges, checked)
+        checked.plan = _parse({**said, "charges": bodies}, typed.charges, checked)
     if checked.plan is None:
-        # The engine names one problem at a time: ask it about each charge alone.
+        # The engine names one problem at a time: ask it about each charge alone, and
+        # about its levels only where they are right.
+        alone = _parse({**said, "charges": []}, [], checked)
         for body, charge in right:
-            _parse(typed.currency, [body], [charge], checked)
+            named = said if alone else {"currency": typed.currency}
+            _parse({**named, "charges": [body]}, [charge], checked, strict=bool(alone))
     _check_limits(typed, metrics, checked)
     return checked
 
 
 def _parse(
-    currency: str,
-    bodies: list[dict[str, Any]],
+    body: dict[str, Any],
     charges: list[Charge],
     checked: Checked,
+    *,
+    strict: bool = True,
 ) -> Plan | None:
     """Return the plan that the engine reads; note what it refuses."""
     try:
-        return parse_plan({"currency": currency, "charges": bodies})
+        return parse_plan(body, published=not strict)
     except PlanError as error:
+        if box := levels.box_of(error.path):
+            checked.add(box, _sentence(error.message), "Spend levels")
+            return None
         found = re.match(r"charges\[([0-9]+)\]", error.path)
         if found is None:
             checked.add("currency", _sentence(error.message))

@@ -57,6 +57,8 @@ def compare(
     if theirs is not None:
         if theirs.currency != mine.currency:
             others.append("currency")
+        if theirs_body.get("levels", []) != body.get("levels", []):
+            others.append("spend levels")
         if theirs.prorate != mine.prorate:
             others.append("proration")
         if theirs.limits != mine.limits:
@@ -85,7 +87,9 @@ def _words(
     if isinstance(metric, str) and metric in metrics:
         row = {**row, "metric": metric_json(metrics[metric])}
     try:
-        return describe(parse_plan({"currency": currency, "charges": [row]}))
+        # Alone, without the levels that its conditions may name.
+        plan = parse_plan({"currency": currency, "charges": [row]}, published=True)
+        return describe(plan)
     except PlanError:
         price = row.get("price")
         parts = price.items() if isinstance(price, Mapping) else [("price", price)]

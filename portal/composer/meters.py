@@ -24,6 +24,7 @@ from catalog.pricing import (
     Recipe,
     Source,
     Volume,
+    Window,
 )
 from catalog.pricing.charges import is_fee
 from catalog.pricing.dimensions import labels_of
@@ -52,6 +53,13 @@ PART_SAMPLES = {
     "sessions": "100",
     COST: "10",
     EVENTS: "1,000",
+}
+
+WINDOW_SAMPLES = {
+    Window.DAY: "30",
+    Window.HOUR: "100",
+    Window.SESSION: "100",
+    Window.EVENT: "100",
 }
 
 
@@ -89,6 +97,12 @@ class Meter:
         if self.part:
             return PART_UNITS[self.part.partition(":")[0]]
         return many(self.charge.unit) or "units"
+
+    @property
+    def among(self) -> str:
+        """What shares the quantity evenly: the events, or the windows."""
+        window = self.metric.window
+        return "events" if window is Window.PERIOD else f"{window}s"
 
     @property
     def most(self) -> str:
@@ -144,13 +158,21 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
             charge.metric,
             charge.filter,
             typed.get(f"q-{name}", "").strip() or grouped(plain(sample(charge.model))),
-            typed.get(f"n-{name}", "").strip() or "100" if is_fee(charge) else "",
+            typed.get(f"n-{name}", "").strip() or _several(charge),
             typed.get(f"k-{name}", "").strip(),
             blended,
         )
         _read(meter)
         found[name] = meter
     return list(found.values())
+
+
+def _several(charge: Charge) -> str:
+    """Return among how many a quantity is tried first; empty: it does not matter."""
+    assert charge.metric is not None
+    if charge.metric.window is not Window.PERIOD:
+        return WINDOW_SAMPLES[charge.metric.window]
+    return "100" if is_fee(charge) else ""
 
 
 def _part_meter(
@@ -239,8 +261,8 @@ def _read(meter: Meter) -> None:
             meter.events = int(whole)
         else:
             meter.problems[f"n-{meter.id}"] = (
-                f"Events are a whole number from 1 to {EVENTS_MAX:,}; you entered"
-                f" {meter.events_text[:40]}."
+                f"{meter.among.capitalize()} are a whole number from 1 to"
+                f" {EVENTS_MAX:,}; you entered {meter.events_text[:40]}."
             )
 
 

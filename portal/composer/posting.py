@@ -9,7 +9,7 @@ from django.http import QueryDict
 from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
-from portal.composer import rows
+from portal.composer import levels, rows
 from portal.composer.bodies import BOUNDS
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
@@ -27,6 +27,7 @@ def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
     return Typed(
         currency=data.get("currency", ""),
         charges=[_charge(data, uid) for uid in uids[:CHARGES_MAX]],
+        levels=levels.from_post(data),
         prorate="prorate" in data,
         limits={**kept_limits, **_limits(data)},
     )

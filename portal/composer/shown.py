@@ -8,12 +8,15 @@ from typing import Any
 
 from catalog.limits import BUILT_IN
 from catalog.models import Metric
+from catalog.pricing import SPEND_LEVEL
+from portal.composer import levels
 from portal.composer.boxes import Box, Choices
 from portal.composer.models import MODELS, ModelForm, Param
 from portal.composer.numbers import grouped
 from portal.composer.sections import COUNTED, Section, sections
 from portal.composer.typed import JSON_MODEL, Charge, Price, Typed, keys_of
 
+_ANY: Choices = ()  # Whatever is typed.
 ON_EXCEED = (("deny", "refuse further requests"), ("bill", "let them pass, billed"))
 
 
@@ -89,7 +92,7 @@ class Shower:
         self.typed = typed
         self.problems = problems
         self.metrics = [("", "Choose a metric")] + [
-            (m.code, f"{m.name} ({m.code})") for m in metrics
+            (m.code, f"{m.name} ({m.code}){_window_words(m)}") for m in metrics
         ]
         self.fixed_keys = fixed_keys
         self.focus = focus
@@ -169,9 +172,19 @@ class Shower:
         box = f"{prefix}-{name}"
         return Box(box, box, label, value, self.problems.get(box, ""), **more)
 
+    def levels(self) -> list[levels.LevelShown]:
+        """Return the rows of the spend levels."""
+        return levels.shown(self.typed.levels, self.problems, self.typed.currency)
+
     def _filter(self, uid: str, at: int, row: tuple[str, str]) -> tuple[Box, Box, str]:
-        """Return a condition: its property, its values and the button that removes."""
+        """Return a condition: its property, its values and the button that removes.
+
+        A spend level is chosen among those that there are.
+        """
         start = f"{uid}-filter-{at}"
+        text, choices = row[1], _ANY
+        if row[0].strip() == SPEND_LEVEL and self.typed.levels:
+            text, choices = levels.choices(self.typed.levels, row[1])
         return (
             Box(
                 f"{start}-property",
@@ -184,8 +197,9 @@ class Shower:
                 f"{start}-values",
                 f"{uid}-filter_values",
                 f"Values of property {at + 1}",
-                row[1],
+                text,
                 self.problems.get(f"{start}-values", ""),
+                choices=choices,
             ),
             f"{uid}.filter.{at}.remove",
         )
@@ -323,6 +337,12 @@ class Shower:
             )
             for at, quota in enumerate(self.typed.limits.get("quotas") or [])
         ]
+
+
+def _window_words(metric: Metric) -> str:
+    """Return what a metric is aggregated by, unless it is the period."""
+    by_period = metric.window == Metric.Window.PERIOD
+    return "" if by_period else f", per {metric.window}"
 
 
 def _text(value: Any) -> str:

@@ -33,7 +33,7 @@ from catalog.pricing import (
 )
 from catalog.pricing.dimensions import SESSIONS
 from catalog.pricing.recipes import quantities_of
-from catalog.pricing.state import Dims, Weighed
+from catalog.pricing.state import Dims, Weighed, Windows
 from catalog.pricing.supposed import Supposed, suppose
 from portal.composer.meters import Meter, meters
 from portal.selectors import month_usage
@@ -217,6 +217,8 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         elif meter.part:
             known = quantities_of(used) if isinstance(used, Weighed) else {}
             meter.quantity = known.get(meter.part, ZERO)
+        if isinstance(used, Windows):
+            meter.events = max(used.windows, 1)
     if live is not None:
         lines = total(live.plan, counted[1].state)
         result.live_total = sum((line.amount for line in lines), ZERO)

@@ -56,11 +56,22 @@ class Charge:
 
 
 @dataclass(slots=True)
+class Level:
+    """One spend level of the form."""
+
+    key: str = ""  # Empty: made from the name when it is saved.
+    name: str = ""
+    trigger: str = ""  # spend_from or credits_from; empty: by hand.
+    amount: str = ""
+
+
+@dataclass(slots=True)
 class Typed:
     """The whole form but the simulator."""
 
     currency: str
     charges: list[Charge]
+    levels: list[Level] = field(default_factory=list)
     prorate: bool = False
     limits: dict[str, Any] = field(default_factory=dict)
 
@@ -95,16 +106,27 @@ def join_values(values: Sequence[str]) -> str:
 
 def keys_of(charges: Sequence[Charge]) -> dict[str, str]:
     """Return each row's key: its own, or one made of its name that nobody else has."""
-    taken = {charge.key for charge in charges if charge.key}
-    found = {}
-    for charge in charges:
-        key = charge.key
+    names = [(charge.key, charge.name) for charge in charges]
+    uids = [charge.uid for charge in charges]
+    return dict(zip(uids, _made_keys(names, "charge"), strict=True))
+
+
+def level_keys(levels: Sequence[Level]) -> list[str]:
+    """Return each level's key: its own, or one made of its name."""
+    return _made_keys([(level.key, level.name) for level in levels], "level")
+
+
+def _made_keys(rows: Sequence[tuple[str, str]], noun: str) -> list[str]:
+    """Return the keys of rows of key and name; those without get one of their own."""
+    taken = {key for key, _ in rows if key}
+    found = []
+    for key, name in rows:
         if not key:
-            base = _NOT_KEY.sub("-", charge.name.lower()).strip("-.")[: KEY_MAX - 4]
-            base = base if base[:1].isalpha() else f"charge-{base}".rstrip("-")
+            base = _NOT_KEY.sub("-", name.lower()).strip("-.")[: KEY_MAX - 4]
+            base = base if base[:1].isalpha() else f"{noun}-{base}".rstrip("-")
             key, number = base, 2
             while key in taken:
                 key, number = f"{base}-{number}", number + 1
             taken.add(key)
-        found[charge.uid] = key
+        found.append(key)
     return found

@@ -20,6 +20,7 @@ from billing.models import (
     LedgerEntry,
     SubscriptionSnapshot,
 )
+from catalog.describe import level_names
 from catalog.plans import PricedPlan
 from catalog.pricing import explain_step, steps_from_json
 from guard.models import Decision
@@ -123,6 +124,7 @@ class Posted:
     charges: list[Charged]
     batch: LedgerBatch | None
     invoice: Invoice | None
+    level: str  # The name of the spend level that priced it; empty without levels.
 
     @property
     def public_id(self) -> str:
@@ -268,10 +270,17 @@ def _postings(told: Story) -> None:
                 charged(entry, plan),
                 batches.get(entry.version),
                 invoices.get((entry.billing_period_id, entry.currency)),
+                _level(entry, plan),
             )
         )
         told.plan, told.snapshot = plan, entry.snapshot
         told.product = entry.subscription.product
+
+
+def _level(entry: LedgerEntry, plan: PricedPlan | None) -> str:
+    """Return the name of the spend level that an entry was priced at."""
+    names = level_names(plan.plan) if plan else {}
+    return names.get(entry.spend_level or "", entry.spend_level or "")
 
 
 def charged(entry: LedgerEntry, plan: PricedPlan | None) -> list[Charged]:

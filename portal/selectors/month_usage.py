@@ -16,14 +16,17 @@ from django.core.cache import cache
 from aforo.core import fx
 from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO, plain
+from billing import levels
 from billing.models import Customer, Subscription
 from catalog.models import Product
 from catalog.pricing import (
+    NO_STANDING,
     Plan,
     PlanState,
+    Standing,
     UsageEvent,
-    collect,
     plan_to_json,
+    rate_period,
     state_from_json,
     state_to_json,
 )
@@ -103,9 +106,10 @@ def count(
         if events is None:
             return None
         known = [event.cost for event in events if event.cost is not None]
+        standing = _standing(plans, customer, product)
         found = {
             name: {
-                "state": state_to_json(collect(plan, events)),
+                "state": state_to_json(rate_period(plan, events, standing)[1]),
                 "events": len(events),
                 "cost": plain(sum(known, ZERO)),
                 "unknown": len(events) - len(known),
@@ -114,6 +118,14 @@ def count(
         }
         cache.set_many(found, REMEMBERED_S)
     return [_usage(found[name]) for name in names]
+
+
+def _standing(plans: Sequence[Plan], customer: Customer, product: Product) -> Standing:
+    """Return where the customer's newest contract for the product stands."""
+    contracts = Subscription.objects.filter(customer=customer, product=product)
+    newest = contracts.order_by("-started_at").values_list("pk", flat=True)[:1]
+    found = levels.supposed(newest, plans) if any(p.levels for p in plans) else {}
+    return next(iter(found.values()), NO_STANDING)
 
 
 def _usage(data: dict[str, Any]) -> MonthUsage:
@@ -128,14 +140,18 @@ def _usage(data: dict[str, Any]) -> MonthUsage:
 
 def _name(plan: Plan, customer: Customer, product: Product, span: Span) -> str:
     """Return where a count is remembered: what decides it, prices left out."""
+    written = plan_to_json(plan)
     counted = [
         # Where single events or groups of them decide, what is kept hangs on the price.
         {**row, "name": "", "price": row["price"]}
-        if row["price"]["model"] in BY_PRICE
+        if plan.levels
+        or row["price"]["model"] in BY_PRICE
+        or "window" in row.get("metric", {})
         else {**row, "name": "", "price": ""}
-        for row in plan_to_json(plan)["charges"]
+        for row in written["charges"]
     ]
-    text = json.dumps([plan.currency, counted], sort_keys=True)
+    said = [plan.currency, counted, written.get("levels", [])]
+    text = json.dumps(said, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     return f"month-usage:{customer.pk}:{product.pk}:{span.start:%Y-%m}:{digest}"
 

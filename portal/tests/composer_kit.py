@@ -118,6 +118,10 @@ def posted(typed: Typed, **changes: Any) -> Typed:
             put(name, values)
         put_price(charge.price)
         put(*charge.bounds)
+    for level in shower.levels():
+        put(level.name, level.key)
+        for kind, part in (("trigger", level.trigger), ("amount", level.amount)):
+            data.appendlist(f"level_{kind}", part.value if part else "")
     put(*shower.limits().values())
     for row in shower.quotas():
         put(*row)

@@ -288,6 +288,7 @@ def _page(
     new_metric = next(path for path in NEW_METRIC if exists(path))
     context |= {
         "charges": shower.charges(),
+        "levels": shower.levels(),
         "limits": shower.limits(),
         "quotas": shower.quotas(),
         "models": MODELS.values(),

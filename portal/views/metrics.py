@@ -197,6 +197,7 @@ def _suggested(field: str = "", type: str = "") -> dict[str, Any]:
             "name": f"{name} events"[:120],
             "aggregation": Metric.Aggregation.COUNT,
             "event_types": type,
+            "window": Metric.Window.PERIOD,
             "unit": "event",
         }
     last = words.rpartition(" ")[2]
@@ -206,6 +207,7 @@ def _suggested(field: str = "", type: str = "") -> dict[str, Any]:
         "name": name[:120],
         "aggregation": Metric.Aggregation.SUM,
         "field": field,
+        "window": Metric.Window.PERIOD,
         "unit": unit[:40] or "unit",
     }
 

@@ -25,7 +25,7 @@ from catalog import publication
 from catalog.facts import limit_facts
 from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import retire as retire_version
-from catalog.price_list import prices
+from catalog.price_list import levels, prices
 from catalog.pricing import in_currency
 from portal import keyset, paging
 from portal.composer.shares import has_recipe
@@ -192,6 +192,7 @@ def _prices(
     currency = asked if asked in offered else offered[0] if offered else ""
     return {
         "prices": prices(in_currency(said.plan, currency)) if said else [],
+        "levels": levels(said.plan) if said else [],
         "prices_title": f"Prices of v{shown.version.number}",
         "prices_note": currency,
         "currency": currency,

@@ -20,9 +20,10 @@ from aforo.core.roles import PRICING, role_required
 from aforo.core.tenancy import enter
 from aforo.lib import ids
 from catalog.describe import describe
+from catalog.level_words import LevelRow
 from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import load_plans
-from catalog.price_list import Price, prices, public_json
+from catalog.price_list import Price, levels, prices, public_json
 from catalog.pricing import Plan as Priced
 from catalog.pricing import in_currency
 from catalog.products import show_prices
@@ -44,6 +45,7 @@ class Offer:
     prorate: bool
     summary: str
     prices: list[Price]
+    levels: list[LevelRow]
     document: dict[str, Any]
     currencies: tuple[str, ...]  # That it is sold in, its own first.
 
@@ -108,6 +110,7 @@ def _offers(product: Product, currency: str) -> list[Offer]:
             prorate=v.prorate,
             summary=describe(shown[v.pk]),
             prices=prices(shown[v.pk]),
+            levels=levels(shown[v.pk]),
             document=public_json(loaded[v.pk].plan),
             currencies=loaded[v.pk].plan.currencies,
         )

@@ -1,0 +1,134 @@
+"""What decides a customer's spend level: usage rated before, credits, and by hand."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from aforo.lib import sql
+from aforo.lib.money import ZERO
+from billing.contracts import Snapshot
+from billing.rating import Fact, Total, TotalKey
+from catalog.pricing import NO_STANDING, Plan, Purchase, Standing, asks_for_purchases
+
+# A change of plan begins a counter row; what was spent in the period goes on.
+SPENT = """
+SELECT t.subscription_id, t.snapshot_id, t.period_id, t.currency, t.spend
+FROM billing_usagetotal t
+JOIN unnest(%b::uuid[], %b::uuid[]) AS k (subscription_id, period_id)
+  USING (subscription_id, period_id)
+WHERE t.customer_id = ANY(%b)
+"""
+PURCHASES = """
+SELECT g.customer_id, w.currency, g.created_at, g.amount
+FROM billing_creditgrant g JOIN billing_wallet w ON w.id = g.wallet_id
+WHERE g.customer_id = ANY(%b) AND g.kind = 'purchased'
+ORDER BY g.created_at, g.id
+"""
+GIVEN = """
+SELECT DISTINCT ON (n.subscription_id) n.subscription_id, n.customer_id,
+  n.overrides->>'level'
+FROM billing_subscriptionsnapshot n
+WHERE n.subscription_id = ANY(%b) AND n.plan_version_id IS NOT NULL
+ORDER BY n.subscription_id, n.number DESC
+"""
+Purchases = Mapping[tuple[uuid.UUID, str], tuple[Purchase, ...]]
+
+
+@dataclass(slots=True)
+class Standings:
+    """Where the subscriptions of a batch stand, as its events are rated one by one."""
+
+    totals: Mapping[TotalKey, Total]
+    # Of whole subscriptions and periods, as they were before the batch.
+    stored: dict[TotalKey, tuple[str, Decimal]] = field(default_factory=dict)
+    purchases: Purchases = field(default_factory=dict)
+
+    def of(self, total: Total, snapshot: Snapshot) -> Standing:
+        """Return where the subscription of a counter row stands now."""
+        if snapshot.plan is None or not snapshot.plan.plan.levels:
+            return NO_STANDING
+        # What this batch has moved comes before what is stored.
+        moved = {key: (row.currency, row.spend) for key, row in self.totals.items()}
+        rows = {**self.stored, **moved}
+        own = (total.key.subscription_id, total.key.period_id, total.currency)
+        spend = sum(
+            (
+                spend
+                for key, (currency, spend) in rows.items()
+                if (key.subscription_id, key.period_id, currency) == own
+            ),
+            ZERO,
+        )
+        bought = self.purchases.get((total.customer_id, total.currency), ())
+        return Standing(spend, bought, snapshot.level)
+
+
+def load(
+    totals: Mapping[TotalKey, Total], facts: Mapping[TotalKey, Sequence[Fact]]
+) -> Standings:
+    """Return where subscriptions stand; no statement where no plan has levels.
+
+    The books are locked, so nothing moves until the batch is written.
+    """
+    plans = {key: _plan(own[0].snapshot) for key, own in facts.items()}
+    levelled = [key for key, plan in plans.items() if plan.levels]
+    found = Standings(totals)
+    if not levelled:
+        return found
+    places = sorted({(key.subscription_id, key.period_id) for key in levelled})
+    columns: list[object] = [list(column) for column in zip(*places, strict=True)]
+    columns.append([totals[key].customer_id for key in levelled])
+    with sql.cursor() as cursor:
+        for sub, snapshot, period, currency, spend in cursor.execute(
+            SPENT, columns
+        ).fetchall():
+            found.stored[TotalKey(sub, snapshot, period)] = (currency, spend)
+    buyers = {
+        totals[key].customer_id for key in levelled if asks_for_purchases(plans[key])
+    }
+    found.purchases = purchases(buyers)
+    return found
+
+
+def _plan(snapshot: Snapshot) -> Plan:
+    """Return the plan of usage that was attributed."""
+    assert snapshot.plan is not None, "a fact has a plan"
+    return snapshot.plan.plan
+
+
+def purchases(customers: Collection[uuid.UUID]) -> Purchases:
+    """Return the credits that customers bought, by customer and currency, in time."""
+    if not customers:
+        return {}
+    found: dict[tuple[uuid.UUID, str], list[Purchase]] = {}
+    with sql.cursor() as cursor:
+        rows = cursor.execute(PURCHASES, [list(customers)]).fetchall()
+    for customer, currency, at, amount in rows:
+        found.setdefault((customer, currency), []).append(Purchase(at, amount))
+    return {key: tuple(bought) for key, bought in found.items()}
+
+
+def supposed(
+    subscriptions: Iterable[uuid.UUID], plans: Iterable[Plan]
+) -> dict[uuid.UUID, Standing]:
+    """Return where contracts begin a month that is priced again under other plans.
+
+    Their levels by hand are those of the last snapshot.
+    """
+    levelled = [plan for plan in plans if plan.levels]
+    keys = list(subscriptions)
+    if not levelled:
+        return dict.fromkeys(keys, NO_STANDING)
+    with sql.cursor() as cursor:
+        rows = cursor.execute(GIVEN, [keys]).fetchall()
+    asking = any(asks_for_purchases(plan) for plan in levelled)
+    bought = purchases({customer for _, customer, _ in rows} if asking else ())
+    currency = levelled[0].currency
+    found = dict.fromkeys(keys, NO_STANDING)
+    for subscription, customer, level in rows:
+        own = bought.get((customer, currency), ())
+        found[subscription] = Standing(purchases=own, given=level or "")
+    return found
