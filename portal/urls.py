@@ -20,6 +20,7 @@ from portal.views import (
     outcomes,
     plan_files,
     plans,
+    preview,
     price_lists,
     products,
     profile,
@@ -97,6 +98,7 @@ urlpatterns: list[URLPattern] = [
         outcomes.brief,
         name="plan-outcomes-brief",
     ),
+    path("plans/<str:public_id>/preview", preview.preview, name="plan-preview"),
     path("plans/<str:public_id>/import", plan_files.read, name="plan-import"),
     path(
         "plans/<str:public_id>/versions/<int:number>.json",
