@@ -40,6 +40,7 @@ class ModelForm:
     inner_models: tuple[str, ...] = ()
     metered: bool = True  # It counts a metric that is chosen.
     filtered: bool = True  # It takes conditions.
+    off: str = ""  # Why it has no metric, or no conditions either.
     template: str = "portal/composer_price.html"
     reader: Callable[[Mapping[str, Any]], Price | None] | None = None
     writer: Callable[[Price], dict[str, Any]] | None = None
@@ -252,6 +253,7 @@ _FORMS = (
         ),
         metered=False,
         filtered=False,
+        off="a flat amount counts nothing",
     ),
     ModelForm(
         "dimensions",
@@ -259,6 +261,7 @@ _FORMS = (
         "Rates by tool, tokens, duration and session that are multiplied together.",
         DIMENSION_PARAMS,
         metered=False,
+        off="each rate names what it counts",
         reader=read_dimensions,
         writer=write_dimensions,
     ),
@@ -272,6 +275,7 @@ _FORMS = (
         inner_models=("per_unit", "graduated", "volume", "package", "included"),
         metered=False,
         filtered=False,
+        off="an outcome names its events and their conditions",
         reader=lambda data: read_compound(data, read_price),
         writer=lambda price: write_compound(
             price, write_price(price.inner) if price.inner else {}
