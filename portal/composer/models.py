@@ -274,8 +274,7 @@ _FORMS = (
         inner_label="Price of an outcome",
         inner_models=("per_unit", "graduated", "volume", "package", "included"),
         metered=False,
-        filtered=False,
-        off="an outcome names its events and their conditions",
+        off="an outcome is counted by its events",
         reader=lambda data: read_compound(data, read_price),
         writer=lambda price: write_compound(
             price, write_price(price.inner) if price.inner else {}

@@ -102,6 +102,11 @@ def test_what_no_form_can_show_is_kept_as_json() -> None:
     assert to_body(form) == body(odd)
 
 
+def test_conditions_of_an_outcome_as_a_whole_are_kept() -> None:
+    only = {"filter": {"region": ["eu", "us"]}}
+    assert to_body(posted(typed(COMPOUND, **only))) == body(COMPOUND, **only)
+
+
 def test_bounds_of_a_charge_are_kept_and_judged() -> None:
     bounds = {"discount_percent": "10", "minimum": "5", "maximum": "100"}
     form = typed(DIMENSIONS, **bounds)
