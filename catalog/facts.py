@@ -157,7 +157,7 @@ def outcome_words(model: Compound) -> str:
     held = "session" if model.by is Grouping.SESSION else "correlation id"
     words = f"{' and '.join(parts)} of one {held}"
     if model.within_seconds is not None:
-        words += f" within {model.within_seconds:,} s"
+        words += f" within {span_words(model.within_seconds)}"
     return words
 
 

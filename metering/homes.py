@@ -18,7 +18,6 @@ from aforo.lib.money import ZERO
 from billing.contracts import Account, Period, Snapshot
 from billing.rating import Fact
 from catalog.pricing import (
-    Charge,
     Compound,
     Pieces,
     UsageEvent,
@@ -60,7 +59,7 @@ class _Said(NamedTuple):
 
     item: Item
     fact: Fact
-    charge: Charge
+    charge_key: str
     group: str
 
 
@@ -71,7 +70,17 @@ def bring_home(items: Sequence[Item], known: Context) -> None:
     has all of them; the newest such. The books are locked; one statement, and none
     where nothing was confirmed or reversed.
     """
-    said = [one for item in items for one in _said(item)]
+    rules: dict[uuid.UUID, list[tuple[str, Compound]]] = {}
+    said: list[_Said] = []
+    for item in items:
+        fact = item.fact
+        if fact is None:
+            continue
+        key = fact.subscription_id
+        if key not in rules:
+            rules[key] = _rules(known.accounts[item.row.customer_id], key)
+        if rules[key]:
+            said += _said(item, fact, rules[key])
     if not said:
         return
     groups = _stored(said)
@@ -88,19 +97,33 @@ def bring_home(items: Sequence[Item], known: Context) -> None:
             )
 
 
-def _said(item: Item) -> Iterator[_Said]:
-    """Yield the outcomes that an event confirms or reverses."""
-    fact = item.fact
-    if fact is None or fact.snapshot.plan is None:
-        return
-    for charge in fact.snapshot.plan.plan.charges:
-        model = charge.model
-        if not isinstance(model, Compound) or not model.has_signals:
-            continue
-        if _is_said(model, fact.usage):
-            group = group_of_event(model, fact.usage)
-            if group:
-                yield _Said(item, fact, charge, group)
+def _rules(account: Account, subscription_id: uuid.UUID) -> list[tuple[str, Compound]]:
+    """Return the outcomes with confirmation or reversal of any version of a contract.
+
+    An outcome of an earlier version can be reversed though the one in force has none.
+    """
+    found = []
+    for contract in account.contracts:
+        for snapshot in contract.snapshots if contract.id == subscription_id else ():
+            for charge in snapshot.plan.plan.charges if snapshot.plan else ():
+                model = charge.model
+                if isinstance(model, Compound) and model.has_signals:
+                    found.append((charge.key, model))
+    return found
+
+
+def _said(
+    item: Item, fact: Fact, rules: Sequence[tuple[str, Compound]]
+) -> Iterator[_Said]:
+    """Yield the outcomes that an event confirms or reverses, each once."""
+    found = {
+        (charge_key, group_of_event(model, fact.usage))
+        for charge_key, model in rules
+        if _is_said(model, fact.usage)
+    }
+    for charge_key, group in sorted(found):
+        if group:
+            yield _Said(item, fact, charge_key, group)
 
 
 def _is_said(model: Compound, usage: UsageEvent) -> bool:
@@ -114,7 +137,7 @@ def _stored(said: Sequence[_Said]) -> dict[_Place, Pieces]:
         (
             one.item.row.customer_id,
             one.fact.subscription_id,
-            one.charge.key,
+            one.charge_key,
             uuid.UUID(hex=one.group),
         )
         for one in said
@@ -135,10 +158,13 @@ def _add_waiting(
     groups: dict[_Place, Pieces], said: Sequence[_Said], items: Sequence[Item]
 ) -> None:
     """Add the pieces that come in the same batch."""
-    wanted = {(o.fact.subscription_id, o.charge.key, o.group) for o in said}
+    wanted = {(o.fact.subscription_id, o.charge_key, o.group) for o in said}
+    contracts = {o.fact.subscription_id for o in said}
     for item in items:
         fact = item.fact
         if fact is None or fact.snapshot.plan is None:
+            continue
+        if fact.subscription_id not in contracts:
             continue
         for charge in fact.snapshot.plan.plan.charges:
             model = charge.model
@@ -165,7 +191,7 @@ def _home(
 ) -> tuple[Snapshot, Period] | None:
     """Return the version and period that has the outcome; None: where it is."""
     fact = said.fact
-    own = _Place(fact.snapshot.id, fact.usage_period.id, said.charge.key, said.group)
+    own = _Place(fact.snapshot.id, fact.usage_period.id, said.charge_key, said.group)
     here = groups.get(own)
     if here is not None and any(here.counts):
         return None

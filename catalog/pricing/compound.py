@@ -78,15 +78,15 @@ class CompoundMeter:
         if new is None:
             return
         was = standing(model, old) if old else Standing.INCOMPLETE
-        now = standing(model, new)
-        moved = (now is Standing.MATCHED) - (was is Standing.MATCHED)
+        then = standing(model, new)
+        moved = (then is Standing.MATCHED) - (was is Standing.MATCHED)
         over = tally.beyond + beyond(model, new) - beyond(model, old)
         check_quantity(over)
         self.next = _Next(
             Tally(tally.count + 1, tally.value + moved, beyond=over),
             key,
             new if key else None,
-            now is Standing.REVERSED and was is Standing.MATCHED,
+            then is Standing.REVERSED and was is Standing.MATCHED,
         )
 
     def commit(self) -> Line | None:

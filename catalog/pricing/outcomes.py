@@ -77,9 +77,11 @@ def with_event(
 ) -> Pieces | None:
     """Return a group's pieces with one event more; None when it is none of them.
 
-    An event that is alone belongs to no group: its cost counts only if it is a piece.
+    An event that is alone belongs to no group: it counts where one event is an outcome.
     Raises Refused for a cost that a budget asks for and that is not known.
     """
+    if is_alone and not model.is_single:
+        return None
     found = matches(model, event)
     yes, no = says(model.confirm, event), says(model.reverse, event)
     is_costed = model.budget is not None and (not is_alone or any(found))

@@ -304,6 +304,11 @@ class Compound:
         return frozenset(pieces | signals)
 
     @property
+    def is_single(self) -> bool:
+        """Whether one event alone is an outcome."""
+        return len(self.requirements) == 1 and self.requirements[0].at_least == 1
+
+    @property
     def has_signals(self) -> bool:
         """Whether an outcome is confirmed or reversed by further events."""
         return self.confirm is not None or self.reverse is not None

@@ -46,6 +46,11 @@ def _fits(rule: Json, event: UsageEvent) -> bool:
     )
 
 
+def _is_single(rules: Sequence[Json]) -> bool:
+    """Tell whether one event alone is an outcome."""
+    return len(rules) == 1 and rules[0].get("at_least", 1) == 1
+
+
 def _completion(price: Json, own: Sequence[UsageEvent]) -> datetime | None:
     """Return when the last missing piece came."""
     outcome = price["outcome"]
@@ -67,6 +72,8 @@ def _counts(price: Json, own: Sequence[UsageEvent]) -> bool:
     """Tell whether a group is an outcome that is charged."""
     done = _completion(price, own)
     if done is None:
+        return False
+    if not own[0].correlation and not _is_single(price["outcome"]["all"]):
         return False
     confirm, reverse = price.get("confirm"), price.get("reverse")
     if confirm:

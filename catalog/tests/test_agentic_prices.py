@@ -67,7 +67,7 @@ def test_an_outcome_is_shown_to_staff_and_only_its_price_to_others() -> None:
     assert shown.words == "$0.85 per contract, at most $100.00 a month"
     assert shown.counts == (
         "doc.parsed and 2 × llm.completion when status is SUCCESS of one correlation"
-        " id within 1,800 s"
+        " id within 30 minutes"
     )
     (public,) = public_json(whole)["charges"]
     assert public["price"] == {"model": "per_unit", "unit_amount": "0.85"}

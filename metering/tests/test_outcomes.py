@@ -142,6 +142,22 @@ def test_what_is_said_after_a_change_of_plan_belongs_to_the_plan_before() -> Non
     assert_clean()
 
 
+def test_an_outcome_is_reversed_though_the_plan_in_force_has_none() -> None:
+    shop = make_shop(body=PLAN)
+    start = clock.now()
+    tell(shop, "ticket.closed", at=start - HOUR * 3)
+    tell(shop, "ticket.confirmed", at=start - HOUR * 2)
+    subscriptions.change_plan(
+        subscription=shop.subscription,
+        plan_version=make_version(shop.product),
+        at=start - HOUR,
+        actor=shop.owner,
+    )
+    tell(shop, "ticket.reopened", at=start)
+    assert sum(spends(shop)) == 0
+    assert_clean()
+
+
 def test_an_unknown_cost_waits_until_it_is_known() -> None:
     budget = {"amount": "0.50", "overage_percent": "130"}
     price = {**RESOLUTION["price"], "cost_budget": budget}

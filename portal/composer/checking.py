@@ -20,6 +20,7 @@ from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
 from portal.composer.params import Param
+from portal.composer.spelled import span_problems
 from portal.composer.typed import Charge, Price, Typed, keys_of
 
 BELOW = {"price": PRICE_LIMIT, "quantity": QUANTITY_LIMIT, "rate": RATE_LIMIT}
@@ -249,6 +250,10 @@ def _param_problems(
         # What a line says is the engine's to judge.
         if not text.strip():
             yield box, f"{param.label} is blank."
+        return
+    if param.kind == "span":
+        for told in span_problems(text, param.label):
+            yield box, told
         return
     if param.kind == "whole":
         if not clean(text).isdecimal():

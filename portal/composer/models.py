@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from portal.composer import rows
-from portal.composer.agentic import BY, read_compound, write_compound
 from portal.composer.dimensions import PARAMS as DIMENSION_PARAMS
 from portal.composer.dimensions import read_dimensions, write_dimensions
 from portal.composer.numbers import clean
+from portal.composer.outcomes import PARAMS as OUTCOME_PARAMS
+from portal.composer.outcomes import read_compound, write_compound
 from portal.composer.params import Column, Param
 from portal.composer.recipe_form import PARAMS as RECIPE_PARAMS
 from portal.composer.recipe_form import read_recipe, write_recipe
@@ -270,36 +271,12 @@ _FORMS = (
         "compound",
         "Outcome",
         "One price for what many metered events achieve together.",
-        (
-            Param(
-                "outcome",
-                "Events that make it",
-                "lines",
-                hint="A type and at least how many a line: llm.completion 2. Conditions"
-                " after it: status=SUCCESS.",
-            ),
-            Param("by", "Held together by", "choice", choices=BY, start=BY[0][0]),
-            Param(
-                "within_seconds",
-                "Within seconds",
-                "whole",
-                optional=True,
-                hint="Between the first events of each kind.",
-            ),
-            Param(
-                "absorbs",
-                "Measurements that the price covers",
-                "lines",
-                optional=True,
-                hint="One a line; they are metered and costed, not billed.",
-            ),
-        ),
+        OUTCOME_PARAMS,
         inner="price",
         inner_label="Price of an outcome",
         inner_models=("per_unit", "graduated", "volume", "package", "included"),
         metered=False,
-        filtered=False,
-        off="an outcome names its events and their conditions",
+        off="an outcome is counted by its events",
         reader=lambda data: read_compound(data, read_price),
         writer=lambda price: write_compound(
             price, write_price(price.inner) if price.inner else {}

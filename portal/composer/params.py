@@ -31,6 +31,7 @@ class Column:
     name: str  # As in a row of the plan JSON.
     label: str
     # text | price | quantity | rate | factor | percent | share | count | choice
+    # | span (3 days) | conditions (status = SUCCESS)
     kind: str = "text"
     optional: bool = False
     positive: bool = False
@@ -39,6 +40,11 @@ class Column:
     suggest: str = ""  # What to offer: tools, measurements, event_types, properties.
     fixed: str = ""  # What the first row always says.
 
+    @property
+    def is_text(self) -> bool:
+        """Whether words are typed, not a number or a choice."""
+        return self.kind in ("text", "span", "conditions") and not self.choices
+
 
 @dataclass(frozen=True, slots=True)
 class Param:
@@ -46,7 +52,7 @@ class Param:
 
     name: str  # As in plan JSON.
     label: str
-    # A Column's kind, or rows | whole (a count from 0) | lines (free text)
+    # A Column's kind, or rows | whole (a count from 0) | span | lines (free text)
     kind: str
     optional: bool = False
     positive: bool = False

@@ -12,6 +12,12 @@ from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.reading import number_text
 from portal.composer.numbers import clean, read
 from portal.composer.params import Column, Param
+from portal.composer.spelled import (
+    condition_problems,
+    conditions_of,
+    seconds_of,
+    span_problems,
+)
 
 Row = dict[str, str]
 Rows = list[Row]
@@ -29,7 +35,7 @@ BELOW = {
 # Factors and percentages multiply whole amounts: see catalog.pricing.dimension_json.
 PLACES = {"factor": 4, "percent": 4, "share": 2}
 TEXT_MAX = 256
-_INDEX = re.compile(r".*\[(?P<at>[0-9]{1,6})\](\.(?P<column>[a-z_]+))?")
+_INDEX = re.compile(r"[^\[]*\[(?P<at>[0-9]{1,6})\](\.(?P<column>[a-z_]+)([.\[].*)?)?")
 
 
 def text_of(value: Any) -> str:
@@ -153,6 +159,10 @@ def write_mapping(param: Param, rows: Rows) -> Any:
 
 def value_of(column: Column, text: str) -> Any:
     """Return the plan JSON of a cell; what is no number stays as it was typed."""
+    if column.kind == "span":
+        return seconds_of(text)
+    if column.kind == "conditions":
+        return conditions_of(text)
     if column.kind == "text" or column.choices:
         return text.strip()
     short = clean(text)
@@ -192,8 +202,14 @@ def _cell_problems(column: Column, text: str, where: str) -> Iterator[str]:
     label = f"{column.label} in {where}"
     if not text.strip():
         if not column.optional:
-            word = "Type a number." if column.kind != "text" else "Type it."
+            word = "Type it." if column.is_text else "Type a number."
             yield f"{label} is blank. {word}"
+        return
+    if column.kind == "span":
+        yield from span_problems(text, label)
+        return
+    if column.kind == "conditions":
+        yield from condition_problems(text, label)
         return
     if column.kind == "text":
         if len(text) > TEXT_MAX:
@@ -242,6 +258,9 @@ def locate(param: Param, rows: Rows, rest: str, prefix: str) -> str:
     for at, row in enumerate(rows):
         if rest == f".{row[first].strip()}" and filled(param, [row]):
             return cell_id(param, prefix, at, last)
+    member = rest.removeprefix(".").partition(".")[0].partition("[")[0]
+    if param.rows_max == 1 and any(c.name == member for c in param.columns):
+        return cell_id(param, prefix, 0, member)
     found = _INDEX.fullmatch(rest)
     if found is None:
         return cell_id(param, prefix, 0, first)

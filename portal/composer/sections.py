@@ -169,7 +169,7 @@ def _cells(
             grouped(text) if column.kind in COUNTED else text,
             problems.get(box, ""),
             choices=column.choices,
-            is_number=column.kind != "text" and not column.choices,
+            is_number=not column.is_text and not column.choices,
             is_fixed=bool(number == 0 and at == 0 and column.fixed),
             suggest=column.suggest,
             column=column.name,

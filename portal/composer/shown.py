@@ -72,6 +72,7 @@ class ShownCharge:
     filters: list[tuple[Box, Box, str]]
     bounds: list[Box]
     price: ShownPrice
+    saved_key: str = ""  # By which the saved draft has it.
 
 
 class Shower:
@@ -152,6 +153,7 @@ class Shower:
             [self._filter(uid, at, row) for at, row in enumerate(charge.filters)],
             self._bounds(charge),
             self._price(charge.price, uid),
+            made_key,
         )
 
     def _bounds(self, charge: Charge) -> list[Box]:
@@ -277,7 +279,7 @@ class Shower:
             hint=param.hint,
             choices=param.choices,
             is_optional=param.optional,
-            is_number=param.kind not in ("choice", "lines"),
+            is_number=param.kind not in ("choice", "lines", "span"),
             is_code=param.kind == "lines",
             rows=4,
         )
