@@ -32,6 +32,7 @@ from portal.pages import admin_url, days_of, find, may, parse_day, person
 from portal.selectors import invoices
 from portal.selectors.invoices import Bucket, Proof, Request, Slice
 from portal.selectors.meters import unit_of
+from portal.selectors.underneath import Underneath, underneath
 from portal.views.actions import Deed, ask
 
 STATES = (
@@ -178,6 +179,7 @@ class Line:
     requests: list[Request] = field(default_factory=list)
     days: list[dict[str, object]] = field(default_factory=list)  # For the chart.
     finding: str = ""
+    below: Underneath | None = None  # Of a recipe's line: its meters and our cost.
 
     @property
     def step_rows(self) -> list[dict[str, str]]:
@@ -264,6 +266,12 @@ def _open(request: HttpRequest, lines: Sequence[Line], *, issued: bool) -> None:
         line.buckets = invoices.buckets(line.part)
         expected = line.amount if issued else line.exact_amount
         line.proof = invoices.proof(line.buckets, expected)
+        line.below = underneath(
+            line.part,
+            unit=line.unit,
+            amount=line.exact_amount,
+            event_count=sum(b.entry_count for b in line.buckets if b.day),
+        )
         by_day = {b.day: b.amount for b in line.buckets if b.day}
         if len(by_day) > 1:
             line.days, line.finding = days_of(by_day, line.part.currency)
