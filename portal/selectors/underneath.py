@@ -12,7 +12,7 @@ from aforo.lib.money import CONTEXT, ZERO
 from catalog.pricing import explain_step, steps_from_json
 from catalog.pricing.lines import Step
 from catalog.pricing.recipes import is_underneath, units_of_step
-from portal.selectors.invoices import Slice
+from portal.selectors.invoices import Bucket, Slice
 
 # Plans that changed within the period have weights of their own: they stay apart.
 METERS = """
@@ -51,7 +51,7 @@ class Underneath:
 
 
 def underneath(
-    part: Slice, *, unit: str, amount: Decimal, event_count: int
+    part: Slice, buckets: Sequence[Bucket], *, unit: str, amount: Decimal
 ) -> Underneath | None:
     """Return what is under a line, from its ledger entries; None where it is no recipe.
 
@@ -79,6 +79,7 @@ def underneath(
         )
         for step in steps
     ]
+    event_count = sum(bucket.entry_count for bucket in buckets if bucket.day)
     cost, why = _cost(costs, part.currency, event_count)
     margin = None if cost is None else amount - cost
     return Underneath(

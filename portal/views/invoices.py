@@ -110,22 +110,10 @@ def table(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/invoices.html", context)
 
 
-LIST_HEAD = [
-    "number",
-    "customer",
-    "customer_id",
-    "state",
-    "period_start_utc",
-    "period_end_utc",
-    "currency",
-    "subtotal",
-    "tax",
-    "total",
-    "credits_applied",
-    "due",
-    "issued_utc",
-    "due_on",
-]
+LIST_HEAD = (
+    "number customer customer_id state period_start_utc period_end_utc currency"
+    " subtotal tax total credits_applied due issued_utc due_on"
+).split()
 
 
 @staff_required
@@ -267,10 +255,7 @@ def _open(request: HttpRequest, lines: Sequence[Line], *, issued: bool) -> None:
         expected = line.amount if issued else line.exact_amount
         line.proof = invoices.proof(line.buckets, expected)
         line.below = underneath(
-            line.part,
-            unit=line.unit,
-            amount=line.exact_amount,
-            event_count=sum(b.entry_count for b in line.buckets if b.day),
+            line.part, line.buckets, unit=line.unit, amount=line.exact_amount
         )
         by_day = {b.day: b.amount for b in line.buckets if b.day}
         if len(by_day) > 1:
