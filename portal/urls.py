@@ -19,6 +19,7 @@ from portal.views import (
     metrics,
     plan_files,
     plans,
+    preview,
     price_lists,
     products,
     profile,
@@ -90,6 +91,7 @@ urlpatterns: list[URLPattern] = [
         publishing.impact_csv,
         name="plan-impact-csv",
     ),
+    path("plans/<str:public_id>/preview", preview.preview, name="plan-preview"),
     path("plans/<str:public_id>/import", plan_files.read, name="plan-import"),
     path(
         "plans/<str:public_id>/versions/<int:number>.json",

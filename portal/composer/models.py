@@ -41,6 +41,7 @@ class ModelForm:
     inner_models: tuple[str, ...] = ()
     metered: bool = True  # It counts a metric that is chosen.
     filtered: bool = True  # It takes conditions.
+    off: str = ""  # Why it has no metric, or no conditions either.
     template: str = "portal/composer_price.html"
     reader: Callable[[Mapping[str, Any]], Price | None] | None = None
     writer: Callable[[Price], dict[str, Any]] | None = None
@@ -253,6 +254,7 @@ _FORMS = (
         ),
         metered=False,
         filtered=False,
+        off="a flat amount counts nothing",
     ),
     ModelForm(
         "dimensions",
@@ -260,6 +262,7 @@ _FORMS = (
         "Rates by tool, tokens, duration and session that are multiplied together.",
         DIMENSION_PARAMS,
         metered=False,
+        off="each rate names what it counts",
         reader=read_dimensions,
         writer=write_dimensions,
     ),
@@ -296,6 +299,7 @@ _FORMS = (
         inner_models=("per_unit", "graduated", "volume", "package", "included"),
         metered=False,
         filtered=False,
+        off="an outcome names its events and their conditions",
         reader=lambda data: read_compound(data, read_price),
         writer=lambda price: write_compound(
             price, write_price(price.inner) if price.inner else {}
@@ -310,6 +314,7 @@ _FORMS = (
         inner_label="Price of a unit",
         inner_models=("per_unit", "graduated", "volume", "package", "included"),
         metered=False,
+        off="a recipe names its meters itself",
         reader=lambda data: read_recipe(data, read_price),
         writer=lambda price: write_recipe(
             price, write_price(price.inner) if price.inner else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from catalog.limits import BUILT_IN
@@ -27,6 +28,8 @@ class TierRow:
     unit_amount: Box
     flat_amount: Box
     remove: str  # The button's value.
+    effect_id: str
+    effect: Decimal | None  # What it costs at the simulator's quantities.
 
 
 @dataclass(slots=True)
@@ -80,12 +83,15 @@ class Shower:
         fixed_keys: frozenset[str],
         focus: str = "",
         notes: Mapping[str, str] | None = None,
+        effects: Mapping[str, Decimal | None] | None = None,
     ) -> None:
         """Take the form; `fixed_keys` are those that a version was published with.
 
-        `notes` say what the product's traffic lacks for a parameter, by its name.
+        `notes` say what the product's traffic lacks for a parameter, by its name;
+        `effects` what each tier costs now.
         """
         self.notes = notes or {}
+        self.effects = effects or {}
         self.typed = typed
         self.problems = problems
         self.metrics = [("", "Choose a metric")] + [
@@ -130,7 +136,12 @@ class Shower:
             self._box(uid, "key", "Key", charge.key, hint=key_hint, is_fixed=fixed),
             self._box(uid, "unit", "Unit", charge.unit, is_optional=True),
             self._box(
-                uid, "metric", "Metric", charge.metric, choices=self._metric(charge)
+                uid,
+                "metric",
+                "Metric",
+                charge.metric,
+                choices=self._metric(charge),
+                off=form.off if form and not form.metered else "",
             ),
             self._box(uid, "model", "Charge model", charge.price.model, choices=models),
             [self._filter(uid, at, row) for at, row in enumerate(charge.filters)],
@@ -153,9 +164,13 @@ class Shower:
                 charge.bounds.get(name, ""),
                 is_optional=True,
                 is_number=True,
+                off=""
+                if name == "discount_percent"
+                or charge.price.model != "flat"
+                or charge.bounds.get(name)
+                else "a flat amount is the same in every period",
             )
             for name, label in labels.items()
-            if name == "discount_percent" or charge.price.model != "flat"
         ]
 
     def _metric(self, charge: Charge) -> Choices:
@@ -275,6 +290,8 @@ class Shower:
                     cell("unit_amount", "price", tier.unit_amount),
                     cell("flat_amount", "flat amount", tier.flat_amount),
                     f"{prefix}.tier.{at}.remove",
+                    effect := f"{prefix}-tier-{at}-effect",
+                    self.effects.get(effect),
                 )
             )
             floor = end

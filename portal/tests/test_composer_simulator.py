@@ -185,3 +185,25 @@ def test_an_unknown_cost_is_a_dash_with_its_reason(ana: Client, plan: Plan) -> N
         cache.clear()
         page = simulated(ana, plan)
     assert "no cost of calls is known from the last 30 days" in page
+
+
+def test_each_tier_says_what_it_costs(ana: Client, plan: Plan) -> None:
+    box = quantity_box(ana, plan)
+    page = ana.get(path(plan)).content.decode()
+    assert 'id="c2-tier-2-effect"' in page
+    page = simulated(ana, plan, **{box: "14,000"})
+    assert effects_of(page) == ["10", "72", "20"]
+    page = simulated(ana, plan, **{box: "500"})
+    assert effects_of(page) == ["5", None, None]
+    page = simulated(ana, plan, **{box: "14,000", "c2-model": "volume"})
+    assert effects_of(page) == [None, None, "70"]
+    page = simulated(ana, plan, **{box: "14,000", "c1-amount": "x"})
+    assert effects_of(page) == []
+
+
+def effects_of(html: str) -> list[str | None]:
+    """Return the exact amounts of the effect column; None where it is a dash."""
+    cell = r'<span id="c2-tier-\d-effect" hx[^>]*>(.*?)\n</span>'
+    cells = re.findall(cell, html, re.S)
+    values = [re.search(r'value="([^"]+)"', cell) for cell in cells]
+    return [None if value is None else value[1] for value in values]

@@ -173,3 +173,49 @@ def test_a_plan_on_our_cost_does_not_say_so(public: Scene) -> None:
         body = Client().get(url(public, end)).content.decode()
         for secret in ("our_cost", "cogs", "our cost", "markup_secret"):
             assert secret not in body
+
+
+def preview(scene: Scene, role: Role = Role.PRODUCT_MANAGER, **query: str) -> str:
+    """Return the page that shows the plan as a customer would read it."""
+    where = f"/plans/{scene.version.plan.public_id}/preview"
+    answer = sign_in(scene, role).get(where, query)
+    assert answer.status_code == 200
+    page: str = answer.content.decode()
+    return page
+
+
+def test_a_draft_is_previewed_as_its_customers_will_read_it(scene: Scene) -> None:
+    draft(scene, "0.77")
+    page = preview(scene)
+    assert "Draft, not published" in page
+    assert "$0.77" in page
+    assert "not in force" in page
+    for secret in ("aggregation", "tool_calls", "input_tokens", "spend_cap", "COGS"):
+        assert secret not in page
+    old = preview(scene, version="1")
+    assert "Published" in old
+    assert "$0.77" not in old
+    # Nothing became public by looking at it.
+    assert Client().get(url(scene)).status_code == 404
+
+
+def test_a_draft_that_is_not_complete_says_why_it_cannot_be_shown(
+    scene: Scene,
+) -> None:
+    found = draft(scene)
+    charges = [*found.body["charges"], {"key": "x", "name": "X", "price": {}}]
+    body = {**found.body, "charges": charges}
+    plans.save_draft(plan=found.plan, body=body, limits={}, actor=None)
+    page = preview(scene)
+    assert "The draft cannot be shown yet" in page
+    assert "charges[4].price" in page
+
+
+def test_a_preview_is_for_the_sellers_people_alone(scene: Scene) -> None:
+    where = f"/plans/{scene.version.plan.public_id}/preview"
+    assert Client().get(where).status_code == 302
+    assert sign_in(scene, Role.DEVELOPER).get(where).status_code in (403, 404)
+    assert sign_in(scene, Role.VIEWER).get(where).status_code == 200
+    for number in ("9", "x", "²"):
+        path_of = f"{where}?version={number}"
+        assert sign_in(scene, Role.VIEWER).get(path_of).status_code == 404

@@ -24,6 +24,7 @@ from portal.composer import conflict, shares
 from portal.composer.acts import act
 from portal.composer.bodies import from_body, to_body
 from portal.composer.checking import Checked, box_of, check
+from portal.composer.effects import effects
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
 from portal.composer.posting import COUNTS, from_post
@@ -257,6 +258,7 @@ def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
     shown: Simulation | None = context["simulation"]
     posted = set(request.POST.getlist("meter"))
     context["oob"] = True
+    context["effects"] = effects(desk.typed, shown)
     context["usage_changed"] = shown is not None and (
         {m.id for m in shown.meters} != posted
         or request.POST.get("customer", "") != request.POST.get("customer_was", "")
@@ -284,6 +286,7 @@ def _page(
         fixed_keys=_published_keys(desk),
         focus=focus,
         notes=names.notes,
+        effects=effects(desk.typed, context["simulation"]),
     )
     new_metric = next(path for path in NEW_METRIC if exists(path))
     context |= {

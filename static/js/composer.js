@@ -28,6 +28,7 @@ function arrange(table) {
       box.id = `${prefix}-tier-${at}-${column}`;
       box.setAttribute("aria-label", `Tier ${at + 1} ${label}`);
     }
+    row.querySelector("[data-effect]").id = `${prefix}-tier-${at}-effect`;
     row.querySelector("[data-tier-remove]").value = `${prefix}.tier.${at}.remove`;
   });
   return rows;
@@ -43,6 +44,7 @@ function addTier(table) {
   const rows = arrange(table);
   const row = clean(rows.at(-1).cloneNode(true));
   row.querySelectorAll("input").forEach((box) => (box.value = ""));
+  row.querySelector("[data-effect]").textContent = "";
   rows.at(-1).after(row);
   arrange(table);
   return row;
@@ -127,6 +129,7 @@ function mark() {
   }
   const frozen = Boolean(document.querySelector("#problems [data-problem]"));
   document.getElementById("figures").classList.toggle("is-frozen", frozen);
+  boxes.classList.toggle("has-problems", frozen);
 }
 
 let timer = 0;
