@@ -45,7 +45,7 @@ def test_every_model_is_read_shown_posted_and_written_alike(price) -> None:
 
 def test_every_model_has_a_price_here() -> None:
     # The forms of agents' prices are tested beside them.
-    others = {"dimensions", "compound"}
+    others = {"dimensions", "compound", "recipe"}
     assert {price["model"] for price in PRICES} | others == set(MODELS)
 
 
