@@ -91,6 +91,12 @@ class Meter:
         return many(self.charge.unit) or "units"
 
     @property
+    def unit_note(self) -> str:
+        """The unit beside the label, unless the label says it already."""
+        own = self.unit.removeprefix("of ")
+        return "" if self.part and self.label.endswith(own) else self.unit
+
+    @property
     def most(self) -> str:
         """Where the slider ends: twice the quantity, as a round number."""
         size = max(self.quantity * 2, Decimal(100))
