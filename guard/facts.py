@@ -19,9 +19,9 @@ from psycopg.rows import namedtuple_row
 from aforo.lib import clock, ids, money, sql
 from billing import periods
 from catalog.plans import PricedPlan, load_plans
-from catalog.pricing import Source, state_from_json
+from catalog.pricing import Plan, Source, state_from_json
 from catalog.pricing.state import Tally, Windows, quantity_of
-from guard import estimates, statements
+from guard import estimates, recipe_facts, statements
 from guard.engine import keys, state
 
 # A secret that ended longer ago is simply unknown.
@@ -110,9 +110,12 @@ def _units(plan: PricedPlan) -> dict[str, str]:
     return units
 
 
-def _estimate_prices(limits: Mapping[str, Any]) -> dict[str, int]:
-    """Return micros per million units; tokens alone cost as the dearest of them."""
-    prices = {
+def _estimate_prices(limits: Mapping[str, Any], plan: Plan) -> dict[str, int]:
+    """Return micros per million units; tokens alone cost as the dearest of them.
+
+    What the limits do not say and a recipe weighs costs what its units do.
+    """
+    prices = recipe_facts.estimate_prices(plan) | {
         unit: money.micros_up(Decimal(price) * 1_000_000)
         for unit, price in limits.get("estimate", {}).items()
     }
@@ -148,7 +151,7 @@ def _subscription(
             )
             for quota in limits.get("quotas", ())
         ),
-        estimate_prices=_estimate_prices(limits),
+        estimate_prices=_estimate_prices(limits, plan.plan),
         default_estimate=money.micros_up(
             Decimal(limits.get("default_estimate", DEFAULT_ESTIMATE))
         ),
@@ -204,6 +207,9 @@ def _quantities(
                 used[unit] += tally.quantity
             else:
                 used[unit] += quantity_of(charge.metric.aggregation, tally)
+        for unit, quantity in recipe_facts.weighed_quantities(plan, counted).items():
+            if unit not in {"tokens", "requests", *units.values()}:
+                used[unit] += quantity
     return {unit: -int(-value // 1) for unit, value in used.items()}
 
 

@@ -105,6 +105,12 @@ class Meter:
         return "events" if window is Window.PERIOD else f"{window}s"
 
     @property
+    def unit_note(self) -> str:
+        """The unit beside the label, unless the label says it already."""
+        own = self.unit.removeprefix("of ")
+        return "" if self.part and self.label.endswith(own) else self.unit
+
+    @property
     def most(self) -> str:
         """Where the slider ends: twice the quantity, as a round number."""
         size = max(self.quantity * 2, Decimal(100))

@@ -291,6 +291,7 @@ _FORMS = (
         inner_label="Price of a unit",
         inner_models=("per_unit", "graduated", "volume", "package", "included"),
         metered=False,
+        off="a recipe names its meters itself",
         reader=lambda data: read_recipe(data, read_price),
         writer=lambda price: write_recipe(
             price, write_price(price.inner) if price.inner else {}

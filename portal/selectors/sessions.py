@@ -18,9 +18,11 @@ from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO
 from billing import contracts
 from billing.models import LedgerEntry, SubscriptionSnapshot
+from catalog.pricing import Recipe
 from metering.models import CostFact, Session, UsageEvent
 from metering.sessions import ERRORS
 from portal.selectors.meters import meters
+from portal.selectors.stage_shares import stage_shares
 from portal.trace import Stage, stage_of, stage_of_charge
 from portal.ui.waterfall import bar as waterfall_bar
 
@@ -160,6 +162,16 @@ CROSS JOIN LATERAL unnest(l.charge_keys, l.quantities, l.amounts)
   AS c (key, quantity, amount)
 WHERE u.customer_id = %s AND u.session_key = %s GROUP BY 1, 2 ORDER BY 2
 """
+WEIGHED = """
+SELECT l.snapshot_id, c.key, step ->> 0, sum((step ->> 1)::numeric)
+FROM metering_usageevent u
+JOIN billing_ledgerentry l
+  ON l.event_id = u.id AND l.kind IN ('usage', 'adjustment')
+CROSS JOIN LATERAL unnest(l.charge_keys) WITH ORDINALITY AS c (key, place)
+CROSS JOIN LATERAL jsonb_array_elements(l.steps -> (c.place - 1)::int) AS step
+WHERE u.customer_id = %s AND u.session_key = %s AND step ->> 0 LIKE 'recipe:%%'
+GROUP BY 1, 2, 3
+"""
 COSTS = """
 SELECT line ->> 0, f.currency, sum((line ->> 3)::numeric)
 FROM metering_usageevent u
@@ -175,17 +187,19 @@ FROM metering_usageevent u WHERE u.customer_id = %s AND u.session_key = %s
 
 
 def trace(session: Session) -> Trace:
-    """Return the session's price and cost by stage; four statements."""
+    """Return the session's price and cost by stage; five statements."""
     key: list[Any] = [session.customer_id, session.key]
     with connection.cursor() as cursor:
         cursor.execute(CHARGES, key)
         charges = cursor.fetchall()
+        cursor.execute(WEIGHED, key)
+        weighed = cursor.fetchall()
         cursor.execute(COSTS, key)
         costs = cursor.fetchall()
         cursor.execute(REASONING, key)
         tokens, steps = cursor.fetchone()
     rows = {s: TraceRow(s, i) for i, s in enumerate(Stage, start=1)}
-    _price(rows, charges)
+    _price(rows, charges, weighed)
     foreign = {c for _, c, _ in costs} - {session.currency}
     for unit, _, amount in costs:
         row = rows[stage_of(unit)]
@@ -210,17 +224,24 @@ def trace(session: Session) -> Trace:
 
 
 def _price(
-    rows: dict[Stage, TraceRow], charges: Sequence[tuple[uuid.UUID, str, Any, Any]]
+    rows: dict[Stage, TraceRow],
+    charges: Sequence[tuple[uuid.UUID, str, Any, Any]],
+    weighed: Sequence[tuple[uuid.UUID, str, str, Decimal]],
 ) -> None:
-    """Add the charges to their stages."""
+    """Add the charges to their stages; a recipe's by what its meters weigh."""
     snapshots = SubscriptionSnapshot.objects.in_bulk({c[0] for c in charges})
     plans = contracts.plans_of(snapshots.values())
     for snapshot_id, key, _quantity, amount in charges:
         charge = plans[snapshot_id].plan.charge(key)
-        row = rows[stage_of_charge(charge)]
-        row.price += amount
-        if charge.name not in row.parts:
-            row.parts.append(charge.name)
+        parts = {stage_of_charge(charge): amount}
+        if isinstance(charge.model, Recipe):
+            used = {w[2]: w[3] for w in weighed if w[:2] == (snapshot_id, key)}
+            parts = stage_shares(charge.model, used, amount)
+        for stage, part in parts.items():
+            row = rows[stage]
+            row.price += part
+            if charge.name not in row.parts:
+                row.parts.append(charge.name)
 
 
 def _summed(session: Session, rows: list[TraceRow], foreign: set[str]) -> Trace:

@@ -226,7 +226,7 @@ def test_two_of_finance_in_one_draft_are_told(fay: Client, plan: Plan) -> None:
 def test_an_owner_types_both_and_a_viewer_none(scene: Scene, plan: Plan) -> None:
     olga = sign_in(scene, Role.OWNER)
     html = page(olga, plan)
-    assert boxes(html) == sent(html)
+    assert {MARKUP, "c1-amount", "c2-weights-amount", "currency"} <= set(sent(html))
     given = {**sent(html), MARKUP: "1", "c1-amount": "50", "do": "save"}
     assert olga.post(path(plan), given).status_code == 302
     assert markup(plan) == "1"

@@ -32,6 +32,7 @@ from portal.pages import admin_url, days_of, find, may, parse_day, person
 from portal.selectors import invoices
 from portal.selectors.invoices import Bucket, Proof, Request, Slice
 from portal.selectors.meters import unit_of
+from portal.selectors.underneath import Underneath, underneath
 from portal.views.actions import Deed, ask
 
 STATES = (
@@ -109,22 +110,10 @@ def table(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/invoices.html", context)
 
 
-LIST_HEAD = [
-    "number",
-    "customer",
-    "customer_id",
-    "state",
-    "period_start_utc",
-    "period_end_utc",
-    "currency",
-    "subtotal",
-    "tax",
-    "total",
-    "credits_applied",
-    "due",
-    "issued_utc",
-    "due_on",
-]
+LIST_HEAD = (
+    "number customer customer_id state period_start_utc period_end_utc currency"
+    " subtotal tax total credits_applied due issued_utc due_on"
+).split()
 
 
 @staff_required
@@ -178,6 +167,7 @@ class Line:
     requests: list[Request] = field(default_factory=list)
     days: list[dict[str, object]] = field(default_factory=list)  # For the chart.
     finding: str = ""
+    below: Underneath | None = None  # Of a recipe's line: its meters and our cost.
 
     @property
     def step_rows(self) -> list[dict[str, str]]:
@@ -264,6 +254,9 @@ def _open(request: HttpRequest, lines: Sequence[Line], *, issued: bool) -> None:
         line.buckets = invoices.buckets(line.part)
         expected = line.amount if issued else line.exact_amount
         line.proof = invoices.proof(line.buckets, expected)
+        line.below = underneath(
+            line.part, line.buckets, unit=line.unit, amount=line.exact_amount
+        )
         by_day = {b.day: b.amount for b in line.buckets if b.day}
         if len(by_day) > 1:
             line.days, line.finding = days_of(by_day, line.part.currency)
