@@ -91,7 +91,7 @@ def _parse(
             return None
         charge = charges[int(found[1])]
         label = charge.name.strip() or charge.uid
-        checked.add(_box(charge, error.path), _sentence(error.message), label)
+        checked.add(box_of(charge, error.path), _sentence(error.message), label)
         return None
 
 
@@ -100,7 +100,7 @@ def _sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
 
 
-def _box(charge: Charge, path: str) -> str:
+def box_of(charge: Charge, path: str) -> str:
     """Return the id of the box that a path of plan JSON is typed into."""
     found = _PATH.fullmatch(path)
     rest = found["rest"] if found else ""

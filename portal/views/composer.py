@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -229,6 +230,7 @@ def _page(
     )
     new_metric = next(path for path in NEW_METRIC if exists(path))
     context |= {
+        "act_url": reverse("plan-edit", args=[desk.plan.public_id]),
         "charges": shower.charges(),
         "limits": shower.limits(),
         "quotas": shower.quotas(),
