@@ -15,6 +15,7 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
+from portal.composer import currencies
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS, Param
 from portal.composer.numbers import clean, read
@@ -67,7 +68,9 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
             right.append((body, charge))
     if not checked.problems:
         checked.plan = _parse(typed.currency, bodies, typed.charges, checked)
-    if checked.plan is None:
+    if checked.plan is not None and typed.currencies:
+        _check_currencies(typed, bodies, checked)
+    elif checked.plan is None:
         # The engine names one problem at a time: ask it about each charge alone.
         for body, charge in right:
             _parse(typed.currency, [body], [charge], checked)
@@ -93,6 +96,24 @@ def _parse(
         label = charge.name.strip() or charge.uid
         checked.add(box_of(charge, error.path), _sentence(error.message), label)
         return None
+
+
+def _check_currencies(
+    typed: Typed, bodies: list[dict[str, Any]], checked: Checked
+) -> None:
+    """Note what is wrong with the prices in further currencies; keep the whole plan."""
+    for box, message, label in currencies.problems(typed, bodies):
+        checked.add(box, message, label)
+    further = currencies.write_currencies(typed, bodies)
+    body = {"currency": typed.currency, "charges": bodies, **further}
+    checked.plan = None
+    if checked.problems:
+        return
+    try:
+        checked.plan = parse_plan(body)
+    except PlanError as error:
+        box, label = currencies.box_of_path(typed, error.path)
+        checked.add(box, _sentence(error.message), label)
 
 
 def _sentence(message: str) -> str:

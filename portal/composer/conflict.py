@@ -57,6 +57,8 @@ def compare(
     if theirs is not None:
         if theirs.currency != mine.currency:
             others.append("currency")
+        if theirs.body.get("currencies", {}) != body.get("currencies", {}):
+            others.append("prices in other currencies")
         if theirs.prorate != mine.prorate:
             others.append("proration")
         if theirs.limits != mine.limits:

@@ -22,8 +22,9 @@ from catalog.plans import load_plans, newest_version, save_draft
 from catalog.starters import missing_metrics, start_plan, starters
 from portal.composer import conflict
 from portal.composer.acts import act
-from portal.composer.bodies import from_body, to_body
+from portal.composer.bodies import from_body, rows_of, to_body
 from portal.composer.checking import Checked, check
+from portal.composer.currencies import shown as shown_currencies
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
 from portal.composer.posting import COUNTS, from_post
@@ -151,6 +152,8 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
         return _page(desk)
     if deed in SAVES:
         return _save(desk, deed)
+    if deed == "currency.add":
+        deed = f"currency.{request.POST.get('currency_new', '')}.add"
     return _page(desk, focus=act(desk.typed, deed), quiet=True)
 
 
@@ -232,6 +235,11 @@ def _page(
     context |= {
         "act_url": reverse("plan-edit", args=[desk.plan.public_id]),
         "charges": shower.charges(),
+        "figure_rows": shown_currencies(
+            desk.typed, rows_of(desk.typed), {} if quiet else checked.problems
+        )
+        if desk.typed.currencies
+        else [],
         "limits": shower.limits(),
         "quotas": shower.quotas(),
         "models": MODELS.values(),
