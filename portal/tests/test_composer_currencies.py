@@ -50,8 +50,9 @@ def test_every_price_is_read_and_written_unchanged(price: dict[str, Any]) -> Non
     body = in_euros(body_of(price))
     typed = from_body(body, limits={}, prorate=False)
     assert "json" not in typed.currencies["EUR"]["c1"]
-    assert to_body(typed) == body
-    assert figures(body["charges"][0])
+    assert to_body(typed)["currencies"] == body["currencies"]
+    has_money = price.get("overage", price)["model"] != "percentage"
+    assert bool(figures(body["charges"][0])) or not has_money
 
 
 def test_a_price_of_another_shape_is_kept_as_json() -> None:
@@ -167,8 +168,9 @@ class TestPages:
         version = plans.publish(version=draft, actor=None)
         assert parse_plan(version.body).currencies == ("USD", "EUR")
         page = client.get(f"/plans/{plan.public_id}?currency=EUR").content.decode()
-        assert "€90.00" in page
-        assert "$99.00" not in page
+        prices = page[page.index("Prices of v1") :]
+        assert "€90.00" in prices
+        assert "$99.00" not in prices
 
     def test_a_wrong_figure_is_kept_and_said(self, scene: Scene) -> None:
         client = sign_in(scene, Role.PRODUCT_MANAGER)
