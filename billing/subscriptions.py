@@ -58,14 +58,7 @@ def subscribe(
     422 `plan_not_published`, `wrong_product` or `period_finalised`, and 409
     `already_subscribed`; 422 as `agreeing.agree` for terms that do not fit the plan.
     """
-    if plan_version.state != PlanVersion.State.PUBLISHED:
-        raise AforoError(
-            "plan_not_published", 422, f"{plan_version} is {plan_version.state}."
-        )
-    if plan_version.plan.product_id != product.pk:
-        raise AforoError(
-            "wrong_product", 422, f"{plan_version} is no plan of {product}."
-        )
+    _check_version(plan_version, product)
     with books.transaction(customer.pk) as posting:
         _refuse_finalised(customer, start_at)
         period_at(customer.pk, min(start_at, clock.now()))
@@ -103,6 +96,14 @@ def subscribe(
         )
         books.configure([customer.pk])
     return subscription
+
+
+def _check_version(version: PlanVersion, product: Product) -> None:
+    """Refuse a version that nobody can subscribe to, or of another product."""
+    if version.state != PlanVersion.State.PUBLISHED:
+        raise AforoError("plan_not_published", 422, f"{version} is {version.state}.")
+    if version.plan.product_id != product.pk:
+        raise AforoError("wrong_product", 422, f"{version} is no plan of {product}.")
 
 
 def _insert(
@@ -256,12 +257,7 @@ def change_plan(
     `wrong_product`, `period_finalised`, `too_early`, `already_rated`; 409
     `cancelled`; and as `agreeing.agree` does.
     """
-    if plan_version.state != PlanVersion.State.PUBLISHED:
-        raise AforoError(
-            "plan_not_published", 422, f"{plan_version} is {plan_version.state}."
-        )
-    if plan_version.plan.product_id != subscription.product_id:
-        raise AforoError("wrong_product", 422, f"{plan_version} is of another product.")
+    _check_version(plan_version, subscription.product)
     with books.transaction(subscription.customer_id) as posting:
         before = snapshot_at(subscription, at)
         made = succeed(

@@ -18,6 +18,7 @@ from portal.views import (
     invoices,
     metrics,
     outcomes,
+    own_prices,
     plan_files,
     plans,
     preview,
@@ -45,6 +46,7 @@ urlpatterns: list[URLPattern] = [
     path(
         "customers/<str:public_id>/reactivate", accounts.reactivate, name="reactivate"
     ),
+    path("subscriptions/<str:public_id>/prices", own_prices.edit, name="own-prices"),
     path("agents/<str:public_id>/pause", accounts.pause_agent, name="agent-pause"),
     path("agents/<str:public_id>/resume", accounts.resume_agent, name="agent-resume"),
     path(

@@ -95,8 +95,8 @@ def test_every_figure_of_a_recipe_can_be_compared() -> None:
         "1 credits per 1K input tokens",
         Decimal("0.001"),
     )
-    assert facts["cost_weight"] == ("120 credits per unit of money", 120)
-    assert facts["markup"] == ("20 %", 20)
+    assert facts["cost_weight"] == ("120 credits per unit of money", Decimal(120))
+    assert facts["markup"] == ("20 %", Decimal(20))
     assert facts["per_event"][0] == "rounded up, at least 1 credit per event"
     assert facts["price"] == ("$0.01 per credit", Decimal("0.01"))
     old, new = (Terms(plan, {}, False) for plan in (credits_plan(), marked()))

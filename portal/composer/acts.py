@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 
+from aforo.lib.money import CURRENCIES
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
 from portal.composer import levels, rows
@@ -25,6 +26,7 @@ _CELLS = re.compile(
     r"(?P<param>[a-z_]+)\.((?P<index>[0-9]{1,4})\.remove|add)",
     re.ASCII,
 )
+_CURRENCY = re.compile(r"currency\.(?P<code>[A-Z]{3})\.(?P<deed>add|remove)", re.ASCII)
 _CHARGE = re.compile(r"(?P<uid>c[0-9]{1,6})\.(?P<deed>[a-z]+)", re.ASCII)
 
 
@@ -32,6 +34,12 @@ def act(typed: Typed, deed: str) -> str:
     """Do what a button says; return the id of the box to focus, or an empty text."""
     if deed.startswith("show."):  # A box that decides which others there are.
         return deed.removeprefix("show.")
+    if found := _CURRENCY.fullmatch(deed):
+        if found["deed"] == "remove":
+            typed.currencies.pop(found["code"], None)
+        elif found["code"] != typed.currency and found["code"] in CURRENCIES:
+            typed.currencies.setdefault(found["code"], {})
+        return "currencies-summary"
     if deed == "charge.add":
         return _add(typed, Charge(typed.new_uid(), MODELS["per_unit"].start()))
     if deed == "quota.add":
@@ -70,6 +78,8 @@ def _charge(typed: Typed, charge: Charge, deed: str) -> str:
             return f"{charge.uid}-{deed}"
         case "remove":
             typed.charges.pop(at)
+            for texts in typed.currencies.values():
+                texts.pop(charge.uid, None)
             after = typed.charges[min(at, len(typed.charges) - 1) :][:1]
             return f"{after[0].uid}-summary" if after else "charge-add"
         case "level":
@@ -80,6 +90,8 @@ def _charge(typed: Typed, charge: Charge, deed: str) -> str:
             twin.name = f"{charge.name} copy".strip()
             # The first keeps its key, also when it was not written down yet.
             charge.key = keys_of(typed.charges)[charge.uid]
+            for texts in typed.currencies.values():
+                texts[twin.uid] = dict(texts.get(charge.uid, {}))
             return _add(typed, twin, at + 1)
         case _:
             return ""

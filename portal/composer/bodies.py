@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from portal.composer import levels
+from portal.composer.currencies import read_currencies, write_currencies
 from portal.composer.models import MODELS, read_price, write_price
 from portal.composer.numbers import clean
 from portal.composer.typed import Charge, Typed, join_values, keys_of, split_values
@@ -28,13 +29,16 @@ def from_body(
     for charge in charges:
         charge.is_open = len(charges) <= OPEN_MAX
     currency = body.get("currency")
-    return Typed(
+    typed = Typed(
         str(currency or "USD"),
         charges,
         levels.from_json(body.get("levels")),
         prorate,
         dict(limits),
     )
+    uids = [charge.uid for charge in charges]
+    typed.currencies = read_currencies(body, rows_of(typed), uids)
+    return typed
 
 
 def _charge(row: Mapping[str, Any], uid: str) -> Charge:
@@ -71,11 +75,19 @@ def _text(value: Any) -> str:
 
 def to_body(typed: Typed) -> dict[str, Any]:
     """Return the plan JSON of the form, complete or not."""
-    keys = keys_of(typed.charges)
+    rows = rows_of(typed)
     return {
         "currency": typed.currency,
-        "charges": [charge_json(c, keys[c.uid]) for c in typed.charges],
-    } | ({"levels": levels.to_json(typed.levels)} if typed.levels else {})
+        "charges": rows,
+        **({"levels": levels.to_json(typed.levels)} if typed.levels else {}),
+        **write_currencies(typed, rows),
+    }
+
+
+def rows_of(typed: Typed) -> list[dict[str, Any]]:
+    """Return the plan JSON of the form's charges."""
+    keys = keys_of(typed.charges)
+    return [charge_json(c, keys[c.uid]) for c in typed.charges]
 
 
 def charge_json(charge: Charge, key: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
-from portal.composer import levels, rows
+from portal.composer import currencies, levels, rows
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
@@ -73,7 +73,9 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
     said = {"currency": typed.currency, "levels": levels.to_json(typed.levels)}
     if not checked.problems:
         checked.plan = _parse({**said, "charges": bodies}, typed.charges, checked)
-    if checked.plan is None:
+    if checked.plan is not None and typed.currencies:
+        _check_currencies(typed, {**said, "charges": bodies}, checked)
+    elif checked.plan is None:
         # The engine names one problem at a time: ask it about each charge alone, and
         # about its levels only where they are right.
         alone = _parse({**said, "charges": []}, [], checked)
@@ -104,8 +106,23 @@ def _parse(
             return None
         charge = charges[int(found[1])]
         label = charge.name.strip() or charge.uid
-        checked.add(_box(charge, error.path), _sentence(error.message), label)
+        checked.add(box_of_charge(charge, error.path), _sentence(error.message), label)
         return None
+
+
+def _check_currencies(typed: Typed, whole: dict[str, Any], checked: Checked) -> None:
+    """Note what is wrong with the prices in further currencies; keep the whole plan."""
+    for box, message, label in currencies.problems(typed, whole["charges"]):
+        checked.add(box, message, label)
+    body = whole | currencies.write_currencies(typed, whole["charges"])
+    checked.plan = None
+    if checked.problems:
+        return
+    try:
+        checked.plan = parse_plan(body)
+    except PlanError as error:
+        box, label = currencies.box_of_path(typed, error.path)
+        checked.add(box, _sentence(error.message), label)
 
 
 def _sentence(message: str) -> str:
@@ -113,7 +130,7 @@ def _sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
 
 
-def _box(charge: Charge, path: str) -> str:
+def box_of_charge(charge: Charge, path: str) -> str:
     """Return the id of the box that a path of plan JSON is typed into."""
     found = _PATH.fullmatch(path)
     rest = found["rest"] if found else ""
@@ -137,7 +154,7 @@ def box_of(typed: Typed, path: str) -> str:
     found = re.match(r"charges\[([0-9]+)\]", path)
     if found is None or int(found[1]) >= len(typed.charges):
         return path if path in ("currency", "prorate") else "currency"
-    return _box(typed.charges[int(found[1])], path)
+    return box_of_charge(typed.charges[int(found[1])], path)
 
 
 def _price_box(price: Price, path: str, prefix: str) -> str:

@@ -59,6 +59,8 @@ def compare(
             others.append("currency")
         if theirs_body.get("levels", []) != body.get("levels", []):
             others.append("spend levels")
+        if theirs_body.get("currencies", {}) != body.get("currencies", {}):
+            others.append("prices in other currencies")
         if theirs.prorate != mine.prorate:
             others.append("proration")
         if theirs.limits != mine.limits:

@@ -9,6 +9,7 @@ from django.http import QueryDict
 from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from catalog.pricing.variants import CURRENCIES_MAX
 from portal.composer import levels, rows
 from portal.composer.bodies import BOUNDS
 from portal.composer.models import MODELS
@@ -30,7 +31,22 @@ def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
         levels=levels.from_post(data),
         prorate="prorate" in data,
         limits={**kept_limits, **_limits(data)},
+        currencies=_currencies(data),
     )
+
+
+def _currencies(data: QueryDict) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the figures in further currencies, by currency and row."""
+    found: dict[str, dict[str, dict[str, str]]] = {
+        code: {} for code in data.getlist("further")[:CURRENCIES_MAX]
+    }
+    for box in data:
+        head, _, rest = box.partition("-")
+        currency, _, rest = rest.partition("-")
+        uid, _, name = rest.partition("-")
+        if head == "cur" and currency in found and is_uid(uid) and name:
+            found[currency].setdefault(uid, {})[name] = data.get(box, "")
+    return found
 
 
 def _charge(data: QueryDict, uid: str) -> Charge:

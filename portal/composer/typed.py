@@ -74,6 +74,8 @@ class Typed:
     levels: list[Level] = field(default_factory=list)
     prorate: bool = False
     limits: dict[str, Any] = field(default_factory=dict)
+    # Figures in further currencies: by currency, row and place in the charge.
+    currencies: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
     def new_uid(self) -> str:
         """Return a name for a further row."""

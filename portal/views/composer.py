@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -22,8 +23,9 @@ from catalog.plans import load_plans, newest_version, save_draft
 from catalog.starters import missing_metrics, start_plan, starters
 from portal.composer import conflict, shares
 from portal.composer.acts import act
-from portal.composer.bodies import from_body, to_body
+from portal.composer.bodies import from_body, rows_of, to_body
 from portal.composer.checking import Checked, box_of, check
+from portal.composer.currencies import shown as shown_currencies
 from portal.composer.effects import effects
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
@@ -175,6 +177,8 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
         return _save(desk, deed)
     if desk.role == Role.FINANCE and not deed.startswith("show"):
         raise RoleNeeded(PRICING)
+    if deed == "currency.add":
+        deed = f"currency.{request.POST.get('currency_new', '')}.add"
     focus = act(desk.typed, deed)
     if desk.role == Role.PRODUCT_MANAGER:
         _keep_markups(request, desk.typed, desk.newest, desk.live)
@@ -290,8 +294,14 @@ def _page(
     )
     new_metric = next(path for path in NEW_METRIC if exists(path))
     context |= {
+        "act_url": reverse("plan-edit", args=[desk.plan.public_id]),
         "charges": shower.charges(),
         "levels": shower.levels(),
+        "figure_rows": shown_currencies(
+            desk.typed, rows_of(desk.typed), {} if quiet else checked.problems
+        )
+        if desk.typed.currencies
+        else [],
         "limits": shower.limits(),
         "quotas": shower.quotas(),
         "models": MODELS.values(),

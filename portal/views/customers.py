@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET
 from aforo.core.models import AuditEntry
 from aforo.core.roles import MONEY, OPERATE, staff_required
 from aforo.lib import clock, ids
+from billing.contracts import plans_of
 from billing.models import (
     Agent,
     Credential,
@@ -28,14 +29,16 @@ from billing.models import (
     Wallet,
     WalletEntry,
 )
+from billing.own_prices import own_keys
+from catalog.describe import describe
 from catalog.models import Plan
-from catalog.plans import describe, load_plans
 from metering.models import Session
 from portal import csvs, keyset, paging
 from portal.pages import admin_url, find, may
 from portal.selectors import customers, figures
 from portal.selectors.figures import Span
 from portal.ui import figures as words
+from portal.views.own_prices import CONTRACTS, commitment_words
 
 SORTS = {
     "name": "name",
@@ -205,6 +208,7 @@ def customer(request: HttpRequest, public_id: str) -> HttpResponse:
         "upcoming_url": reverse("upcoming", args=[found.public_id]),
         "may_pay": may(request, MONEY),
         "may_operate": may(request, OPERATE),
+        "may_agree": may(request, CONTRACTS),
         **_key_figures(found, span),
         **TAB_CONTEXT[tab](request, found, span),
     }
@@ -268,15 +272,14 @@ def _guard_note(guard: customers.GuardToday) -> str:
 def _overview(request: HttpRequest, found: Customer, span: Span) -> dict[str, Any]:
     """Return the figures by agent, the contracts and what happened last."""
     contracts = customers.subscriptions(found)
-    versions = {
-        s.history[0].plan_version_id
-        for s in contracts
-        if s.history and s.history[0].plan_version_id
-    }
-    words = {k: describe(p.plan) for k, p in load_plans(versions).items()}
+    paid = plans_of(s.history[0] for s in contracts if s.history)
     for contract in contracts:
         latest = contract.history[0] if contract.history else None
-        contract.summary = words.get(latest.plan_version_id, "") if latest else ""
+        plan = paid.get(latest.pk) if latest else None
+        contract.summary = describe(plan.plan) if plan else ""
+        contract.currency = plan.currency if plan else ""
+        contract.own_count = len(own_keys(latest))
+        contract.commitment = commitment_words(latest)
     return {
         "by_agent": customers.by_agent(found, span),
         "contracts": contracts,

@@ -9,14 +9,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from aforo.core.roles import PRICING, staff_required
-from catalog.describe import describe
 from catalog.models import Plan, PlanVersion
 from catalog.plans import newest_version
-from catalog.price_list import prices, public_json
 from portal.context import acting_tenant
 from portal.pages import find, may
 from portal.versions import terms_of
-from portal.views.price_lists import Offer
+from portal.views.price_lists import offer
 
 WORDS = {
     PlanVersion.State.DRAFT: "Draft, not published",
@@ -33,27 +31,18 @@ def preview(request: HttpRequest, public_id: str) -> HttpResponse:
     plan = find(Plan.objects.select_related("product"), "pln", public_id)
     version = _chosen(plan, request.GET.get("version", ""))
     said, problem = terms_of(version)
-    offers = []
-    if said is not None:
-        offers.append(
-            Offer(
-                name=plan.name,
-                code=plan.code,
-                number=version.number,
-                published_at=version.published_at,
-                currency=said.plan.currency,
-                prorate=version.prorate,
-                summary=describe(said.plan),
-                prices=prices(said.plan),
-                document=public_json(said.plan),
-            )
-        )
+    asked = request.GET.get("currency", "")
+    offers = [offer(version, said.plan, asked)] if said is not None else []
     is_draft = version.state == PlanVersion.State.DRAFT
     page = "plan-edit" if is_draft and may(request, PRICING) else "plan"
     context = {
         "seller": acting_tenant(request).name,
         "product": plan.product,
         "plans": offers,
+        "currency": offers[0].currency if offers else "",
+        "currencies": [
+            c for o in offers for c in o.currencies if len(o.currencies) > 1
+        ],
         "preview": WORDS[PlanVersion.State(version.state)],
         "problem": problem,
         "version": version,

@@ -99,28 +99,29 @@ def _offers(product: Product, currency: str) -> list[Offer]:
     latest = versions.order_by("plan_id", "-number").distinct("plan_id")
     live = sorted(latest, key=lambda v: (v.plan.name, v.plan_id))
     loaded = load_plans({v.pk for v in live})
-    shown = {key: _in_currency(priced.plan, currency) for key, priced in loaded.items()}
-    return [
-        Offer(
-            name=v.plan.name,
-            code=v.plan.code,
-            number=v.number,
-            published_at=v.published_at,
-            currency=shown[v.pk].currency,
-            prorate=v.prorate,
-            summary=describe(shown[v.pk]),
-            prices=prices(shown[v.pk]),
-            levels=levels(shown[v.pk]),
-            document=public_json(loaded[v.pk].plan),
-            currencies=loaded[v.pk].plan.currencies,
-        )
-        for v in live
-    ]
+    return [offer(version, loaded[version.pk].plan, currency) for version in live]
 
 
-def _in_currency(plan: Priced, currency: str) -> Priced:
-    """Return a plan in a currency if it is sold in it, else in its own."""
-    return in_currency(plan, currency if currency in plan.currencies else plan.currency)
+def offer(version: PlanVersion, plan: Priced, currency: str = "") -> Offer:
+    """Return a version as a customer reads it, in its own currency unless another is.
+
+    A currency that it is not sold in is its own.
+    """
+    code = currency if currency in plan.currencies else plan.currency
+    shown = in_currency(plan, code)
+    return Offer(
+        name=version.plan.name,
+        code=version.plan.code,
+        number=version.number,
+        published_at=version.published_at,
+        currency=code,
+        prorate=version.prorate,
+        summary=describe(shown),
+        prices=prices(shown),
+        levels=levels(shown),
+        document=public_json(plan),
+        currencies=plan.currencies,
+    )
 
 
 def _document(found: PriceList) -> dict[str, Any]:
