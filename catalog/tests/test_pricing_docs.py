@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.pricing import Aggregation, Reason, parse_plan, total
+from catalog.pricing import Aggregation, Reason, Window, parse_plan, total
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
+from catalog.pricing.level_json import TRIGGERS
 from catalog.pricing.meters import UNIQUE_MAX
 from catalog.pricing.parsing import FREE_EVENTS_MAX, MODELS
 from catalog.tests.pricing_kit import amount, event
@@ -33,11 +34,21 @@ def test_the_plan_on_the_page_bills_the_month_on_the_page() -> None:
         assert f"${line.amount:,.2f} |" in PAGE
 
 
+def test_the_plan_with_levels_on_the_page_is_one() -> None:
+    _, rest = PAGE.split("## Spend levels", 1)
+    plan = parse_plan(json.loads(rest.split("```json\n", 1)[1].split("```", 1)[0]))
+    assert [level.key for level in plan.levels] == [
+        "free", "build", "scale", "enterprise",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "words",
     [
         *(f"### {name}\n" for name in MODELS),
         *(f"`{aggregation}`" for aggregation in Aggregation),
+        *(f"`{window}`" for window in Window),
+        *(f"`{trigger}`" for trigger in TRIGGERS),
         *(f"| `{reason}` |" for reason in Reason),
         f"below\n{PRICE_LIMIT:,f}",
         f"below {QUANTITY_LIMIT:,f}",
@@ -54,6 +65,7 @@ def test_every_plan_on_the_page_can_be_read() -> None:
     models = [parse_plan(json.loads(text)).charges[-1].model for text in plans]
     assert [type(model).__name__ for model in models] == [
         "Percentage",
+        "PerUnit",
         "Dimensions",
         "Compound",
         "Compound",

@@ -20,8 +20,8 @@ from portal.composer.typed import Level, Typed, join_values, level_keys, split_v
 COLUMNS = ("name", "key", "trigger", "amount")
 REACHED = (
     ("", "by hand"),
-    ("spend_from", "spend in a period, from"),
-    ("credits_from", "credits bought, from"),
+    ("spend_from", "spend"),
+    ("credits_from", "credits bought"),
 )
 _DEED = re.compile(r"level\.((?P<at>[0-9]{1,2})\.(?P<deed>up|remove)|add)", re.ASCII)
 _PATH = re.compile(r"levels(\[(?P<at>[0-9]+)\](\.(?P<member>.*))?)?")
