@@ -10,7 +10,7 @@ from typing import Any
 
 from aforo.lib.money import CONTEXT
 from catalog.describe import model_words
-from catalog.facts import Fact, charge_facts, limit_facts
+from catalog.facts import Fact, charge_facts, limit_facts, plan_facts
 from catalog.pricing import Charge, Plan
 
 
@@ -62,6 +62,7 @@ class Difference:
     reordered: bool  # Whether the charges that stay come in another order.
     limits: tuple[Change, ...]
     prorate: Change | None
+    overall: tuple[Change, ...] = ()  # Minimum and maximum spend, discounts.
 
     @property
     def is_empty(self) -> bool:
@@ -71,6 +72,7 @@ class Difference:
             or self.charges
             or self.reordered
             or self.limits
+            or self.overall
             or self.prorate
         )
 
@@ -105,6 +107,7 @@ def compare(old: Terms, new: Terms) -> Difference:
         charges=tuple(charges),
         unchanged=len(kept) - changed_count,
         reordered=kept != [key for key in before if key in after],
+        overall=_changes(plan_facts(old.plan), plan_facts(new.plan), same_money),
         limits=_changes(
             limit_facts(old.limits, a), limit_facts(new.limits, b), same_money
         ),

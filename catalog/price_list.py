@@ -22,6 +22,7 @@ from catalog.pricing import (
     plan_to_json,
 )
 from catalog.pricing.words import money_words, number_words
+from catalog.term_words import public_terms
 from catalog.units import many
 
 # What a public price list says of a charge, beside its price.
@@ -139,6 +140,7 @@ def public_json(plan: Plan) -> dict[str, Any]:
             | {"price": _public_price(charge["price"]), "text": price.words}
             for charge, price in zip(charges, prices(plan), strict=True)
         ],
+        **public_terms(plan),
     }
 
 

@@ -70,6 +70,9 @@ def version(row: PlanVersion) -> dict[str, Any]:
         "state": row.state,
         "currency": row.currency,
         "charges": row.body.get("charges", []),
+        "minimum": row.body.get("minimum"),
+        "maximum": row.body.get("maximum"),
+        "discounts": row.body.get("discounts", []),
         "limits": row.limits,
         "prorate": row.prorate,
         # Parsed here: what is not committed yet must not enter the cache of plans.

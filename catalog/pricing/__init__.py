@@ -22,6 +22,7 @@ from catalog.pricing.plan import (
     Charge,
     Compound,
     Dimensions,
+    Discount,
     Due,
     DurationUnit,
     Filter,
@@ -66,6 +67,7 @@ from catalog.pricing.state import (
     state_from_json,
     state_to_json,
 )
+from catalog.pricing.terms import is_plan_key, plan_lines
 from catalog.pricing.usage import Reason, Unrateable, UsageEvent
 from catalog.pricing.words import explain, explain_step
 from catalog.pricing.writing import plan_to_json
@@ -78,6 +80,7 @@ __all__ = [
     "ChargeState",
     "Compound",
     "Dimensions",
+    "Discount",
     "Due",
     "DurationUnit",
     "Filter",
@@ -116,11 +119,13 @@ __all__ = [
     "group_key",
     "group_of",
     "groups_of",
+    "is_plan_key",
     "line_from_json",
     "line_to_json",
     "lint",
     "opening",
     "parse_plan",
+    "plan_lines",
     "plan_to_json",
     "price",
     "rate",

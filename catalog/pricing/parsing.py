@@ -47,6 +47,8 @@ from catalog.pricing.reading import (
     number,
     text,
 )
+from catalog.pricing.term_json import MEMBERS as TERM_MEMBERS
+from catalog.pricing.term_json import parse_terms
 
 CHARGES_MAX = 500
 TIERS_MAX = 100
@@ -59,7 +61,9 @@ DISCOUNT_PLACES = 4
 
 def parse_plan(data: object) -> Plan:
     """Return the plan that the JSON says, or raise PlanError."""
-    plan = members(data, "", required="currency charges")
+    plan = members(
+        data, "", required="currency charges", optional=" ".join(TERM_MEMBERS)
+    )
     currency = text(plan["currency"], "currency", longest=3)
     if currency not in CURRENCIES:
         raise PlanError("unknown_currency", "currency", f"{currency} is no currency")
@@ -79,7 +83,7 @@ def parse_plan(data: object) -> Plan:
             message = f"another charge defines the metric {metric.key} differently"
             raise PlanError("metric_conflict", f"{path}.metric", message)
         charges.append(charge)
-    return Plan(currency, tuple(charges))
+    return Plan(currency, tuple(charges), *parse_terms(plan, keys))
 
 
 def _charge(data: object, path: str) -> Charge:

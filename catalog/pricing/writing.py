@@ -26,6 +26,7 @@ from catalog.pricing.plan import (
     Tier,
     Volume,
 )
+from catalog.pricing.term_json import terms_to_json
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     return {
         "currency": plan.currency,
         "charges": [_charge(charge) for charge in plan.charges],
+        **terms_to_json(plan),
     }
 
 

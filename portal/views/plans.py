@@ -26,6 +26,7 @@ from catalog.facts import limit_facts
 from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import retire as retire_version
 from catalog.price_list import prices
+from catalog.term_words import plan_terms
 from portal import keyset, paging
 from portal.context import acting_tenant, exists
 from portal.filters import empty_model, text_box
@@ -184,6 +185,7 @@ def _prices(
     said, _ = terms_of(shown.version)
     return {
         "prices": prices(said.plan) if said else [],
+        "terms": plan_terms(said.plan) if said else [],
         "prices_title": f"Prices of v{shown.version.number}",
         "prices_note": said.plan.currency if said else "",
         "limits": limit_facts(said.limits, said.plan.currency) if said else [],

@@ -24,6 +24,7 @@ from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import load_plans
 from catalog.price_list import Price, prices, public_json
 from catalog.products import show_prices
+from catalog.term_words import Term, plan_terms
 from portal.pages import find, person
 from portal.views.actions import Deed, ask
 
@@ -42,6 +43,7 @@ class Offer:
     prorate: bool
     summary: str
     prices: list[Price]
+    terms: list[Term]  # What holds for the plan as a whole.
     document: dict[str, Any]
 
 
@@ -98,6 +100,7 @@ def _offers(product: Product) -> list[Offer]:
             prorate=v.prorate,
             summary=describe(loaded[v.pk].plan),
             prices=prices(loaded[v.pk].plan),
+            terms=plan_terms(loaded[v.pk].plan),
             document=public_json(loaded[v.pk].plan),
         )
         for v in live
