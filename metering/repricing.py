@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from django.db.models import Sum
 
 from aforo.core import fx
 from aforo.lib import clock, sql
-from aforo.lib.money import ZERO, round_minor
+from aforo.lib.money import ZERO
 from billing.models import BillingPeriod, Subscription, UsageTotal
+from billing.plan_terms import printed
 from billing.rating import TotalKey
-from catalog.pricing import Plan, Unrateable, UsageEvent, rate_many, total
+from catalog.pricing import Line, Plan, Unrateable, UsageEvent, rate_many, total
 from metering.batch import Body, with_tool
 from metering.measurements import priced
 
@@ -244,24 +247,25 @@ def _effect(
     """Price one contract's month with both plans; without a month both cost nothing."""
     if period is None or subscription.started_at >= period.end_at:
         return Effect(subscription, None, 0, ZERO, ZERO, 0)
-    before, _ = _bill(old, events)
-    after, unpriced = _bill(new, events)
+    starts_on = period.start_at.astimezone(ZoneInfo(period.timezone)).date()
+    before, _ = _bill(old, events, starts_on)
+    after, unpriced = _bill(new, events, starts_on)
     return Effect(subscription, period, len(events), before, after, unpriced)
 
 
-def _bill(plan: Plan, events: Sequence[UsageEvent]) -> tuple[Decimal, int]:
-    """Return a whole month's bill, rounded by charge, and how many events it lacks."""
+def _bill(
+    plan: Plan, events: Sequence[UsageEvent], starts_on: dt.date
+) -> tuple[Decimal, int]:
+    """Return a whole month's bill, rounded by line, and how many events it lacks."""
     outcomes, state = rate_many(plan, {}, events)
     unpriced = sum(1 for outcome in outcomes if isinstance(outcome, Unrateable))
-    bill = sum(
-        (round_minor(amount, plan.currency) for amount in _amounts(plan, state)), ZERO
-    )
-    return bill, unpriced
+    rows = amounts(total(plan, state, starts_on=starts_on)).items()
+    return sum(printed(rows, plan.currency), ZERO), unpriced
 
 
-def _amounts(plan: Plan, state: Mapping[str, Any]) -> Iterable[Decimal]:
-    """Return what each charge comes to in a month with this usage."""
-    amounts: dict[str, Decimal] = {}
-    for line in total(plan, state):
-        amounts[line.charge_key] = amounts.get(line.charge_key, ZERO) + line.amount
-    return amounts.values()
+def amounts(lines: Iterable[Line]) -> dict[str, Decimal]:
+    """Return what each charge, and the plan as a whole, comes to, in their order."""
+    found: dict[str, Decimal] = {}
+    for line in lines:
+        found[line.charge_key] = found.get(line.charge_key, ZERO) + line.amount
+    return found

@@ -190,9 +190,9 @@ def test_two_plans_in_one_period_have_each_its_own_terms():
     assert shown(invoice) == [
         ("Calls", Decimal(26)),
         ("Launch offer", Decimal(-2)),
+        ("Other", Decimal(-3)),
         # 31 for 21 of 31 days: 21, of which 18 are used.
         ("Minimum spend", Decimal(3)),
-        ("Other", Decimal(-3)),
     ]
     assert_clean()
 
