@@ -19,7 +19,8 @@ from aforo.lib.money import ZERO
 from billing.models import BillingPeriod, Subscription, UsageTotal
 from billing.plan_terms import printed
 from billing.rating import TotalKey
-from catalog.pricing import Line, Plan, Unrateable, UsageEvent, rate_many, total
+from catalog.pricing import Plan, Unrateable, UsageEvent, rate_many, total
+from catalog.pricing.lines import by_key
 from metering.batch import Body, with_tool
 from metering.measurements import priced
 
@@ -259,13 +260,5 @@ def _bill(
     """Return a whole month's bill, rounded by line, and how many events it lacks."""
     outcomes, state = rate_many(plan, {}, events)
     unpriced = sum(1 for outcome in outcomes if isinstance(outcome, Unrateable))
-    rows = amounts(total(plan, state, starts_on=starts_on)).items()
+    rows = by_key(total(plan, state, starts_on=starts_on)).items()
     return sum(printed(rows, plan.currency), ZERO), unpriced
-
-
-def amounts(lines: Iterable[Line]) -> dict[str, Decimal]:
-    """Return what each charge, and the plan as a whole, comes to, in their order."""
-    found: dict[str, Decimal] = {}
-    for line in lines:
-        found[line.charge_key] = found.get(line.charge_key, ZERO) + line.amount
-    return found

@@ -11,6 +11,7 @@ import re
 
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from portal.composer import term_texts
 from portal.composer.models import MODELS
 from portal.composer.typed import Charge, Price, Tier, Typed, keys_of
 
@@ -32,6 +33,8 @@ def act(typed: Typed, deed: str) -> str:
         quotas = typed.limits.setdefault("quotas", [])
         quotas.append({"metric": "", "limit": "", "on_exceed": "deny"})
         return f"quota-{len(quotas) - 1}-metric"
+    if (focus := term_texts.act(typed.terms, deed)) is not None:
+        return focus
     if found := _ROW.fullmatch(deed):
         return _row(typed, found)
     found = _CHARGE.fullmatch(deed)
@@ -59,6 +62,8 @@ def _charge(typed: Typed, charge: Charge, deed: str) -> str:
                 typed.charges.insert(to, typed.charges.pop(at))
             return f"{charge.uid}-{deed}"
         case "remove":
+            key = keys_of(typed.charges)[charge.uid]
+            term_texts.forget(typed.terms, charge.uid, key)
             typed.charges.pop(at)
             after = typed.charges[min(at, len(typed.charges) - 1) :][:1]
             return f"{after[0].uid}-summary" if after else "charge-add"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from portal.composer import term_texts
 from portal.composer.models import MODELS, read_price, write_price
 from portal.composer.numbers import clean
 from portal.composer.typed import Charge, Typed, join_values, keys_of, split_values
@@ -27,7 +28,8 @@ def from_body(
     for charge in charges:
         charge.is_open = len(charges) <= OPEN_MAX
     currency = body.get("currency")
-    return Typed(str(currency or "USD"), charges, prorate, dict(limits))
+    terms = term_texts.from_body(body, {c.key: c.uid for c in charges if c.key})
+    return Typed(str(currency or "USD"), charges, prorate, dict(limits), terms)
 
 
 def _charge(row: Mapping[str, Any], uid: str) -> Charge:
@@ -68,6 +70,7 @@ def to_body(typed: Typed) -> dict[str, Any]:
     return {
         "currency": typed.currency,
         "charges": [charge_json(c, keys[c.uid]) for c in typed.charges],
+        **term_texts.to_json(typed.terms, keys),
     }
 
 

@@ -15,9 +15,11 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
+from portal.composer import term_texts
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS, Param
 from portal.composer.numbers import clean, read
+from portal.composer.term_boxes import sentence, term_box, term_problems
 from portal.composer.typed import Charge, Price, Typed, keys_of
 
 BELOW = {"price": PRICE_LIMIT, "quantity": QUANTITY_LIMIT, "rate": RATE_LIMIT}
@@ -65,12 +67,15 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
         bodies.append(body)
         if len(checked.problems) == before:
             right.append((body, charge))
+    for box, message, label in term_problems(typed):
+        checked.add(box, message, label)
     if not checked.problems:
-        checked.plan = _parse(typed.currency, bodies, typed.charges, checked)
+        terms = term_texts.to_json(typed.terms, keys)
+        checked.plan = _parse(typed.currency, bodies, typed.charges, checked, terms)
     if checked.plan is None:
         # The engine names one problem at a time: ask it about each charge alone.
         for body, charge in right:
-            _parse(typed.currency, [body], [charge], checked)
+            _parse(typed.currency, [body], [charge], checked, {})
     _check_limits(typed, metrics, checked)
     return checked
 
@@ -80,24 +85,20 @@ def _parse(
     bodies: list[dict[str, Any]],
     charges: list[Charge],
     checked: Checked,
+    terms: Mapping[str, Any],
 ) -> Plan | None:
     """Return the plan that the engine reads; note what it refuses."""
     try:
-        return parse_plan({"currency": currency, "charges": bodies})
+        return parse_plan({"currency": currency, "charges": bodies, **terms})
     except PlanError as error:
         found = re.match(r"charges\[([0-9]+)\]", error.path)
         if found is None:
-            checked.add("currency", _sentence(error.message))
+            checked.add(term_box(error.path), sentence(error.message))
             return None
         charge = charges[int(found[1])]
         label = charge.name.strip() or charge.uid
-        checked.add(_box(charge, error.path), _sentence(error.message), label)
+        checked.add(_box(charge, error.path), sentence(error.message), label)
         return None
-
-
-def _sentence(message: str) -> str:
-    """Return the engine's words as a sentence."""
-    return f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
 
 
 def _box(charge: Charge, path: str) -> str:

@@ -9,6 +9,7 @@ from django.http import QueryDict
 from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
+from portal.composer import term_texts
 from portal.composer.bodies import BOUNDS
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
@@ -27,6 +28,7 @@ def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
         charges=[_charge(data, uid) for uid in rows[:CHARGES_MAX]],
         prorate="prorate" in data,
         limits={**kept_limits, **_limits(data)},
+        terms=term_texts.from_post(data),
     )
 
 

@@ -19,8 +19,9 @@ from billing.models import Customer
 from catalog.models import Metric, Plan, PlanVersion, Product
 from catalog.plans import load_plans, newest_version, save_draft
 from catalog.starters import missing_metrics, start_plan, starters
-from portal.composer import conflict
+from portal.composer import conflict, term_boxes
 from portal.composer.acts import act
+from portal.composer.as_of import AsOf
 from portal.composer.bodies import from_body, to_body
 from portal.composer.checking import Checked, check
 from portal.composer.meters import Meter
@@ -204,6 +205,7 @@ def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
     context["usage_changed"] = shown is not None and (
         {m.id for m in shown.meters} != posted
         or request.POST.get("customer", "") != request.POST.get("customer_was", "")
+        or context["is_dated"] != ("as_of" in request.POST)
     )
     return render(request, "portal/composer_simulation.html", context)
 
@@ -232,6 +234,7 @@ def _page(
         "charges": shower.charges(),
         "limits": shower.limits(),
         "quotas": shower.quotas(),
+        "terms": term_boxes.shown(desk.typed, shower.problems),
         "models": MODELS.values(),
         "currencies": currencies(),
         "focus": focus,
@@ -260,10 +263,11 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         (c for c in offered if c.public_id == given.get("customer", "")), None
     )
     result = None
+    month = AsOf(given.get("as_of", ""), span if customer else None)
     if checked.plan is not None:
-        result = _simulate(desk, checked, customer)
+        result = _simulate(desk, checked, customer, month)
     keys = {key: uid for uid, key in keys_of(desk.typed.charges).items()}
-    problems = result.problems if result else {}
+    problems = {**result.problems, **month.problems} if result else {}
     return {
         "desk": desk,
         "plan": desk.plan,
@@ -280,6 +284,8 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         "offered": offered,
         "customer": customer,
         "span": span,
+        "as_of": month,
+        "is_dated": bool(checked.plan and checked.plan.is_dated and not customer),
         "curve_meter": _curve_meter(result),
     }
 
@@ -289,7 +295,9 @@ def _curve_meter(result: Simulation | None) -> Meter | None:
     return result.curve.meter if result and result.curve else None
 
 
-def _simulate(desk: Desk, checked: Checked, customer: Customer | None) -> Simulation:
+def _simulate(
+    desk: Desk, checked: Checked, customer: Customer | None, month: AsOf
+) -> Simulation:
     """Price the plan with what the simulator is asked."""
     assert checked.plan is not None
     given: QueryDict = desk.request.POST
@@ -303,5 +311,6 @@ def _simulate(desk: Desk, checked: Checked, customer: Customer | None) -> Simula
         customer=customer,
         month=month_usage.last_month(clock.now()),
         live=live,
+        starts_on=month.starts_on,
     )
     return simulate(checked.plan, asked)
