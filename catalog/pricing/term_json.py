@@ -128,7 +128,7 @@ def _date(value: object, path: str) -> date | None:
             raise ValueError
         return date.fromisoformat(typed)
     except ValueError:
-        message = f"{typed} is no date: write year-month-day, such as 2026-11-01"
+        message = f"“{typed}” is no date: write year-month-day, such as 2026-11-01"
         raise PlanError("invalid_date", path, message) from None
 
 

@@ -315,7 +315,9 @@ def test_a_term_that_makes_no_sense_is_refused_where_it_stands(
 def test_refusals_say_the_value_and_what_to_do() -> None:
     with pytest.raises(PlanError, match=r"maximum: 1\.5 is below the minimum of 2"):
         plan_with(minimum="2", maximum="1.5")
-    with pytest.raises(PlanError, match="2026-13-01 is no date: write year-month-day"):
+    with pytest.raises(
+        PlanError, match="“2026-13-01” is no date: write year-month-day"
+    ):
         plan_with(discounts=[{**TEN, "from": "2026-13-01"}])
 
 
