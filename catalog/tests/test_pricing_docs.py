@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from catalog.pricing import Aggregation, Reason, parse_plan, total
+from catalog.pricing import Aggregation, Reason, explain, parse_plan, total
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
 from catalog.pricing.meters import UNIQUE_MAX
 from catalog.pricing.parsing import FREE_EVENTS_MAX, MODELS
@@ -33,6 +34,16 @@ def test_the_plan_on_the_page_bills_the_month_on_the_page() -> None:
         assert f"${line.amount:,.2f} |" in PAGE
 
 
+def test_the_terms_on_the_page_come_to_what_it_says() -> None:
+    plan = parse_plan(json.loads(PAGE.split("```json\n")[2].split("```", 1)[0]))
+    usage = [event(1, input_tokens=155_000_000)]
+    lines = total(plan, usage, starts_on=date(2026, 12, 1))
+    assert amount(lines) == 500
+    for line in lines:
+        how, _, money = explain(line)[0].rpartition(" = ")
+        assert f"| {line.name} | {how} | {money} |" in PAGE
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -54,6 +65,7 @@ def test_every_plan_on_the_page_can_be_read() -> None:
     models = [parse_plan(json.loads(text)).charges[-1].model for text in plans]
     assert [type(model).__name__ for model in models] == [
         "Percentage",
+        "PerUnit",
         "Dimensions",
         "Compound",
     ]
