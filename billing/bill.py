@@ -13,9 +13,11 @@ from zoneinfo import ZoneInfo
 
 from aforo.lib import sql
 from aforo.lib.money import CONTEXT, ZERO, minor_units, plain, q12, round_minor
-from billing import burndown, recurring
+from billing import burndown, plan_terms, recurring
 from billing.ledger import Entry
+from billing.line_order import Place, ordered, printed
 from billing.models import BillingPeriod, Customer, UsageTotal
+from billing.plan_terms import Span
 from billing.recurring import Term
 from catalog.pricing import (
     Charge,
@@ -33,6 +35,7 @@ from catalog.pricing import (
     true_ups,
 )
 from catalog.pricing.recipes import is_underneath
+from catalog.pricing.terms import Parts, is_plan_key, line_charge
 
 HUNDRED = Decimal(100)
 States = Mapping[uuid.UUID, dict[str, Any]]  # By snapshot: a period's usage.
@@ -150,15 +153,21 @@ def usage_states(period: BillingPeriod) -> dict[uuid.UUID, dict[str, Any]]:
 
 
 def closing_entries(
-    period: BillingPeriod, terms: Iterable[Term], states: States
+    period: BillingPeriod,
+    terms: Sequence[Term],
+    states: States,
+    extra: Sequence[Entry] = (),
 ) -> list[Entry]:
-    """Return what is due as the period ends: fixed amounts in arrears."""
+    """Return what is due as the period ends: amounts in arrears, then plans' terms.
+
+    `extra` are entries of the period that are not in the ledger yet.
+    """
     entries: list[Entry] = []
     for term in terms:
         if term.meets(period):
             state = states.get(term.snapshot_id, {})
             entries += recurring.closing_entries(term, period, state)
-    return entries
+    return entries + plan_terms.entries(period, terms, [*extra, *entries])
 
 
 def currencies(period: BillingPeriod, extra: Iterable[Entry]) -> list[str]:
@@ -193,20 +202,21 @@ def build(
     place = {term.snapshot_id: index for index, term in enumerate(terms)}
     late_ids = {key[2] for key in groups if key[2] is not None}
     late = {p.pk: p for p in BillingPeriod.objects.filter(pk__in=late_ids)}
+    overall = plan_terms.lines(period, terms, extra)
     drawn = []
-    for (sub, charge_key, late_id), group in groups.items():
+    for (_, charge_key, late_id), group in groups.items():
         group_terms = [
             by_snapshot[s] for s in sorted(group.snapshots, key=lambda s: place[s])
         ]
-        charge = group_terms[-1].priced.plan.charge(charge_key)
+        order, charge = line_charge(group_terms[-1].priced.plan, charge_key)
         of = late[late_id] if late_id else None
         line = _line(charge, group, group_terms, currency, of)
         if of is None:
-            line = replace(line, steps=_steps(line, group_terms, states, currency))
-        order = group_terms[-1].priced.plan.charges.index(charge)
+            steps = _steps(line, group_terms, states, currency, overall)
+            line = replace(line, steps=steps)
         start = of.start_at if of else dt.datetime.min.replace(tzinfo=dt.UTC)
-        drawn.append(((of is not None, start, group_terms[0].start, sub, order), line))
-    lines = tuple(line for _, line in sorted(drawn, key=lambda pair: pair[0]))
+        drawn.append((Place(of is not None, start, group_terms[0].start, order), line))
+    lines = printed(ordered(drawn), currency)
     subtotal = sum((line.amount for line in lines), ZERO)
     tenant = customer.tenant
     rate = tenant.tax_rate if customer.tax_rate is None else customer.tax_rate
@@ -266,10 +276,17 @@ def month(period: BillingPeriod) -> str:
 
 
 def _steps(
-    line: BillLine, terms: Sequence[Term], states: States, currency: str
+    line: BillLine,
+    terms: Sequence[Term],
+    states: States,
+    currency: str,
+    overall: Mapping[tuple[uuid.UUID, str], Line],
 ) -> list[dict[str, str]]:
     """Return how a line's amount comes about, step by step, in words and figures."""
     steps = []
+    if is_plan_key(line.charge_key):
+        found = (overall.get((term.snapshot_id, line.charge_key)) for term in terms)
+        return [row for own in found if own for row in _step_rows(own, currency)]
     for term in terms:
         plan = term.priced.plan
         state = state_from_json(states.get(term.snapshot_id, {}))
@@ -336,14 +353,17 @@ def credit_target(bill: Bill, *, room: Decimal) -> Decimal:
 
 
 def supposed(
-    term: Term, state: Mapping[str, ChargeState], entries: Iterable[Entry]
+    term: Term,
+    period: BillingPeriod,
+    state: Mapping[str, ChargeState],
+    entries: Iterable[Entry],
 ) -> tuple[BillLine, ...]:
     """Return the lines that a term's usage and recurring entries would come to.
 
     Nothing of it has to be in the ledger; the invoice of a period whose ledger holds
     just that has the same lines.
     """
-    plan = term.priced.plan
+    plan, currency = term.priced.plan, term.priced.currency
     groups: dict[str, _Group] = defaultdict(_Group)
     for sign, lines in ((1, price(plan, state)), (-1, opening(plan))):
         for line in lines:
@@ -355,13 +375,22 @@ def supposed(
             entry.charge_keys, entry.quantities, entry.amounts, strict=True
         ):
             _add(groups[key], term.snapshot_id, quantity, amount, amount)
+    parts = {
+        key: Parts(group.recurring, group.amount - group.recurring)
+        for key, group in groups.items()
+    }
+    overall = {}
+    for row in plan_terms.worked_out(Span(term, period, parts, True)):
+        key = row.line.charge_key
+        overall[term.snapshot_id, key] = row.line
+        _add(groups[key], term.snapshot_id, ZERO, row.line.amount, row.fixed)
     states = {term.snapshot_id: state_to_json(state)}
     made = []
-    for charge in plan.charges:
-        found = groups.get(charge.key)
-        if found is None or not (found.quantity or found.amount):
+    for key in sorted(groups, key=lambda key: line_charge(plan, key)[0]):
+        found = groups[key]
+        if not (found.quantity or found.amount):
             continue
-        line_made = _line(charge, found, [term], term.priced.currency, None)
-        steps = _steps(line_made, [term], states, term.priced.currency)
+        line_made = _line(line_charge(plan, key)[1], found, [term], currency, None)
+        steps = _steps(line_made, [term], states, currency, overall)
         made.append(replace(line_made, steps=steps))
-    return tuple(made)
+    return printed(made, currency)

@@ -179,7 +179,8 @@ def _final_bills(posting: Posting, period: BillingPeriod) -> list[Bill]:
     recurring.open_due(posting)
     terms = recurring.terms(period.customer_id)
     states = bill.usage_states(period)
-    recurring.post(posting, bill.closing_entries(period, terms, states))
+    due = bill.closing_entries(period, terms, states, posting.entries)
+    recurring.post(posting, due)
     return [
         bill.build(
             customer=period.customer,

@@ -16,6 +16,7 @@ import typst
 
 from aforo.lib.money import plain
 from billing.models import BillingPeriod, Invoice, InvoiceLine
+from catalog.pricing import is_plan_key
 from catalog.pricing.words import money_words, number_words
 from catalog.units import many, one
 
@@ -176,7 +177,9 @@ def _groups(invoice: Invoice) -> list[dict[str, Any]]:
 def _row(line: InvoiceLine, currency: str) -> dict[str, Any]:
     """Return one line: one plain step fills the price, several stand below it."""
     steps: Sequence[Mapping[str, str]] = line.steps
-    single = steps[0] if len(steps) == 1 and _is_plain(steps[0]) else None
+    of_plan = is_plan_key(line.charge_key)
+    plain_step = len(steps) == 1 and not of_plan and _is_plain(steps[0])
+    single = steps[0] if plain_step else None
     price = ""
     if single is not None:
         price = money_words(Decimal(single["unit_amount"]), currency)
@@ -185,7 +188,8 @@ def _row(line: InvoiceLine, currency: str) -> dict[str, Any]:
     quantity = f"{number_words(line.quantity)} {unit}".strip()
     return {
         "name": clean(line.name),
-        "quantity": clean(quantity),
+        # What holds for the plan as a whole counts nothing.
+        "quantity": "" if of_plan else clean(quantity),
         "price": price,
         "amount": figure(line.amount, currency),
         "steps": [

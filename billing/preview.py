@@ -28,9 +28,9 @@ def preview_period(period: BillingPeriod, *, currency: str) -> Bill | None:
     customer = period.customer
     terms = recurring.terms(customer.pk)
     states = bill.usage_states(period)
-    extra = bill.closing_entries(period, terms, states)
-    if period.opened_at is None:
-        extra += recurring.due(customer.pk, period)
+    unopened = period.opened_at is None
+    extra = recurring.due(customer.pk, period) if unopened else []
+    extra += bill.closing_entries(period, terms, states, extra)
     made = bill.build(
         customer=customer,
         period=period,

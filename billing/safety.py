@@ -22,6 +22,7 @@ from billing.models import (
     Invoice,
     InvoiceLine,
 )
+from catalog.pricing import is_plan_key
 
 LINES_MAX = 5_000
 # A line so many times the median of the lines before it, of which there are enough.
@@ -42,6 +43,9 @@ def check(made: Bill) -> None:
     before = _amounts_before(made)
     for line in made.lines:
         amounts = before[line.subscription_id, line.charge_key]
+        # What the plan as a whole adds is bounded by what it says.
+        if is_plan_key(line.charge_key):
+            continue
         if line.usage_period_id or len(amounts) < MEDIAN_COUNT_MIN:
             continue
         usual = median(amounts)

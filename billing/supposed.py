@@ -52,7 +52,7 @@ def lines(
         *recurring.credit_entries(term, period),
         *recurring.closing_entries(term, period, state_to_json(state)),
     ]
-    return bill.supposed(term, state, entries)
+    return bill.supposed(term, period, state, entries)
 
 
 def billed(
@@ -66,9 +66,9 @@ def billed(
     states = bill.usage_states(period)
     extra = []
     if period.state != BillingPeriod.State.FINALISED:
-        extra = bill.closing_entries(period, terms, states)
         if period.opened_at is None:
             extra += recurring.due(period.customer_id, period)
+        extra += bill.closing_entries(period, terms, states, extra)
     made = bill.build(
         customer=period.customer,
         period=period,

@@ -29,6 +29,7 @@ from catalog.pricing import (
 )
 from catalog.pricing.words import money_words, number_words
 from catalog.recipe_words import charged_for, unit_of
+from catalog.term_words import plan_terms
 from catalog.units import many, one, span_words
 
 WORDS_MAX = 120
@@ -39,11 +40,12 @@ _PER = {1_000: "1K", 1_000_000: "1M"}
 
 def describe(plan: Plan) -> str:
     """Return what a plan charges, in at most 120 words; long plans are cut short."""
+    terms = _terms(plan)
     if not plan.charges:
-        return "Nothing is charged."
+        return " ".join(["Nothing is charged.", *terms])
     sentences: list[str] = []
     levels = [summary(plan.levels, plan.currency)] if plan.levels else []
-    count = len(" ".join(levels).split())
+    count = len(" ".join(levels + terms).split())
     names = level_names(plan)
     for index, charge in enumerate(plan.charges):
         sentence = _charge(charge, plan.currency, names)
@@ -54,7 +56,20 @@ def describe(plan: Plan) -> str:
             sentences.append(f"And {left} more {noun}; see the price list.")
             break
         sentences.append(sentence)
-    return " ".join(sentences + levels)
+    return " ".join(sentences + levels + terms)
+
+
+def _terms(plan: Plan) -> list[str]:
+    """Return what holds for the whole plan, in at most a third of the words."""
+    sentences: list[str] = []
+    count = 0
+    for term in plan_terms(plan):
+        sentence = f"{term.name}: {term.words}."
+        count += len(sentence.split())
+        if count > WORDS_MAX // 3 - _ROOM:
+            return [*sentences, "Further discounts: see the price list."]
+        sentences.append(sentence)
+    return sentences
 
 
 def level_names(plan: Plan) -> dict[str, str]:

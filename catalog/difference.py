@@ -16,6 +16,7 @@ from catalog.facts import (
     currency_facts,
     level_facts,
     limit_facts,
+    plan_facts,
 )
 from catalog.pricing import Charge, Plan
 
@@ -70,6 +71,7 @@ class Difference:
     limits: tuple[Change, ...]
     prorate: Change | None
     levels: tuple[Change, ...] = ()
+    overall: tuple[Change, ...] = ()  # Minimum and maximum spend, discounts.
 
     @property
     def is_empty(self) -> bool:
@@ -80,6 +82,7 @@ class Difference:
             or self.charges
             or self.reordered
             or self.limits
+            or self.overall
             or self.prorate
             or self.levels
         )
@@ -118,6 +121,7 @@ def compare(old: Terms, new: Terms) -> Difference:
         charges=tuple(charges),
         unchanged=len(kept) - changed_count,
         reordered=kept != [key for key in before if key in after],
+        overall=_changes(plan_facts(old.plan), plan_facts(new.plan), same_money),
         limits=_changes(
             limit_facts(old.limits, a), limit_facts(new.limits, b), same_money
         ),

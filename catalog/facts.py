@@ -35,8 +35,10 @@ from catalog.pricing import (
     Window,
 )
 from catalog.pricing.recipes import meter_words, share_of
+from catalog.pricing.terms import discount_key
 from catalog.pricing.words import money_words, number_words
 from catalog.recipe_words import meter_label, per_event_words, unit_of
+from catalog.term_words import discount_words
 from catalog.units import many, span_words
 
 MODELS: dict[type, str] = {
@@ -340,6 +342,24 @@ def _percentage(model: Percentage, currency: str) -> Iterator[Fact]:
             yield _money(key, label, amount, currency)
     if model.free_events is not None:
         yield _count("free_events", "Free events", model.free_events)
+
+
+def plan_facts(plan: Plan) -> list[Fact]:
+    """Return minimum and maximum spend and the discounts of a plan."""
+    found = [
+        _money(key, label, amount, plan.currency)
+        for key, label, amount in (
+            ("minimum", "Minimum spend", plan.minimum),
+            ("maximum", "Maximum spend", plan.maximum),
+        )
+        if amount is not None
+    ]
+    for discount in plan.discounts:
+        value = discount.amount if discount.percent is None else discount.percent
+        kind = "amount" if discount.percent is None else "percent"
+        key = f"{discount_key(discount.name)}.{kind}"
+        found.append(Fact(key, discount.name, discount_words(discount, plan), value))
+    return found
 
 
 def limit_facts(limits: Mapping[str, Any], currency: str) -> list[Fact]:

@@ -27,6 +27,7 @@ from catalog.pricing import (
 from catalog.pricing.words import money_words, number_words
 from catalog.recipe_words import public_recipe, unit_of
 from catalog.recipe_words import rows as recipe_rows
+from catalog.term_words import public_terms
 from catalog.units import many
 
 # What a public price list says of a charge, beside its price.
@@ -167,6 +168,7 @@ def public_json(plan: Plan) -> dict[str, Any]:
                 plan.charges, charges, prices(plan), strict=True
             )
         ],
+        **public_terms(plan),
     }
     if plan.variants:
         document["currencies"] = {

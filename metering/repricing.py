@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from django.db.models import Sum
 
 from aforo.core import fx
 from aforo.lib import clock, sql
-from aforo.lib.money import ZERO, round_minor
+from aforo.lib.money import ZERO
 from billing import levels
 from billing.models import BillingPeriod, Subscription, UsageTotal
+from billing.plan_terms import printed
 from billing.rating import TotalKey
 from catalog.pricing import (
     Plan,
@@ -26,6 +29,7 @@ from catalog.pricing import (
     total,
     with_level,
 )
+from catalog.pricing.lines import by_key
 from metering.batch import Body, with_tool
 from metering.measurements import priced
 
@@ -270,26 +274,20 @@ def _effect(
     """Price one contract's month with both plans; without a month both cost nothing."""
     if period is None or subscription.started_at >= period.end_at:
         return Effect(subscription, None, 0, ZERO, ZERO, 0)
-    before, _ = _bill(old, events, standing)
-    after, unpriced = _bill(new, events, standing)
+    starts_on = period.start_at.astimezone(ZoneInfo(period.timezone)).date()
+    before, _ = _bill(old, events, standing, starts_on)
+    after, unpriced = _bill(new, events, standing, starts_on)
     return Effect(subscription, period, len(events), before, after, unpriced)
 
 
 def _bill(
-    plan: Plan, events: Sequence[UsageEvent], standing: Standing
+    plan: Plan,
+    events: Sequence[UsageEvent],
+    standing: Standing,
+    starts_on: dt.date,
 ) -> tuple[Decimal, int]:
-    """Return a whole month's bill, rounded by charge, and how many events it lacks."""
+    """Return a whole month's bill, rounded by line, and how many events it lacks."""
     outcomes, state = rate_period(plan, events, standing)
     unpriced = sum(1 for outcome in outcomes if isinstance(outcome, Unrateable))
-    bill = sum(
-        (round_minor(amount, plan.currency) for amount in _amounts(plan, state)), ZERO
-    )
-    return bill, unpriced
-
-
-def _amounts(plan: Plan, state: Mapping[str, Any]) -> Iterable[Decimal]:
-    """Return what each charge comes to in a month with this usage."""
-    amounts: dict[str, Decimal] = {}
-    for line in total(plan, state):
-        amounts[line.charge_key] = amounts.get(line.charge_key, ZERO) + line.amount
-    return amounts.values()
+    rows = by_key(total(plan, state, starts_on=starts_on)).items()
+    return sum(printed(rows, plan.currency), ZERO), unpriced

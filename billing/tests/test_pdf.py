@@ -231,3 +231,15 @@ def close_and_find(cast: Cast) -> Invoice:
     """Close what ended before November and return the customer's invoice."""
     close_month(NOVEMBER)
     return Invoice.objects.get(customer=cast.customer)
+
+
+def test_terms_of_the_whole_plan_are_lines_without_a_quantity():
+    cast = make_cast()
+    body = {**with_fee("200"), "minimum": "500"}
+    body["discounts"] = [{"name": "Launch offer", "percent": "10"}]
+    (text,) = pages(pdf.render(issued(cast, body)))
+    words = " ".join(text.split())
+    assert "Launch offer −20.00" in words
+    assert "10 % of $200.03" in words
+    assert re.search(r"Minimum spend 319\.97", words)
+    assert "minimum spend $500.00, $180.027 used" in words

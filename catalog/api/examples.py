@@ -77,6 +77,11 @@ DRAFT: dict[str, Any] = {
             }
         }
     },
+    "minimum": "500",
+    "discounts": [
+        {"name": "Launch offer", "percent": "10", "charges": ["input"]}
+        | {"from": "2026-11-01", "until": "2027-02-01"}
+    ],
     "limits": {"requests_per_minute": 600, "spend_cap": "2500.00"},
     "prorate": True,
 }
@@ -87,6 +92,7 @@ DRAFT_SHOWN: dict[str, Any] = {
     "state": "draft",
     **DRAFT,
     "levels": [],
+    "maximum": None,
     "summary": None,
     "created_at": MADE,
     "published_at": None,
@@ -105,7 +111,9 @@ PUBLISHED: dict[str, Any] = {
             },
         },
     ],
-    "summary": "Platform fee: $200.00 in advance. Input tokens: $3.00 per 1M tokens.",
+    "summary": "Platform fee: $200.00 a month, in advance. Input tokens: $3.00 per 1M"
+    " tokens. Minimum spend: $500.00 a month. Launch offer: 10 % off Input tokens, from"
+    " 1 Nov 2026, before 1 Feb 2027.",
     "published_at": MADE,
 }
 

@@ -15,7 +15,10 @@ from catalog.api import examples, rows, schema
 from catalog.api.base import CatalogView, Made, find, page
 from catalog.api.schema import told
 from catalog.models import Plan, PlanVersion, Product
+from catalog.pricing.term_json import MEMBERS
 
+# The members of a draft that are plan JSON.
+PLAN_JSON = ("currency", "charges", "currencies", "levels", *MEMBERS)
 NUMBER_MAX = 2_147_483_647
 
 # Of a draft, what is plan JSON.
@@ -192,7 +195,7 @@ class DraftView(PlanLookup):
         def act(body: dict[str, Any]) -> Made:
             saved = plans.save_draft(
                 plan=self.plan(name),
-                body={name: body[name] for name in BODY if name in body},
+                body={name: body[name] for name in PLAN_JSON if name in body},
                 limits=body.get("limits", {}),
                 prorate=body.get("prorate", False),
                 actor=None,

@@ -73,6 +73,9 @@ def version(row: PlanVersion) -> dict[str, Any]:
         "charges": row.body.get("charges", []),
         "currencies": row.body.get("currencies", {}),
         "levels": row.body.get("levels", []),
+        "minimum": row.body.get("minimum"),
+        "maximum": row.body.get("maximum"),
+        "discounts": row.body.get("discounts", []),
         "limits": row.limits,
         "prorate": row.prorate,
         # Parsed here: what is not committed yet must not enter the cache of plans.

@@ -117,6 +117,13 @@ DRAFT = body(
         "description": "Spend levels, lowest first: `key`, `name`, and `spend_from` or"
         " `credits_from`.",
     },
+    minimum=text(40, "Minimum spend of a period."),
+    maximum=text(40, "Maximum spend of a period."),
+    discounts={
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "`name`, `percent` or `amount`, `charges`, `from` and `until`.",
+    },
     limits={"type": "object", "description": "The guard's defaults."},
     prorate={**FLAG, "description": "Fixed amounts go by the days of a period."},
 )
@@ -142,6 +149,8 @@ METRIC_SHOWN = shown(METRIC)
 PLAN_SHOWN = shown(PLAN)
 VERSION_SHOWN = shown(
     {**DRAFT, "title": "Plan version"},
+    minimum={"type": ["string", "null"]},
+    maximum={"type": ["string", "null"]},
     plan={"type": "string"},
     number={"type": "integer"},
     state={"type": "string", "enum": ["draft", "published", "retired"]},

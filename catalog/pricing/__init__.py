@@ -41,6 +41,7 @@ from catalog.pricing.plan import (
     Compound,
     CostBudget,
     Dimensions,
+    Discount,
     Due,
     DurationUnit,
     Filter,
@@ -94,6 +95,7 @@ from catalog.pricing.state import (
     state_from_json,
     state_to_json,
 )
+from catalog.pricing.terms import is_plan_key, plan_lines
 from catalog.pricing.usage import Reason, Unrateable, UsageEvent
 from catalog.pricing.variants import Own, committed_charges, in_currency
 from catalog.pricing.words import explain, explain_step
@@ -111,6 +113,7 @@ __all__ = [
     "Compound",
     "CostBudget",
     "Dimensions",
+    "Discount",
     "Due",
     "DurationUnit",
     "Filter",
@@ -165,6 +168,7 @@ __all__ = [
     "group_of",
     "groups_of",
     "in_currency",
+    "is_plan_key",
     "level_in_force",
     "line_from_json",
     "line_to_json",
@@ -172,6 +176,7 @@ __all__ = [
     "opening",
     "own_that_fits",
     "parse_plan",
+    "plan_lines",
     "plan_of_contract",
     "plan_to_json",
     "price",

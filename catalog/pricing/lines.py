@@ -58,6 +58,14 @@ def amount_of(steps: Iterable[Step]) -> Decimal:
     return q12(sum((step.amount for step in steps), ZERO))
 
 
+def by_key(lines: Iterable[Line]) -> dict[str, Decimal]:
+    """Return what each charge, and the plan as a whole, comes to, in their order."""
+    found: dict[str, Decimal] = {}
+    for line in lines:
+        found[line.charge_key] = found.get(line.charge_key, ZERO) + line.amount
+    return found
+
+
 def difference(*, after: Sequence[Step], before: Sequence[Step]) -> tuple[Step, ...]:
     """Return what changed from one breakdown to another, step by step.
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.pricing import recipes
+from catalog.pricing.exact import HUNDRED, ZERO
 from catalog.pricing.plan import (
     SPEND_LEVEL,
     Aggregation,
     Charge,
     Compound,
     Dimensions,
+    Discount,
     Filter,
+    Flat,
     Metric,
     PerUnit,
     Plan,
@@ -64,6 +67,7 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_weighed(pairs, plan),
         *_windows(plan, pairs),
         *_levels(plan),
+        *_terms(plan),
     )
 
 
@@ -341,3 +345,37 @@ def _measurement(metric: Metric | None) -> str:
     if metric is None or metric.source is not Source.MEASUREMENT:
         return ""
     return metric.field
+
+
+def _terms(plan: Plan) -> Iterator[Finding]:
+    """Find discounts and bounds of the whole plan that cannot do what they say."""
+    flats = [c for c in plan.charges if isinstance(c.model, Flat)]
+    fixed = sum((c.model.amount for c in flats if isinstance(c.model, Flat)), ZERO)
+    keys = tuple(charge.key for charge in flats)
+    if flats and plan.maximum is not None and fixed >= plan.maximum:
+        message = "the flat amounts alone reach the maximum spend: all usage is free"
+        yield Finding("maximum_reached", keys, message)
+    # A discount can bring them below it.
+    least = None if plan.discounts else plan.minimum
+    if flats and least is not None and fixed >= least:
+        message = "the flat amounts alone reach the minimum spend: it does nothing"
+        yield Finding("minimum_reached", keys, message)
+    for charge in plan.charges:
+        own = [d for d in plan.discounts if d.percent and _covers(d, charge.key)]
+        always = sum((d.percent or ZERO for d in own if not d.is_dated), ZERO)
+        if always > HUNDRED:
+            message = f"discounts take more than all of {charge.key}: it is free"
+            yield Finding("discounts_over_all", (charge.key,), message)
+    amounts = [d for d in plan.discounts if d.amount is not None]
+    for first, later in combinations(amounts, 2):
+        if later.charges and not first.charges and len(plan.charges) > 1:
+            message = (
+                f"{first.name} is taken before {later.name}, of all charges, and may"
+                f" leave nothing for it: put {later.name} first"
+            )
+            yield Finding("discount_order", later.charges, message)
+
+
+def _covers(discount: Discount, key: str) -> bool:
+    """Tell whether a discount is taken off a charge."""
+    return not discount.charges or key in discount.charges

@@ -51,6 +51,8 @@ from catalog.pricing.reading import (
     text,
 )
 from catalog.pricing.recipe_json import parse_recipe
+from catalog.pricing.term_json import MEMBERS as TERM_MEMBERS
+from catalog.pricing.term_json import parse_terms
 from catalog.pricing.variants import Own, effective, fitting, parse_variants
 from catalog.pricing.windows import check_window
 from catalog.pricing.writing import plan_to_json
@@ -69,7 +71,8 @@ def parse_plan(data: object, *, published: bool = False) -> Plan:
 
     What was published is not refused for a name that was free then.
     """
-    plan = members(data, "", required="currency charges", optional="currencies levels")
+    optional = " ".join(("currencies", "levels", *TERM_MEMBERS))
+    plan = members(data, "", required="currency charges", optional=optional)
     currency = text(plan["currency"], "currency", longest=3)
     if currency not in CURRENCIES:
         raise PlanError("unknown_currency", "currency", f"{currency} is no currency")
@@ -92,7 +95,15 @@ def parse_plan(data: object, *, published: bool = False) -> Plan:
         if levels or not published:
             check_levels(levels, charge, path)
         charges.append(charge)
-    base = Plan(currency, tuple(charges), levels=levels)
+    terms = parse_terms(plan, keys)
+    base = Plan(
+        currency,
+        tuple(charges),
+        levels=levels,
+        minimum=terms.minimum,
+        maximum=terms.maximum,
+        discounts=terms.discounts,
+    )
     return parse_variants(plan.get("currencies", {}), plan, base, parse_plan)
 
 

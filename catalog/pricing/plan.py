@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -390,19 +391,54 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Discount:
+    """What is taken off a plan's charges of a period: a percentage or an amount."""
+
+    name: str  # As the invoice says it.
+    percent: Decimal | None  # None for an amount.
+    amount: Decimal | None
+    charges: tuple[str, ...] = ()  # Their keys; empty: all.
+    # It holds for periods that start on a day in [starts_on, ends_on).
+    starts_on: date | None = None
+    ends_on: date | None = None
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether it does not hold for every period."""
+        return self.starts_on is not None or self.ends_on is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The charges of one plan version, in one currency, in declared order."""
+    """The charges of one plan version, in one currency, in declared order.
+
+    The rest holds for all of them together; see catalog.pricing.terms.
+    """
 
     currency: str
     charges: tuple[Charge, ...]
     # The same charges in further currencies, by code; these have no variants.
     variants: tuple[Plan, ...] = ()
     levels: tuple[Level, ...] = ()  # Lowest first; the first one has no trigger.
+    minimum: Decimal | None = None  # Of a period: the minimum spend.
+    maximum: Decimal | None = None
+    discounts: tuple[Discount, ...] = ()
 
     @property
     def currencies(self) -> tuple[str, ...]:
         """The currencies that the plan is sold in, its own first."""
         return (self.currency, *(one.currency for one in self.variants))
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether anything holds for the charges together."""
+        bounds = (self.minimum, self.maximum)
+        return bool(self.discounts) or any(bound is not None for bound in bounds)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether a period's price depends on the day on which it starts."""
+        return any(discount.is_dated for discount in self.discounts)
 
     def charge(self, key: str) -> Charge:
         """Return the charge with this key; KeyError when there is none."""

@@ -12,6 +12,7 @@ import decimal
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from catalog.pricing.charges import (
@@ -50,6 +51,7 @@ from catalog.pricing.state import (
     PlanState,
     group_key,
 )
+from catalog.pricing.terms import plan_lines
 from catalog.pricing.usage import Reason, Refused, Unrateable, UsageEvent
 from catalog.pricing.windows import window_of
 
@@ -278,10 +280,20 @@ def collect(plan: Plan, events: Iterable[UsageEvent]) -> PlanState:
     return rate_many(plan, {}, events)[1]
 
 
-def total(plan: Plan, usage: PlanState | Iterable[UsageEvent]) -> tuple[Line, ...]:
-    """Price a whole period from its usage or its events: opening, usage, closing."""
+def total(
+    plan: Plan,
+    usage: PlanState | Iterable[UsageEvent],
+    *,
+    starts_on: date | None = None,
+) -> tuple[Line, ...]:
+    """Price a whole period from its usage or its events: opening, usage, closing.
+
+    `starts_on` is the day on which the period starts; a plan with dated discounts has
+    no price without it.
+    """
     state = usage if isinstance(usage, Mapping) else collect(plan, usage)
-    return price(plan, state) + closing(plan, state) + true_ups(plan, state)
+    lines = price(plan, state) + closing(plan, state) + true_ups(plan, state)
+    return lines + plan_lines(plan, lines, starts_on)
 
 
 def true_ups(

@@ -99,6 +99,8 @@ def _words(step: Step, currency: str) -> str:
             return f"capped at {price}"
         case "charge_minimum":
             return f"up to the minimum of {price}"
+        case "plan_percent" | "plan_amount" | "plan_maximum" | "plan_minimum":
+            return _plan_words(step, currency, price)
         case _:
             return _dimension(step, currency)
 
@@ -161,6 +163,18 @@ def _place(step: Step, window: str) -> str:
 def _one(window: str) -> str:
     """Return one window with its article."""
     return f"{'an' if window in ('hour', 'event') else 'a'} {window}"
+
+
+def _plan_words(step: Step, currency: str, price: str) -> str:
+    """Return a step of what holds for the plan as a whole."""
+    base = money_words(step.quantity, currency)
+    match step.kind:
+        case "plan_percent":
+            return f"{plain(step.unit_amount)} % of {base}"
+        case "plan_amount":
+            return f"up to {price} off {base}"
+        case kind:
+            return f"{kind.removeprefix('plan_')} spend {price}, {base} used"
 
 
 def _dimension(step: Step, currency: str) -> str:

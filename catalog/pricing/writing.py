@@ -30,6 +30,7 @@ from catalog.pricing.plan import (
     Window,
 )
 from catalog.pricing.recipe_json import recipe_to_json
+from catalog.pricing.term_json import terms_to_json
 from catalog.pricing.variants import variants_to_json
 
 
@@ -38,6 +39,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     body: dict[str, Any] = {
         "currency": plan.currency,
         "charges": [_charge(charge) for charge in plan.charges],
+        **terms_to_json(plan),
     }
     if plan.variants:
         body["currencies"] = variants_to_json(plan, _charge)

@@ -45,10 +45,10 @@ LATER = {
     "pc123": "proration by days: run in billing/tests/test_proration_cases.py",
     "pc125": "proration by days: run in billing/tests/test_proration_cases.py",
     "pc127": "weighted sum: a level priced by the days that it lasted",
-    "pc129": "wallet: credit grants burnt by priority",
-    "pc131": "wallet: overage without grants",
-    "pc133": "invoice: coupon, tax, credit note and prepaid credit in order",
-    "pc135": "wallet: rollover of a monthly grant",
+    "pc129": "wallet: run in billing/tests/test_wallet_cases.py",
+    "pc131": "wallet: run in billing/tests/test_wallet_cases.py",
+    "pc133": "invoice: no credit notes; the rest in billing/tests/test_wallet_cases.py",
+    "pc135": "wallet: a grant that has expired does not roll over",
     "pc137": "proration of units within the period",
 }
 # What Aforo decides otherwise, and why.

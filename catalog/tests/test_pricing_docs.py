@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from catalog.pricing import Aggregation, Reason, Window, parse_plan, total
+from catalog.pricing import Aggregation, Reason, Window, explain, parse_plan, total
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT
 from catalog.pricing.level_json import TRIGGERS
 from catalog.pricing.meters import UNIQUE_MAX
@@ -40,6 +41,16 @@ def test_the_plan_with_levels_on_the_page_is_one() -> None:
     assert [level.key for level in plan.levels] == [
         "free", "build", "scale", "enterprise",
     ]  # fmt: skip
+
+
+def test_the_terms_on_the_page_come_to_what_it_says() -> None:
+    plan = parse_plan(json.loads(PAGE.split("```json\n")[2].split("```", 1)[0]))
+    usage = [event(1, input_tokens=155_000_000)]
+    lines = total(plan, usage, starts_on=date(2026, 12, 1))
+    assert amount(lines) == 500
+    for line in lines:
+        how, _, money = explain(line)[0].rpartition(" = ")
+        assert f"| {line.name} | {how} | {money} |" in PAGE
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import re
 from aforo.lib.money import CURRENCIES
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
-from portal.composer import levels, rows
+from portal.composer import levels, rows, term_texts
 from portal.composer.models import MODELS
 from portal.composer.typed import Charge, Price, Tier, Typed, keys_of
 
@@ -48,6 +48,8 @@ def act(typed: Typed, deed: str) -> str:
         return f"quota-{len(quotas) - 1}-metric"
     if (focus := levels.act(typed, deed)) is not None:
         return focus
+    if (focus := term_texts.act(typed.terms, deed)) is not None:
+        return focus
     if found := _ROW.fullmatch(deed):
         return _row(typed, found)
     if found := _CELLS.fullmatch(deed):
@@ -77,6 +79,8 @@ def _charge(typed: Typed, charge: Charge, deed: str) -> str:
                 typed.charges.insert(to, typed.charges.pop(at))
             return f"{charge.uid}-{deed}"
         case "remove":
+            key = keys_of(typed.charges)[charge.uid]
+            term_texts.forget(typed.terms, charge.uid, key)
             typed.charges.pop(at)
             for texts in typed.currencies.values():
                 texts.pop(charge.uid, None)

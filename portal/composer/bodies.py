@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from portal.composer import levels
+from portal.composer import levels, term_texts
 from portal.composer.currencies import read_currencies, write_currencies
 from portal.composer.models import MODELS, read_price, write_price
 from portal.composer.numbers import clean
@@ -29,12 +29,14 @@ def from_body(
     for charge in charges:
         charge.is_open = len(charges) <= OPEN_MAX
     currency = body.get("currency")
+    terms = term_texts.from_body(body, {c.key: c.uid for c in charges if c.key})
     typed = Typed(
         str(currency or "USD"),
         charges,
         levels.from_json(body.get("levels")),
         prorate,
         dict(limits),
+        terms=terms,
     )
     uids = [charge.uid for charge in charges]
     typed.currencies = read_currencies(body, rows_of(typed), uids)
@@ -80,6 +82,7 @@ def to_body(typed: Typed) -> dict[str, Any]:
         "currency": typed.currency,
         "charges": rows,
         **({"levels": levels.to_json(typed.levels)} if typed.levels else {}),
+        **term_texts.to_json(typed.terms, keys_of(typed.charges)),
         **write_currencies(typed, rows),
     }
 

@@ -25,6 +25,7 @@ class Box:
     is_number: bool = False
     is_fixed: bool = False  # Shown, and not to be changed.
     is_code: bool = False
+    is_date: bool = False
     rows: int = 8  # Of code.
     suggest: str = ""  # The list of what was seen: see portal.selectors.seen.
     column: str = ""  # Of a table's cell.

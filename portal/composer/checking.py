@@ -15,12 +15,13 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
-from portal.composer import currencies, levels, rows
+from portal.composer import currencies, levels, rows, term_texts
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
 from portal.composer.params import Param
 from portal.composer.spelled import span_problems
+from portal.composer.term_boxes import sentence, term_box, term_problems
 from portal.composer.typed import Charge, Price, Typed, keys_of
 
 BELOW = {"price": PRICE_LIMIT, "quantity": QUANTITY_LIMIT, "rate": RATE_LIMIT}
@@ -70,11 +71,14 @@ def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
             right.append((body, charge))
     for box, message in levels.problems(typed.levels):
         checked.add(box, message, "Spend levels")
+    for box, message, label in term_problems(typed):
+        checked.add(box, message, label)
     said = {"currency": typed.currency, "levels": levels.to_json(typed.levels)}
     if not checked.problems:
-        checked.plan = _parse({**said, "charges": bodies}, typed.charges, checked)
+        whole = {**said, "charges": bodies, **term_texts.to_json(typed.terms, keys)}
+        checked.plan = _parse(whole, typed.charges, checked)
     if checked.plan is not None and typed.currencies:
-        _check_currencies(typed, {**said, "charges": bodies}, checked)
+        _check_currencies(typed, whole, checked)
     elif checked.plan is None:
         # The engine names one problem at a time: ask it about each charge alone, and
         # about its levels only where they are right.
@@ -98,15 +102,15 @@ def _parse(
         return parse_plan(body, published=not strict)
     except PlanError as error:
         if box := levels.box_of(error.path):
-            checked.add(box, _sentence(error.message), "Spend levels")
+            checked.add(box, sentence(error.message), "Spend levels")
             return None
         found = re.match(r"charges\[([0-9]+)\]", error.path)
         if found is None:
-            checked.add("currency", _sentence(error.message))
+            checked.add(term_box(error.path), sentence(error.message))
             return None
         charge = charges[int(found[1])]
         label = charge.name.strip() or charge.uid
-        checked.add(box_of_charge(charge, error.path), _sentence(error.message), label)
+        checked.add(box_of_charge(charge, error.path), sentence(error.message), label)
         return None
 
 
@@ -122,12 +126,7 @@ def _check_currencies(typed: Typed, whole: dict[str, Any], checked: Checked) -> 
         checked.plan = parse_plan(body)
     except PlanError as error:
         box, label = currencies.box_of_path(typed, error.path)
-        checked.add(box, _sentence(error.message), label)
-
-
-def _sentence(message: str) -> str:
-    """Return the engine's words as a sentence."""
-    return f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
+        checked.add(box, sentence(error.message), label)
 
 
 def box_of_charge(charge: Charge, path: str) -> str:

@@ -13,6 +13,13 @@ from catalog.pricing import PlanError, parse_plan
 from portal.composer.bodies import to_body
 from portal.composer.typed import Typed
 
+# Members of plan JSON beside the charges, as people call them.
+TERMS = {
+    "minimum": "minimum spend",
+    "maximum": "maximum spend",
+    "discounts": "discounts",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -54,6 +61,9 @@ def compare(
     others = []
     if list(a) != list(b) and set(a) == set(b):
         others.append("order of charges")
+    for name, said in TERMS.items():
+        if theirs_body.get(name) != body.get(name):
+            others.append(said)
     if theirs is not None:
         if theirs.currency != mine.currency:
             others.append("currency")

@@ -10,7 +10,7 @@ from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
 from catalog.pricing.variants import CURRENCIES_MAX
-from portal.composer import levels, rows
+from portal.composer import levels, rows, term_texts
 from portal.composer.bodies import BOUNDS
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
@@ -32,6 +32,7 @@ def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
         prorate="prorate" in data,
         limits={**kept_limits, **_limits(data)},
         currencies=_currencies(data),
+        terms=term_texts.from_post(data),
     )
 
 

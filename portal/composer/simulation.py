@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import decimal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from django.utils.safestring import SafeString
 
 from aforo.lib import clock
-from aforo.lib.money import CONTEXT, ZERO, display, round_minor
+from aforo.lib.money import CONTEXT, ZERO, display
 from billing.models import Customer
+from billing.plan_terms import printed
 from catalog.models import Product
 from catalog.plans import PricedPlan
 from catalog.pricing import (
@@ -27,11 +28,15 @@ from catalog.pricing import (
     Recipe,
     Volume,
     explain,
+    is_plan_key,
     lint,
+    plan_lines,
     price,
     total,
+    true_ups,
 )
 from catalog.pricing.dimensions import SESSIONS
+from catalog.pricing.lines import by_key
 from catalog.pricing.recipes import quantities_of
 from catalog.pricing.state import Dims, Weighed, Windows
 from catalog.pricing.supposed import Supposed, suppose
@@ -56,6 +61,7 @@ class Scenario:
     customer: Customer | None
     month: Span
     live: PricedPlan | None  # The version to compare with.
+    starts_on: dt.date  # Which period: dated discounts go by it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +109,8 @@ class Simulation:
     @property
     def invoiced(self) -> Decimal:
         """The bill as an invoice says it: every line rounded once."""
-        return sum(
-            (round_minor(row.line.amount, self.currency) for row in self.lines), ZERO
-        )
+        rows = by_key(row.line for row in self.lines).items()
+        return sum(printed(rows, self.currency), ZERO)
 
     @property
     def invoices_otherwise(self) -> bool:
@@ -143,7 +148,7 @@ def simulate(plan: Plan, asked: Scenario) -> Simulation:
             state = None if result.problems else _supposed(plan, asked, result)
         if state is None:
             return result
-        lines = total(plan, state)
+        lines = total(plan, state, starts_on=asked.starts_on)
         result.lines = [BillLine(line, explain(line)) for line in lines]
         result.total = sum((line.amount for line in lines), ZERO)
         # A curve that leaves the numbers that can be rated is not drawn.
@@ -175,7 +180,8 @@ def _supposed(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         )
         result.cost_note = "quantities × cost of a unit"
     if (live := _comparable(plan, asked, result)) is not None:
-        lines = total(live.plan, suppose(live.plan, usage))
+        state_live = suppose(live.plan, usage)
+        lines = total(live.plan, state_live, starts_on=asked.starts_on)
         result.live_total = sum((line.amount for line in lines), ZERO)
         asks = {m.id for m in result.meters}
         theirs = meters(live.plan, {}, asked.costs)
@@ -220,7 +226,7 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         if isinstance(used, Windows):
             meter.events = max(used.windows, 1)
     if live is not None:
-        lines = total(live.plan, counted[1].state)
+        lines = total(live.plan, counted[1].state, starts_on=asked.starts_on)
         result.live_total = sum((line.amount for line in lines), ZERO)
     return own.state
 
@@ -239,12 +245,6 @@ def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
         return None
     chosen = asked.typed.get("curve", "")
     meter = next((m for m in result.meters if m.id == chosen), result.meters[0])
-    alone = Plan(plan.currency, (meter.charge,))
-    own = sum(
-        (r.line.amount for r in result.lines if r.line.charge_key == meter.charge.key),
-        ZERO,
-    )
-    rest = result.total - own
     right = max(meter.quantity * 2, _last_end(meter.charge) * Decimal("1.5"), NEXT)
     xs = [(right * n / POINTS).quantize(Decimal(1)) for n in range(POINTS + 1)]
     # Units of a recipe come of all its meters together.
@@ -255,8 +255,9 @@ def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
         and m.charge.key == meter.charge.key
         and isinstance(meter.charge.model, Recipe)
     ]
-    points = [(x, rest + _cost_of(alone, meter, x, beside)) for x in xs]
-    after = _cost_of(alone, meter, meter.quantity + NEXT, beside)
+    bill_of = _bills(plan, asked.starts_on, meter, beside, result)
+    points = [(x, bill_of(x)) for x in xs]
+    next_cost = bill_of(meter.quantity + NEXT) - bill_of(meter.quantity)
     bill = [display(y, plan.currency) for _, y in points]
     caption = (
         f"Bill by {meter.unit} of {meter.label}: {bill[0]} at none, {bill[-1]} at"
@@ -267,17 +268,34 @@ def _curve(plan: Plan, asked: Scenario, result: Simulation) -> Curve | None:
         curve(points, meter.quantity, caption),
         caption,
         [(quantity_text(x), y) for (x, _), y in zip(points, bill, strict=True)],
-        after - _cost_of(alone, meter, meter.quantity, beside),
+        next_cost,
     )
 
 
-def _cost_of(
-    plan: Plan, meter: Meter, quantity: Decimal, beside: Sequence[Supposed]
-) -> Decimal:
-    """Return what a quantity costs with one charge alone, other meters beside it."""
-    part = meter.supposed._replace(quantity=quantity)
-    lines: Sequence[Line] = price(plan, suppose(plan, [part, *beside]))
-    return sum((line.amount for line in lines), ZERO)
+def _bills(
+    plan: Plan,
+    starts_on: dt.date,
+    meter: Meter,
+    beside: Sequence[Supposed],
+    result: Simulation,
+) -> Callable[[Decimal], Decimal]:
+    """Return what the bill is for another quantity of one charge, the rest as it is."""
+    alone = Plan(plan.currency, (meter.charge,))
+    own = meter.charge.key
+    rest = [
+        row.line
+        for row in result.lines
+        if row.line.charge_key != own and not is_plan_key(row.line.charge_key)
+    ]
+
+    def bill_of(quantity: Decimal) -> Decimal:
+        part = meter.supposed._replace(quantity=quantity)
+        state = suppose(alone, [part, *beside])
+        lines = [*rest, *price(alone, state), *true_ups(alone, state)]
+        lines += plan_lines(plan, lines, starts_on)
+        return sum((line.amount for line in lines), ZERO)
+
+    return bill_of
 
 
 def _last_end(charge: Charge) -> Decimal:

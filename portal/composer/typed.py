@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from portal.composer.term_texts import Terms
+
 JSON_MODEL = "json"  # For prices that have no form here: shown and kept as JSON.
 _UID = re.compile(r"c[0-9]{1,6}", re.ASCII)
 _NOT_KEY = re.compile(r"[^a-z0-9_.-]+", re.ASCII)
@@ -76,6 +78,7 @@ class Typed:
     limits: dict[str, Any] = field(default_factory=dict)
     # Figures in further currencies: by currency, row and place in the charge.
     currencies: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)  # Of the plan as a whole.
 
     def new_uid(self) -> str:
         """Return a name for a further row."""

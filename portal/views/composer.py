@@ -21,8 +21,9 @@ from billing.models import Customer
 from catalog.models import Metric, Plan, PlanVersion, Product
 from catalog.plans import load_plans, newest_version, save_draft
 from catalog.starters import missing_metrics, start_plan, starters
-from portal.composer import conflict, shares
+from portal.composer import conflict, shares, term_boxes
 from portal.composer.acts import act
+from portal.composer.as_of import AsOf
 from portal.composer.bodies import from_body, rows_of, to_body
 from portal.composer.checking import Checked, box_of, check
 from portal.composer.currencies import shown as shown_currencies
@@ -266,6 +267,7 @@ def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
     context["usage_changed"] = shown is not None and (
         {m.id for m in shown.meters} != posted
         or request.POST.get("customer", "") != request.POST.get("customer_was", "")
+        or context["is_dated"] != ("as_of" in request.POST)
     )
     return render(request, "portal/composer_simulation.html", context)
 
@@ -304,6 +306,7 @@ def _page(
         else [],
         "limits": shower.limits(),
         "quotas": shower.quotas(),
+        "terms": term_boxes.shown(desk.typed, shower.problems),
         "models": MODELS.values(),
         "currencies": currencies(),
         "focus": focus,
@@ -336,10 +339,11 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         (c for c in offered if c.public_id == given.get("customer", "")), None
     )
     result = None
+    month = AsOf(given.get("as_of", ""), span if customer else None)
     if checked.plan is not None:
-        result = _simulate(desk, checked, customer)
+        result = _simulate(desk, checked, customer, month)
     keys = {key: uid for uid, key in keys_of(desk.typed.charges).items()}
-    problems = result.problems if result else {}
+    problems = {**result.problems, **month.problems} if result else {}
     return {
         "desk": desk,
         "plan": desk.plan,
@@ -356,6 +360,8 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         "offered": offered,
         "customer": customer,
         "span": span,
+        "as_of": month,
+        "is_dated": bool(checked.plan and checked.plan.is_dated and not customer),
         "curve_meter": _curve_meter(result),
     }
 
@@ -365,7 +371,9 @@ def _curve_meter(result: Simulation | None) -> Meter | None:
     return result.curve.meter if result and result.curve else None
 
 
-def _simulate(desk: Desk, checked: Checked, customer: Customer | None) -> Simulation:
+def _simulate(
+    desk: Desk, checked: Checked, customer: Customer | None, month: AsOf
+) -> Simulation:
     """Price the plan with what the simulator is asked."""
     assert checked.plan is not None
     given: QueryDict = desk.request.POST
@@ -379,5 +387,6 @@ def _simulate(desk: Desk, checked: Checked, customer: Customer | None) -> Simula
         customer=customer,
         month=month_usage.last_month(clock.now()),
         live=live,
+        starts_on=month.starts_on,
     )
     return simulate(checked.plan, asked)

@@ -27,6 +27,7 @@ from catalog.models import Plan, PlanVersion, Product
 from catalog.plans import retire as retire_version
 from catalog.price_list import levels, prices
 from catalog.pricing import in_currency
+from catalog.term_words import plan_terms
 from portal import keyset, paging
 from portal.composer.shares import has_recipe
 from portal.context import acting_tenant, exists
@@ -193,6 +194,7 @@ def _prices(
     return {
         "prices": prices(in_currency(said.plan, currency)) if said else [],
         "levels": levels(said.plan) if said else [],
+        "terms": plan_terms(said.plan) if said else [],
         "prices_title": f"Prices of v{shown.version.number}",
         "prices_note": currency,
         "currency": currency,

@@ -27,6 +27,7 @@ from catalog.price_list import Price, levels, prices, public_json
 from catalog.pricing import Plan as Priced
 from catalog.pricing import in_currency
 from catalog.products import show_prices
+from catalog.term_words import Term, plan_terms
 from portal.pages import find, person
 from portal.views.actions import Deed, ask
 
@@ -46,6 +47,7 @@ class Offer:
     summary: str
     prices: list[Price]
     levels: list[LevelRow]
+    terms: list[Term]  # What holds for the plan as a whole.
     document: dict[str, Any]
     currencies: tuple[str, ...]  # That it is sold in, its own first.
 
@@ -119,6 +121,7 @@ def offer(version: PlanVersion, plan: Priced, currency: str = "") -> Offer:
         summary=describe(shown),
         prices=prices(shown),
         levels=levels(shown),
+        terms=plan_terms(shown),
         document=public_json(plan),
         currencies=plan.currencies,
     )
