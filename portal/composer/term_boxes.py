@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from catalog.pricing import PlanError
 from catalog.pricing.exact import PRICE_LIMIT, RATE_LIMIT
 from catalog.pricing.term_json import parse_terms
-from portal.composer.numbers import read
 from portal.composer.boxes import Box
+from portal.composer.numbers import read
 from portal.composer.term_texts import Discount, discount_json, to_json
 from portal.composer.typed import Typed, keys_of
 
