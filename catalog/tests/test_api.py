@@ -208,3 +208,31 @@ def test_tenants_have_their_own_keys(api: Caller, theirs: Shop) -> None:
         made = caller.ask("POST", "metrics", METRIC, Idempotency_Key="same")
         assert made.status == 201
         assert "Idempotency-Replayed" not in made.headers
+
+
+def test_terms_of_a_whole_plan_are_drafted_shown_and_published(api: Caller) -> None:
+    product = api.shop.product.code
+    api.ask("POST", "plans", {"code": "pro", "name": "Pro", "product": product})
+    terms = {
+        "minimum": "500",
+        "maximum": "900",
+        "discounts": [{"name": "Launch", "percent": "10", "from": "2026-11-01"}],
+    }
+    draft = api.ask("PUT", "plans/pro/draft", DRAFT | terms)
+    assert {name: draft.json[name] for name in terms} == terms
+    done = api.ask("POST", "plans/pro/versions/1/publish")
+    assert {name: done.json[name] for name in terms} == terms
+    assert "Minimum spend: $500.00 a month." in done.json["summary"]
+    without = api.ask("PUT", "plans/pro/draft", DRAFT)
+    assert [without.json[name] for name in terms] == [None, None, []]
+    wrong = api.ask("PUT", "plans/pro/draft", DRAFT | terms | {"maximum": "400"})
+    assert wrong.status == 200
+    refused = api.ask("POST", "plans/pro/versions/2/publish")
+    assert (refused.status, refused.json["code"], refused.json["field"]) == (
+        422,
+        "out_of_range",
+        "maximum",
+    )
+    assert refused.json["detail"] == "400 is below the minimum of 500"
+    number = api.ask("PUT", "plans/pro/draft", DRAFT | {"minimum": 500})
+    assert (number.status, number.json["field"]) == (400, "minimum")

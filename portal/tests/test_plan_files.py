@@ -146,3 +146,19 @@ def test_a_wrong_file_is_refused_and_its_text_kept(scene: Scene) -> None:
         assert answer.status_code == 422
         assert words in answer.content.decode()
     assert "&quot;oops&quot;}" in answer.content.decode()
+
+
+def test_terms_of_the_whole_plan_are_read_and_refused_by_their_path(
+    scene: Scene,
+) -> None:
+    terms = {"minimum": "5", "discounts": [{"name": "Launch", "percent": "10"}]}
+    read(scene, text=json.dumps({**PLAN, **terms}))
+    draft = made(scene)
+    assert draft is not None
+    assert {name: draft.body[name] for name in terms} == terms
+    wrong = {**PLAN, "discounts": [{"name": "Launch", "percent": "200"}]}
+    answer = read(scene, text=json.dumps(wrong), replace="on")
+    assert "discounts[0].percent: 200 is more than all of it" in answer.content.decode()
+    shown = sign_in(scene, Role.VIEWER).get(path(scene, "?version=2")).content.decode()
+    assert "Minimum spend" in shown
+    assert "10 % off everything" in shown
