@@ -30,7 +30,7 @@ from portal.admin.base import (
     leading,
 )
 from portal.admin.catalog import Rows
-from portal.admin.forms import SubscriptionForm
+from portal.admin.forms import COMMITTED, SubscriptionForm
 from portal.admin.site import site
 from portal.pages import person
 
@@ -93,7 +93,14 @@ class SubscriptionAdmin(TenantAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return what a contract needs, or what may follow."""
         if obj is None:
-            return ("customer", "plan_version", "agent", "started_at")
+            return (
+                "customer",
+                "plan_version",
+                "currency",
+                "agent",
+                *COMMITTED,
+                "started_at",
+            )
         return (*self.get_readonly_fields(request, obj), "plan_version", "effective_at")
 
     def make(self, request: HttpRequest, obj: Subscription, form: Any) -> Model:
@@ -106,6 +113,8 @@ class SubscriptionAdmin(TenantAdmin):
             plan_version=version,
             agent=given["agent"],
             start_at=given["started_at"],
+            currency=given["currency"] or None,
+            commitment=form.commitment(),
             actor=person(request),
         )
 
@@ -113,9 +122,14 @@ class SubscriptionAdmin(TenantAdmin):
         """Let another plan version apply from an instant on, if one was chosen."""
         version = form.cleaned_data.get("plan_version")
         if version is not None:
+            last = SubscriptionSnapshot.objects.filter(subscription=obj).order_by(
+                "-number"
+            )[0]
             subscriptions.change_plan(
                 subscription=Subscription.objects.get(pk=obj.pk),
                 plan_version=version,
+                overrides=last.overrides,
+                commitment=last.commitment,
                 at=form.cleaned_data["effective_at"] or clock.now(),
                 actor=person(request),
             )

@@ -6,9 +6,14 @@ from typing import Any
 
 from django import forms
 
+from aforo.lib.models import DECIMAL_PLACES, MAX_DIGITS
+from aforo.lib.money import plain
 from billing.models import Credential, Subscription
 from catalog.models import PlanVersion, Product
 from portal.admin.base import Instant, Refusable
+from portal.composer.starting import currencies
+
+COMMITTED = ("committed_amount", "committed_price")
 
 
 class CredentialForm(Refusable):
@@ -45,9 +50,46 @@ class SubscriptionForm(Refusable):
         help_text="When the next plan version takes over, in UTC; empty: now.",
     )
 
+    currency = forms.ChoiceField(
+        choices=[("", "The customer's, where the plan is sold in it"), *currencies()],
+        required=False,
+        help_text="One that the plan is sold in.",
+    )
+    committed_amount = forms.IntegerField(
+        label="Committed calls",
+        min_value=1,
+        required=False,
+        help_text="Of a committed plan: this contract's own allocation, such as one"
+        " agent's. Empty: the plan's.",
+    )
+    committed_price = forms.DecimalField(
+        label="Price of the commitment",
+        min_value=0,
+        max_digits=MAX_DIGITS,
+        decimal_places=DECIMAL_PLACES,
+        required=False,
+        help_text="A period, in the currency of the contract.",
+    )
+
     class Meta:
         model = Subscription
         fields = ("customer", "agent", "started_at")
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse an allocation of which only one figure is typed."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        amount, price = (given.get(name) for name in COMMITTED)
+        if (amount is None) != (price is None):
+            missing = COMMITTED[0] if amount is None else COMMITTED[1]
+            self.add_error(missing, "Type both: how many calls, and what they cost.")
+        return given
+
+    def commitment(self) -> dict[str, Any]:
+        """Return the contract's own commitment; empty: the plan's."""
+        amount, price = (self.cleaned_data.get(name) for name in COMMITTED)
+        if amount is None or price is None:
+            return {}
+        return {"amount": amount, "price": plain(price)}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,5 +102,6 @@ class SubscriptionForm(Refusable):
             rows = rows.filter(plan__product=self.instance.product_id)
             field.required = False
             field.label = "Next plan version"
-            field.help_text = "Empty: nothing changes."
+            field.help_text = "Empty: nothing changes. Own prices, currency and"
+            field.help_text += " commitment go on."
         field.queryset = rows
