@@ -109,8 +109,8 @@ def posted(typed: Typed, **changes: Any) -> Typed:
         put_price(charge.price)
     for level in shower.levels():
         put(level.name, level.key)
-        for name, box in (("trigger", level.trigger), ("amount", level.amount)):
-            data.appendlist(f"level_{name}", box.value if box else "")
+        for column, shown in (("trigger", level.trigger), ("amount", level.amount)):
+            data.appendlist(f"level_{column}", shown.value if shown else "")
     put(*shower.limits().values())
     for row in shower.quotas():
         put(*row)
