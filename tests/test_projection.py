@@ -96,6 +96,27 @@ def test_rated_usage_replaces_its_hold(store: redis.Redis, shop: Shop) -> None:
     assert judged(store, shop, request_id="r1").reason == "request_id.used"
 
 
+def test_a_quota_counts_what_the_windows_of_its_metric_come_to(
+    store: redis.Redis,
+) -> None:
+    metric = {
+        "key": "tool_calls",
+        "aggregation": "max",
+        "measurement": "tool_calls",
+        "window": "event",
+    }
+    price = {"model": "package", "size": "10", "amount": "1"}
+    row = {"key": "calls", "name": "Calls", "metric": metric, "price": price}
+    shop = make_shop(body={"currency": "USD", "charges": [row]}, limits=LIMITS)
+    for calls in (7, 12):
+        store_event(shop, {"tool_calls": calls})
+    pipeline.rate()
+    projection.project(shop.customer.pk)
+    decision = judged(store, shop, amount_micros=0, tokens=0)
+    assert used(decision)["quota.subscription.period/tool_calls"] == 19
+    assert used(decision)["spend_cap.subscription.period/micros"] == 3_000_000
+
+
 def test_a_second_projection_settles_nothing_more(
     store: redis.Redis, shop: Shop
 ) -> None:

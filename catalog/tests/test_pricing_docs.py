@@ -77,6 +77,7 @@ def test_every_plan_on_the_page_can_be_read() -> None:
     assert [type(model).__name__ for model in models] == [
         "Percentage",
         "PerUnit",
+        "PerUnit",
         "Dimensions",
         "Compound",
         "Compound",

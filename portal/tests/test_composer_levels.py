@@ -17,6 +17,7 @@ from catalog.products import show_prices
 from catalog.tests.api_kit import make_caller
 from metering import pipeline
 from portal.composer.bodies import to_body
+from portal.selectors import month_usage
 from portal.tests.composer_kit import (
     CALLS,
     boxes,
@@ -172,6 +173,38 @@ def test_each_level_has_a_quantity_of_its_own_in_the_simulator(
         path(plan, "simulate"), {**given, first: "1,000", second: "5,000"}
     ).content.decode()
     assert figure(answer, "Customer pays") == Decimal("15")
+
+
+def test_a_customers_month_climbs_by_the_time_of_its_events(
+    scene: Scene, ana: Client, plan: Plan
+) -> None:
+    each = {"model": "per_unit", "unit_amount": "1"}
+    levels = [LEVELS[0], {"key": "scale", "name": "Scale", "spend_from": "2"}]
+    cheap = {**CHEAP, "filter": {"spend_level": "scale"}}
+    body = {**BODY, "charges": [{**CALLS, "price": each}, cheap], "levels": levels}
+    plans.save_draft(plan=plan, body=body, limits={}, actor=None)
+    start, end = month_usage.last_month(NOW)
+    expected, calls = Decimal(0), 0
+    rated = scene.ledger().filter(occurred_at__gte=start, occurred_at__lt=end)
+    ids = rated.filter(event_id__isnull=False).values("event_id")
+    for event in scene.events().filter(pk__in=ids).order_by("occurred_at", "event_id"):
+        used = Decimal(event.body["measurements"].get("tool_calls", "0"))
+        calls += bool(used)
+        expected += used * (Decimal("0.001") if expected >= 2 else 1)
+    assert calls > 2, "some at either level"
+    given = {**opened(ana, plan), "customer": scene.customer.public_id}
+    page = ana.post(path(plan, "simulate"), given).content.decode()
+    assert figure(page, "Customer pays") == expected
+    assert expected % 1 != 0
+
+
+def test_two_writers_of_levels_are_told(ana: Client, plan: Plan) -> None:
+    given = opened(ana, plan)
+    others = {**BODY, "levels": [*LEVELS[:3], {**LEVELS[3], "name": "Other"}]}
+    plans.save_draft(plan=plan, body=others, limits={}, actor=None)
+    answer = ana.post(path(plan), {**given, "do": "save"})
+    assert answer.status_code == 409
+    assert "Also different: spend levels" in answer.content.decode()
 
 
 def test_levels_stand_on_the_plan_page_price_list_and_difference(
