@@ -185,8 +185,11 @@ def test_a_scenario_is_saved_and_chosen_again(page: Page, plan: Plan) -> None:
     )
     assert page.input_value("[id^=q-]") == "20,000"
     assert problems(page) == []
-    page.get_by_role("button", name="Save scenario").click()
+    page.get_by_role("button", name="Save as new").click()
     expect(page.locator("#scenario-name-error")).to_contain_text("Type a name")
+    with page.expect_response("**/simulate"):
+        page.fill("[id^=q-]", "20,000")
+    expect(page.locator("#scenario-name-error")).to_be_visible()
     page.select_option("#customer", "sample")
     expect(page.locator("[id^=q-]").first).not_to_have_value("20,000")
     page.select_option("#customer", label="Growth month")

@@ -35,10 +35,10 @@ def box_of(client: Client, plan: Plan) -> str:
     return name
 
 
-def deed(client: Client, plan: Plan, do: str, *, htmx: bool = True, **more: Any) -> Any:
-    """Press a button of the scenarios."""
+def deed(client: Client, plan: Plan, do: str, **more: Any) -> Any:
+    """Press a button of the scenarios; `htmx` False: without scripts."""
+    headers = {"HX-Request": "true"} if more.pop("htmx", True) else {}
     given = {**opened(client, plan), "scenario": do, **more}
-    headers = {"HX-Request": "true"} if htmx else {}
     return client.post(path(plan, "scenario"), given, headers=headers)
 
 
