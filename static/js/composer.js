@@ -35,8 +35,9 @@ function arrange(table) {
 }
 
 function clean(row) {
-  row.querySelectorAll(".error").forEach((text) => text.remove());
-  row.querySelectorAll("[aria-invalid]").forEach((box) => box.removeAttribute("aria-invalid"));
+  // What a scenario's name lacks was told by its own button, and stays.
+  row.querySelectorAll(".error:not(.scenario *)").forEach((text) => text.remove());
+  row.querySelectorAll("[aria-invalid]:not(.scenario *)").forEach((box) => box.removeAttribute("aria-invalid"));
   return row;
 }
 
