@@ -291,6 +291,9 @@ def _fill(made: Outcomes, seen: Iterable[Seen]) -> None:
     for group in made.groups:
         group.standing = standing(model, group.pieces)
         group.missing = missing(model, group.pieces)
+        if not group.work.key.name and not model.is_single:
+            by_session = model.by is Grouping.SESSION
+            group.missing = f"no {'session' if by_session else 'correlation id'}"
 
 
 def missing(model: Compound, pieces: Pieces) -> str:

@@ -103,10 +103,7 @@ def test_the_last_day_is_counted_by_the_rule_of_rating(scene: Scene) -> None:
     found = {g.work.key.name: (g.standing, g.missing) for g in made.groups}
     # The scene's own work is tokens without a document.
     assert found.pop("work-1118")[1] == "no doc.parsed"
-    assert found.pop("") == (
-        Standing.INCOMPLETE,
-        "no doc.parsed, 1 of 2 llm.completion",
-    )
+    assert found.pop("") == (Standing.INCOMPLETE, "no correlation id")
     assert found == {
         "c-good": (Standing.MATCHED, ""),
         "c-half": (Standing.INCOMPLETE, "1 of 2 llm.completion"),
