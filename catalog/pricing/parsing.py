@@ -83,7 +83,7 @@ def parse_plan(data: object) -> Plan:
             message = f"another charge defines the metric {metric.key} differently"
             raise PlanError("metric_conflict", f"{path}.metric", message)
         charges.append(charge)
-    return Plan(currency, tuple(charges), *parse_terms(plan, keys))
+    return Plan(currency, tuple(charges), *parse_terms(plan, [c.key for c in charges]))
 
 
 def _charge(data: object, path: str) -> Charge:
