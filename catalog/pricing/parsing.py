@@ -95,7 +95,7 @@ def parse_plan(data: object, *, published: bool = False) -> Plan:
         if levels or not published:
             check_levels(levels, charge, path)
         charges.append(charge)
-    terms = parse_terms(plan, keys)
+    terms = parse_terms(plan, [charge.key for charge in charges])
     base = Plan(
         currency,
         tuple(charges),

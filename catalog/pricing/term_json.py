@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from catalog.pricing.terms import discount_key
 
 DISCOUNTS_MAX = 50
 NAME_MAX = 60
+SHOWN_MAX = 5  # Keys that a refusal offers.
 # A percentage multiplies whole amounts: more places would not be exact.
 PERCENT_PLACES = 4
 # The members of plan JSON that this module reads.
@@ -31,7 +32,7 @@ class Terms(NamedTuple):
     discounts: tuple[Discount, ...]
 
 
-def parse_terms(plan: Mapping[str, Any], charges: Collection[str]) -> Terms:
+def parse_terms(plan: Mapping[str, Any], charges: Sequence[str]) -> Terms:
     """Return what plan JSON says of the plan as a whole; `charges` are its keys."""
 
     def amount(name: str) -> Decimal | None:
@@ -56,7 +57,7 @@ def parse_terms(plan: Mapping[str, Any], charges: Collection[str]) -> Terms:
     return Terms(minimum, maximum, tuple(discounts.values()))
 
 
-def _discount(data: object, path: str, charges: Collection[str]) -> Discount:
+def _discount(data: object, path: str, charges: Sequence[str]) -> Discount:
     """Return one discount."""
     row = members(
         data, path, required="name", optional="percent amount charges from until"
@@ -89,7 +90,7 @@ def _percent(value: object, path: str) -> Decimal:
     return percent
 
 
-def _charges(data: object, path: str, known: Collection[str]) -> tuple[str, ...]:
+def _charges(data: object, path: str, known: Sequence[str]) -> tuple[str, ...]:
     """Return the keys of the charges that a discount is taken off."""
     if data is None:
         return ()
@@ -101,7 +102,9 @@ def _charges(data: object, path: str, known: Collection[str]) -> tuple[str, ...]
         here = f"{path}[{index}]"
         key = text(row, here, longest=64)
         if key not in known:
-            message = f"there is no charge {key}"
+            there = ", ".join([*known][:SHOWN_MAX])
+            more = ", …" if len(known) > SHOWN_MAX else ""
+            message = f"there is no charge {key}; the plan has {there or 'none'}{more}"
             raise PlanError("unknown_charge", here, message)
         if key in keys:
             raise PlanError("duplicate_charge", here, f"{key} is named twice")

@@ -113,7 +113,7 @@ PROBLEMS: list[tuple[str, Terms, dict[str, str]]] = [
     (
         "a charge that is gone",
         Terms(discounts=[off(), off(charges=["c2", "old"])]),
-        {"discount-1-charges": "There is no charge old."},
+        {"discount-1-charges": "There is no charge old; the plan has k0, k1."},
     ),
     (
         "dates",
@@ -166,7 +166,7 @@ def test_a_removed_charge_does_not_make_a_discount_of_all() -> None:
     form = typed(**TERMS)
     assert act(form, "c2.remove") == "c1-summary"
     problems = check(form, METRICS).problems
-    assert problems == {"discount-0-charges": "There is no charge k1."}
+    assert problems == {"discount-0-charges": "There is no charge k1; the plan has k0."}
     (row, _) = shown(form, problems).discounts
     assert [(tick.label, tick.is_ticked) for tick in row.ticks] == [
         ("Charge 0", False),
