@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from catalog.models import Metric, ProductType
+from catalog.pricing.parsing import MODELS
 
 Schema = dict[str, Any]
 
@@ -86,7 +87,8 @@ DRAFT = body(
     charges={
         "type": "array",
         "items": {"type": "object"},
-        "description": "As plan JSON writes them; `metric` may be a metric's code.",
+        "description": "As plan JSON writes them; `metric` may be a metric's code."
+        f" `price.model` is one of {', '.join(MODELS)}.",
     },
     limits={"type": "object", "description": "The guard's defaults."},
     prorate={**FLAG, "description": "Fixed amounts go by the days of a period."},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -242,3 +243,15 @@ def test_the_plans_page_leads_finance_to_the_markup(
     assert "Set markup" not in fay.get(f"/plans/{other.public_id}").content.decode()
     # Without a recipe there is nothing to set.
     assert fay.get(path(other)).status_code == 403
+
+
+def test_a_file_changes_no_markup_for_a_product_manager(
+    ana: Client, plan: Plan
+) -> None:
+    said = {**BODY, "charges": [charge_of({**CREDITS, "markup_percent": "5"})]}
+    given = {"text": json.dumps(said), "replace": "on"}
+    answer = ana.post(path(plan, "import"), given)
+    assert "Finance sets the markup. It is 20 % and you entered 5 %" in (
+        answer.content.decode()
+    )
+    assert draft(plan).body == BODY
