@@ -24,6 +24,7 @@ from portal.views import (
     products,
     profile,
     publishing,
+    scenarios,
     search,
     sessions,
     setup,
@@ -82,6 +83,7 @@ urlpatterns: list[URLPattern] = [
     path(
         "products/<str:public_id>/price-list", price_lists.switch, name="prices-switch"
     ),
+    path("plans/<str:public_id>/scenario", scenarios.scenario, name="plan-scenario"),
     path("plans", plans.table, name="plans"),
     path("plans/<str:public_id>", plans.plan, name="plan"),
     path("plans/<str:public_id>/publish", publishing.publish, name="plan-publish"),

@@ -6,6 +6,7 @@ from catalog.models.costs import CostRate
 from catalog.models.metrics import Metric
 from catalog.models.plans import Plan, PlanVersion
 from catalog.models.products import Product, ProductType, Tool, ToolName
+from catalog.models.scenarios import UsageScenario
 
 __all__ = [
     "CostRate",
@@ -16,4 +17,5 @@ __all__ = [
     "ProductType",
     "Tool",
     "ToolName",
+    "UsageScenario",
 ]

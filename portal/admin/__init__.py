@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from portal.admin import accounts, books, catalog, contracts, core, usage
+from portal.admin import accounts, books, catalog, contracts, core, scenarios, usage
 from portal.admin.site import site
 
-__all__ = ["accounts", "books", "catalog", "contracts", "core", "site", "usage"]
+__all__ = [
+    "accounts",
+    "books",
+    "catalog",
+    "contracts",
+    "core",
+    "scenarios",
+    "site",
+    "usage",
+]

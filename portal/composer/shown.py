@@ -120,7 +120,9 @@ class Shower:
         if form is None:
             models.append((JSON_MODEL, "Other, as JSON"))
         fixed = charge.key in self.fixed_keys and bool(charge.key)
-        key_hint = "As published; it stays." if fixed else f"Blank: {made_key}."
+        key_hint = f"Blank: {made_key}. Once published it stays."
+        if fixed:
+            key_hint = "As published; it stays."
         return ShownCharge(
             uid,
             number,

@@ -28,7 +28,9 @@ class StartForm(forms.Form):
     product = forms.ModelChoiceField(Product.objects.none(), empty_label=None)
     name = forms.CharField(max_length=120)
     code = forms.CharField(
-        max_length=60, required=False, help_text="Left blank, it is made of the name."
+        max_length=60,
+        required=False,
+        help_text="It stays. Left blank, it is made of the name.",
     )
     currency = forms.ChoiceField(choices=currencies)
     template = forms.ChoiceField(

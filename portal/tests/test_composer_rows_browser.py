@@ -12,6 +12,7 @@ from portal.tests.test_browser import browser_page, problems, sign_in
 from portal.tests.test_composer_browser import (
     body,
     choose,
+    compose_by_keyboard,
     page,
     plan,
     saved,
@@ -170,3 +171,28 @@ def test_rows_are_typed_and_saved_without_scripts(live_server: Any, plan: Plan) 
         page.locator("#save").click()
         assert "was saved as a draft" in page.content()
     assert price(plan)["tool_invocations"] == {"search": "0.1", "write": "0.2"}
+
+
+def test_a_scenario_is_saved_and_chosen_again(page: Page, plan: Plan) -> None:
+    compose_by_keyboard(page)
+    page.wait_for_selector("#total data")
+    page.wait_for_selector("#problems [data-problem]", state="detached")
+    page.fill("[id^=q-]", "20,000")
+    page.fill("#scenario-name", "Growth month")
+    page.get_by_role("button", name="Save scenario").click()
+    expect(page.locator("#usage [role=status]")).to_have_text(
+        "Scenario Growth month was saved."
+    )
+    assert page.input_value("[id^=q-]") == "20,000"
+    assert problems(page) == []
+    page.get_by_role("button", name="Save scenario").click()
+    expect(page.locator("#scenario-name-error")).to_contain_text("Type a name")
+    page.select_option("#customer", "sample")
+    expect(page.locator("[id^=q-]").first).not_to_have_value("20,000")
+    page.select_option("#customer", label="Growth month")
+    expect(page.locator("[id^=q-]").first).to_have_value("20,000")
+    page.wait_for_function("document.querySelector('#total data').value === '82.025'")
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("button", name="Delete scenario").click()
+    expect(page.locator("#usage [role=status]")).to_contain_text("was deleted")
+    assert page.input_value("[id^=q-]") == "20,000"

@@ -209,7 +209,9 @@ def test_finance_changes_no_structure_and_begins_no_plan(
         assert fay.post(path(plan), {**given, "do": deed}).status_code == 403
     assert fay.get("/plans/new").status_code == 403
     assert fay.get(path(plan, "publish")).status_code == 403
-    simulated = fay.post(path(plan, "simulate"), {**given, MARKUP: "100"})
+    # What the simulator sends beside it is no part of the plan.
+    more = {MARKUP: "100", "scenario_name": "x", "customer": "sample"}
+    simulated = fay.post(path(plan, "simulate"), {**given, **more})
     assert simulated.status_code == 200
     assert "100 % markup on" in simulated.content.decode()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,8 +16,7 @@ from aforo.core.roles import DRAFTING, PRICING, RoleNeeded, membership, role_req
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
-from billing.models import Customer
-from catalog.models import Metric, Plan, PlanVersion, Product
+from catalog.models import Metric, Plan, PlanVersion, Product, UsageScenario
 from catalog.plans import load_plans, newest_version, save_draft
 from catalog.starters import missing_metrics, start_plan, starters
 from portal.composer import conflict, shares
@@ -28,6 +27,7 @@ from portal.composer.effects import effects
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
 from portal.composer.posting import COUNTS, from_post
+from portal.composer.profiles import Profile, profile
 from portal.composer.shown import Shower
 from portal.composer.simulation import Scenario, Simulation, simulate
 from portal.composer.starting import StartForm, currencies
@@ -111,7 +111,7 @@ class Desk:
         return self.newest.number if is_draft else self.newest.number + 1
 
 
-def _desk(request: HttpRequest, public_id: str) -> Desk:
+def desk_of(request: HttpRequest, public_id: str) -> Desk:
     """Return the plan with its newest version and the form as posted or stored."""
     tenant = acting_tenant(request)
     plans = Plan.objects.select_related("product").filter(tenant=tenant)
@@ -167,10 +167,10 @@ def _whole(text: str, default: int) -> int:
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the form, change its structure, or keep what it says as the draft."""
-    desk = _desk(request, public_id)
+    desk = desk_of(request, public_id)
     deed = request.POST.get("do", "save")
     if request.method == "GET":
-        return _page(desk)
+        return page_of(desk)
     if deed in SAVES:
         return _save(desk, deed)
     if desk.role == Role.FINANCE and not deed.startswith("show"):
@@ -178,7 +178,7 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     focus = act(desk.typed, deed)
     if desk.role == Role.PRODUCT_MANAGER:
         _keep_markups(request, desk.typed, desk.newest, desk.live)
-    return _page(desk, focus=focus, quiet=True)
+    return page_of(desk, focus=focus, quiet=True)
 
 
 def _save(desk: Desk, deed: str) -> HttpResponse:
@@ -204,13 +204,13 @@ def _save(desk: Desk, deed: str) -> HttpResponse:
             context = {"desk": desk, "conflict": found}
             template = "portal/composer_saved.html"
             return render(request, template, context, status=error.status)
-        return _page(desk, conflict=found, status=error.status)
+        return page_of(desk, conflict=found, status=error.status)
     desk.revision = desk.newest.revision
     if deed == "autosave":
         return render(request, "portal/composer_saved.html", {"desk": desk})
     checked = check(desk.typed, desk.metrics)
     if checked.problems:
-        return _page(desk, checked=checked, status=422)
+        return page_of(desk, checked=checked, status=422)
     messages.success(request, f"{desk.newest} was saved as a draft.")
     return redirect("plan-edit", desk.plan.public_id)
 
@@ -239,7 +239,7 @@ def _not_theirs(desk: Desk, deed: str, error: AforoError) -> HttpResponse:
     box = box_of(desk.typed, error.field or "")
     checked.problems = {box: error.detail, **checked.problems}
     checked.plan = None
-    return _page(desk, checked=checked, status=error.status)
+    return page_of(desk, checked=checked, status=error.status)
 
 
 def _said(limits: dict[str, Any]) -> dict[str, Any]:
@@ -252,9 +252,9 @@ def _said(limits: dict[str, Any]) -> dict[str, Any]:
 @require_POST
 def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
     """Price the form as it is typed: problems always, figures when there are none."""
-    desk = _desk(request, public_id)
+    desk = desk_of(request, public_id)
     checked = check(desk.typed, desk.metrics)
-    context = _simulated(desk, checked)
+    context = simulated(desk, checked)
     shown: Simulation | None = context["simulation"]
     posted = set(request.POST.getlist("meter"))
     context["oob"] = True
@@ -266,18 +266,19 @@ def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
     return render(request, "portal/composer_simulation.html", context)
 
 
-def _page(
+def page_of(
     desk: Desk,
     *,
     checked: Checked | None = None,
     focus: str = "",
     quiet: bool = False,
     conflict: conflict.Conflict | None = None,
+    more: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
     """Render the whole composer; `quiet` marks no box of a row just added."""
     checked = checked or check(desk.typed, desk.metrics)
-    context = _simulated(desk, checked)
+    context = simulated(desk, checked)
     names = seen(desk.plan.product)
     shower = Shower(
         desk.typed,
@@ -301,10 +302,8 @@ def _page(
         "new_metric": new_metric,
         "can_publish": exists("/plans/pln_0/publish") and desk.role != Role.FINANCE,
         "has_page": exists("/plans/pln_0"),
-        "failed": status in (403, 422),
-        "is_finance": desk.role == Role.FINANCE,
-        "is_manager": desk.role == Role.PRODUCT_MANAGER,
-        "not_yours": shares.REASONS.get(desk.role, ""),
+        "failed": status in (403, 422) and not more,
+        **(more or {}),
     }
     return render(desk.request, "portal/composer.html", context, status=status)
 
@@ -316,17 +315,16 @@ def _published_keys(desk: Desk) -> frozenset[str]:
     return frozenset(str(row.get("key")) for row in desk.live.body.get("charges", ()))
 
 
-def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
+def simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
     """Return what the simulator and the list of problems show."""
     given = desk.request.POST
     span = month_usage.last_month(clock.now())
     offered = month_usage.offered(desk.plan.product)
-    customer = next(
-        (c for c in offered if c.public_id == given.get("customer", "")), None
-    )
+    kept = list(UsageScenario.objects.filter(plan=desk.plan))
+    chosen = profile(given, offered, kept)
     result = None
     if checked.plan is not None:
-        result = _simulate(desk, checked, customer)
+        result = _simulate(desk, checked, chosen)
     keys = {key: uid for uid, key in keys_of(desk.typed.charges).items()}
     problems = result.problems if result else {}
     return {
@@ -343,9 +341,14 @@ def _simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
             for finding in (result.findings if result else ())
         ],
         "offered": offered,
-        "customer": customer,
+        "scenarios": kept,
+        "profile": chosen,
+        "customer": chosen.customer,
         "span": span,
         "curve_meter": _curve_meter(result),
+        "is_finance": desk.role == Role.FINANCE,
+        "is_manager": desk.role == Role.PRODUCT_MANAGER,
+        "not_yours": shares.REASONS.get(desk.role, ""),
     }
 
 
@@ -354,18 +357,17 @@ def _curve_meter(result: Simulation | None) -> Meter | None:
     return result.curve.meter if result and result.curve else None
 
 
-def _simulate(desk: Desk, checked: Checked, customer: Customer | None) -> Simulation:
+def _simulate(desk: Desk, checked: Checked, chosen: Profile) -> Simulation:
     """Price the plan with what the simulator is asked."""
     assert checked.plan is not None
-    given: QueryDict = desk.request.POST
     live = None
     if desk.live is not None:
         (live,) = load_plans({desk.live.pk}).values()
     asked = Scenario(
         product=desk.plan.product,
-        typed={name: given.get(name, "") for name in given},
+        typed=chosen.typed,
         costs=unit_costs.blended(acting_tenant(desk.request), desk.typed.currency),
-        customer=customer,
+        customer=chosen.customer,
         month=month_usage.last_month(clock.now()),
         live=live,
     )
