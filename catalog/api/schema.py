@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from catalog.models import Metric, ProductType
+from catalog.pricing.parsing import MODELS
 
 Schema = dict[str, Any]
 
@@ -93,6 +94,7 @@ DRAFT = body(
         "type": "array",
         "items": {"type": "object"},
         "description": "As plan JSON writes them; `metric` may be a metric's code. "
+        f"`price.model` is one of {', '.join(MODELS)}. "
         "Outcomes may have `confirm`, `reverse` and `cost_budget`.",
     },
     currencies={

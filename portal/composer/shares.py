@@ -32,10 +32,10 @@ REASONS: dict[str, str] = {
     Role.PRODUCT_MANAGER: FINANCE_OWNS,
     Role.FINANCE: PRODUCT_OWNS,
 }
-# What a form sends that says nothing of a price.
-_QUIET = re.compile(
-    r"csrfmiddlewaretoken|do|row|revision|their_revision|meter|customer|customer_was"
-    r"|curve|[qkn]-[0-9a-f]+|c[0-9]+-(open|of|markup_percent)|c[0-9]+(-o)*-was",
+# What a form sends that says something of a plan; the simulator's boxes do not.
+_SAYS = re.compile(
+    r"c[0-9]+-(?!(open|of|markup_percent|(o-)*was)$).*|currency|prorate|spend_cap"
+    r"|requests_per_minute|tokens_per_minute|quota_.*",
     re.ASCII,
 )
 
@@ -65,7 +65,7 @@ def keep_markups(
 
 def is_only_markups(data: QueryDict) -> bool:
     """Tell whether a form holds nothing but what finance may type."""
-    return all(_QUIET.fullmatch(name) for name in data)
+    return not any(_SAYS.fullmatch(name) for name in data)
 
 
 def marked_body(data: QueryDict, stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,3 +190,17 @@ def test_choosing_a_recipe_shows_its_boxes(ana: Client, plan: Plan) -> None:
     page = ana.post(path(plan), chosen).content.decode()
     assert 'name="c2-weights-measurement"' in page
     assert 'name="c2-o-unit_amount"' in page
+
+
+@pytest.mark.django_db
+def test_a_customers_month_is_counted_by_the_recipe(
+    ana: Client, plan: Plan, scene: Scene
+) -> None:
+    given = {**opened(ana, plan), "customer": scene.customer.public_id}
+    shown = ana.post(path(plan, "simulate"), given).content.decode()
+    # Six completions of 2,400 to 2,405 in and 150 out: 3 credits each; six calls of 5;
+    # one completion of 900 in and 40 out: 2.
+    assert figure(shown, "Customer pays") == Decimal("0.50")
+    assert "15,315 input tokens × 1 per 1K → 15.315 credits" in shown
+    assert "50 × $0.01 = $0.50" in shown
+    assert 'data-value="13"' in shown or ">13<" in shown or "13 events" in shown

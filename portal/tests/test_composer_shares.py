@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -208,7 +209,9 @@ def test_finance_changes_no_structure_and_begins_no_plan(
         assert fay.post(path(plan), {**given, "do": deed}).status_code == 403
     assert fay.get("/plans/new").status_code == 403
     assert fay.get(path(plan, "publish")).status_code == 403
-    simulated = fay.post(path(plan, "simulate"), {**given, MARKUP: "100"})
+    # What the simulator sends beside it is no part of the plan.
+    more = {MARKUP: "100", "scenario_name": "x", "customer": "sample"}
+    simulated = fay.post(path(plan, "simulate"), {**given, **more})
     assert simulated.status_code == 200
     assert "100 % markup on" in simulated.content.decode()
 
@@ -242,3 +245,15 @@ def test_the_plans_page_leads_finance_to_the_markup(
     assert "Set markup" not in fay.get(f"/plans/{other.public_id}").content.decode()
     # Without a recipe there is nothing to set.
     assert fay.get(path(other)).status_code == 403
+
+
+def test_a_file_changes_no_markup_for_a_product_manager(
+    ana: Client, plan: Plan
+) -> None:
+    said = {**BODY, "charges": [charge_of({**CREDITS, "markup_percent": "5"})]}
+    given = {"text": json.dumps(said), "replace": "on"}
+    answer = ana.post(path(plan, "import"), given)
+    assert "Finance sets the markup. It is 20 % and you entered 5 %" in (
+        answer.content.decode()
+    )
+    assert draft(plan).body == BODY

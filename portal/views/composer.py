@@ -317,9 +317,6 @@ def page_of(
         "can_publish": exists("/plans/pln_0/publish") and desk.role != Role.FINANCE,
         "has_page": exists("/plans/pln_0"),
         "failed": status in (403, 422) and not more,
-        "is_finance": desk.role == Role.FINANCE,
-        "is_manager": desk.role == Role.PRODUCT_MANAGER,
-        "not_yours": shares.REASONS.get(desk.role, ""),
         **(more or {}),
     }
     return render(desk.request, "portal/composer.html", context, status=status)
@@ -368,6 +365,9 @@ def simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
             checked.plan and checked.plan.is_dated and not chosen.customer
         ),
         "curve_meter": _curve_meter(result),
+        "is_finance": desk.role == Role.FINANCE,
+        "is_manager": desk.role == Role.PRODUCT_MANAGER,
+        "not_yours": shares.REASONS.get(desk.role, ""),
     }
 
 
