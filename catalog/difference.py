@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -121,7 +121,9 @@ def compare(old: Terms, new: Terms) -> Difference:
         charges=tuple(charges),
         unchanged=len(kept) - changed_count,
         reordered=kept != [key for key in before if key in after],
-        overall=_changes(plan_facts(old.plan), plan_facts(new.plan), same_money),
+        overall=_changes(
+            _in_each(old.plan, plan_facts), _in_each(new.plan, plan_facts), same_money
+        ),
         limits=_changes(
             limit_facts(old.limits, a), limit_facts(new.limits, b), same_money
         ),
@@ -131,9 +133,27 @@ def compare(old: Terms, new: Terms) -> Difference:
             "Fixed amounts", _prorate_words(old.prorate), _prorate_words(new.prorate)
         ),
         levels=_changes(
-            level_facts(old.plan.levels, a), level_facts(new.plan.levels, b), same_money
+            _in_each(old.plan, _levels), _in_each(new.plan, _levels), same_money
         ),
     )
+
+
+def _levels(plan: Plan) -> list[Fact]:
+    """Return the spend levels of a plan."""
+    return level_facts(plan.levels, plan.currency)
+
+
+def _in_each(plan: Plan, facts: Callable[[Plan], list[Fact]]) -> list[Fact]:
+    """Return facts of the whole plan, also of further currencies where they differ."""
+    found = facts(plan)
+    same = {fact.words for fact in found}
+    for variant in plan.variants:
+        for fact in facts(variant):
+            if fact.words not in same:
+                key = f"{variant.currency}.{fact.key}"
+                label = f"{fact.label}, {variant.currency}"
+                found.append(replace(fact, key=key, label=label))
+    return found
 
 
 def _further(old: Plan, new: Plan) -> Change | None:

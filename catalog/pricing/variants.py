@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aforo.lib.money import CURRENCIES
-from catalog.pricing.plan import Charge, Compound, Dimensions, Flat, Plan
+from catalog.pricing.exact import ONE
+from catalog.pricing.level_json import TRIGGERS
+from catalog.pricing.plan import (
+    Charge,
+    Compound,
+    Dimensions,
+    Discount,
+    Flat,
+    Level,
+    Plan,
+)
 from catalog.pricing.reading import PlanError, members, text
 
 CURRENCIES_MAX = 20
@@ -22,6 +32,8 @@ IN_CURRENCY = ("price", "minimum", "maximum")
 # … and what one customer may have otherwise.
 OWN = ("name", "price", "discount_percent", "minimum", "maximum")
 _BOUNDS = ("minimum", "maximum")
+# What a further currency says of the plan as a whole, where the plan has money in it.
+WHOLE = (*_BOUNDS, "discounts", "levels")
 _CHARGE = re.compile(r"charges\[(?P<index>[0-9]+)\]\.?(?P<member>[a-z_]*)(?P<rest>.*)")
 # Members that null takes away.
 _CLEARED = frozenset({"discount_percent", *_BOUNDS})
@@ -69,29 +81,89 @@ def parse_variants(data: object, body: Json, base: Plan, parse: Parse) -> Plan:
         if currency == base.currency:
             message = f"{currency} is the plan's own currency: its prices are above"
             raise PlanError("duplicate_currency", path, message)
-        row = members(said, path, required="charges")
+        row = members(said, path, required="charges", optional=" ".join(WHOLE))
+        whole = _whole(row, base, currency, path)
         given = members(row["charges"], f"{path}.charges", others=True)
         _check_keys(given, base, f"{path}.charges")
         _check_complete(given, base, currency, f"{path}.charges")
-        variants.append(
-            _merged(
-                {**body, "currency": currency},
-                base,
-                given,
-                f"{path}.charges",
-                allowed=IN_CURRENCY,
-                parse=parse,
-            )
+        variant = _merged(
+            {**body, **whole, "currency": currency},
+            base,
+            given,
+            f"{path}.charges",
+            allowed=IN_CURRENCY,
+            parse=parse,
+            whole_path=path,
         )
+        _check_alike(base, variant, path)
+        variants.append(variant)
     return replace(base, variants=tuple(variants))
 
 
-def variants_to_json(plan: Plan, charge_json: Callable[[Charge], Json]) -> Json:
+def variants_to_json(
+    plan: Plan,
+    charge_json: Callable[[Charge], Json],
+    whole_json: Callable[[Plan], Json],
+) -> Json:
     """Return what `parse_variants` reads back: each charge's price by currency."""
     return {
-        variant.currency: {"charges": dict(_in_currency(plan, variant, charge_json))}
+        variant.currency: {
+            "charges": dict(_in_currency(plan, variant, charge_json)),
+            **dict(_whole_of(plan, variant, whole_json)),
+        }
         for variant in plan.variants
     }
+
+
+def _whole_of(
+    plan: Plan, variant: Plan, whole_json: Callable[[Plan], Json]
+) -> Iterator[tuple[str, Any]]:
+    """Yield what a variant says of the plan as a whole; null takes a bound away."""
+    said = whole_json(variant)
+    for name in WHOLE:
+        if name in said or (name in _BOUNDS and getattr(plan, name) is not None):
+            yield name, said.get(name)
+
+
+def _whole(row: Json, base: Plan, currency: str, path: str) -> Json:
+    """Return the members of the whole plan that a currency gives.
+
+    Refuses a currency that leaves out an amount which the plan has in its own.
+    """
+    amounts = {name: getattr(base, name) is not None for name in _BOUNDS}
+    amounts["discounts"] = any(one.amount is not None for one in base.discounts)
+    amounts["levels"] = any(
+        one.spend_from is not None or one.credits_from is not None
+        for one in base.levels
+    )
+    for name, is_needed in amounts.items():
+        if is_needed and name not in row:
+            message = f"no {name} in {currency}: give it" + (
+                ", or null for none" if name in _BOUNDS else ""
+            )
+            raise PlanError("missing_price", f"{path}.{name}", message)
+    return {name: row[name] for name in WHOLE if name in row}
+
+
+def _check_alike(base: Plan, variant: Plan, path: str) -> None:
+    """Refuse a currency that differs in more than amounts."""
+    for name, kind in (("discounts", Discount), ("levels", Level)):
+        shapes = [
+            [_shape(one) for one in getattr(plan, name)] for plan in (base, variant)
+        ]
+        if shapes[0] != shapes[1]:
+            message = (
+                f"{kind.__name__.lower()}s are the plan's in every currency: only"
+                " their amounts differ"
+            )
+            raise PlanError("another_shape", f"{path}.{name}", message)
+
+
+def _shape(one: Discount | Level) -> Discount | Level:
+    """Return a discount or level with every amount the same."""
+    amounts = ("amount",) if isinstance(one, Discount) else TRIGGERS
+    said = {name: ONE for name in amounts if getattr(one, name) is not None}
+    return replace(one, **said)  # type: ignore[arg-type]
 
 
 def _in_currency(
@@ -248,8 +320,12 @@ def _merged(
     *,
     allowed: Collection[str],
     parse: Parse,
+    whole_path: str = "",
 ) -> Plan:
-    """Return the plan with members of its charges replaced."""
+    """Return the plan with members of its charges replaced.
+
+    What is wrong with the plan as a whole is said at `whole_path`, if that gave it.
+    """
     rows = []
     for charge, row in zip(base.charges, body["charges"], strict=True):
         said = given.get(charge.key, {})
@@ -265,6 +341,9 @@ def _merged(
     except PlanError as error:
         found = _CHARGE.match(error.path)
         key = base.charges[int(found["index"])].key if found else ""
+        if found is None and whole_path and error.path.startswith(WHOLE):
+            where = f"{whole_path}.{error.path}"
+            raise PlanError(error.code, where, error.message) from error
         if found is None or key not in given:
             raise
         where = f"{path}.{key}"

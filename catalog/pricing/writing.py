@@ -39,13 +39,17 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     body: dict[str, Any] = {
         "currency": plan.currency,
         "charges": [_charge(charge) for charge in plan.charges],
-        **terms_to_json(plan),
+        **_whole(plan),
     }
     if plan.variants:
-        body["currencies"] = variants_to_json(plan, _charge)
-    if plan.levels:
-        body["levels"] = levels_to_json(plan.levels)
+        body["currencies"] = variants_to_json(plan, _charge, _whole)
     return body
+
+
+def _whole(plan: Plan) -> dict[str, Any]:
+    """Return what holds for all charges together."""
+    levels = {"levels": levels_to_json(plan.levels)} if plan.levels else {}
+    return {**terms_to_json(plan), **levels}
 
 
 def _charge(charge: Charge) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from aforo.core.protect import protect
 class Migration(migrations.Migration):
     """Scenarios belong to a plan and to its tenant alone."""
 
-    dependencies = [("catalog", "0006_tools")]
+    dependencies = [("catalog", "0007_metric_window")]
 
     operations = [
         migrations.CreateModel(
