@@ -15,6 +15,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from aforo.lib import ids
 from aforo.lib.money import ZERO
 from billing.models import Invoice, LedgerEntry
+from catalog.pricing import is_plan_key
 from metering.models import CostFact, UsageEvent
 from portal.selectors.meters import meters
 
@@ -45,6 +46,11 @@ class Slice:
             charge_keys__contains=[self.charge_key],
             usage_period=own,
         )
+
+    @property
+    def is_of_plan(self) -> bool:
+        """Whether the line is of the plan as a whole and counts nothing."""
+        return is_plan_key(self.charge_key)
 
     @property
     def parameters(self) -> list[Any]:
