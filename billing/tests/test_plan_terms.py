@@ -9,13 +9,11 @@ import pytest
 
 from aforo.lib import clock
 from billing import (
-    burndown,
     invariants,
     invoicing,
     safety,
     subscriptions,
     supposed,
-    wallets,
 )
 from billing.models import (
     BillingPeriod,
@@ -23,7 +21,6 @@ from billing.models import (
     Invoice,
     LedgerEntry,
     UsageTotal,
-    Wallet,
 )
 from billing.preview import preview
 from billing.tests.cast import (
@@ -52,12 +49,6 @@ def terms(body: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**body, **more}
 
 
-def fee_and_calls(fee: str, each: str) -> dict[str, Any]:
-    """Return a plan with a monthly fee and a price of each call."""
-    body = with_fee(fee)
-    return {**body, "charges": [body["charges"][0], *per_call(each)["charges"]]}
-
-
 def calls(count: int, at: Any = OCTOBER + DAY) -> list[Any]:
     """Return so many calls at an instant."""
     return [event(at) for _ in range(count)]
@@ -71,13 +62,6 @@ def shown(invoice: Invoice) -> list[tuple[str, Decimal]]:
 def assert_clean() -> None:
     """Hold the laws of the books, of wallets too."""
     assert [*breaks(), *invariants.wallets_hold()] == []
-
-
-def top_up(cast: Cast, amount: str) -> None:
-    """Pay an amount into the customer's wallet."""
-    wallets.top_up(
-        customer=cast.customer, currency="USD", amount=Decimal(amount), actor=None
-    )
 
 
 def change(subscription: Any, cast: Cast, body: Any, at: Any, *, prorate: bool) -> None:
@@ -307,49 +291,6 @@ def test_fixed_parts_of_the_terms_count_as_recurring_and_the_rest_does_not():
         ("recurring", Decimal(-20)),
         ("adjustment", Decimal("-0.50")),
     }
-    assert_clean()
-
-
-def test_what_a_wallet_paid_of_discounted_usage_comes_back():
-    cast = make_cast()
-    top_up(cast, "100")
-    subscribe(cast, terms(fee_and_calls("200", "1"), discounts=[TEN]))
-    use(cast, calls(30))
-    assert Wallet.objects.get().balance == 70
-    made = preview(customer=cast.customer, currency="USD", now=OCTOBER + DAY)
-    (invoice,) = close_month()
-    # The fee of 200 less 10 % is left to pay; 27 of the wallet paid the usage.
-    assert (invoice.total, invoice.credits_applied, invoice.due) == (207, 27, 180)
-    assert made is not None
-    assert (made.credits_applied, made.due) == (27, 180)
-    assert Wallet.objects.get().balance == 73
-    assert_clean()
-
-
-@pytest.mark.parametrize(
-    ("paid", "more", "total", "credit"),
-    [
-        ("100", {"maximum": "10"}, 10, 10),
-        ("25", {"discounts": [TEN]}, 27, 25),
-        ("28", {"discounts": [TEN]}, 27, 27),
-        ("28", {"discounts": [{"name": "All", "percent": "100"}]}, 0, 0),
-        ("5", {"discounts": [{"name": "Rebate", "amount": "29"}]}, 1, 1),
-        ("100", {"minimum": "50"}, 50, 30),
-        ("100", {"discounts": [TEN], "minimum": "50"}, 50, 27),
-    ],
-)
-def test_due_is_never_negative_and_the_wallet_has_what_was_overpaid(
-    paid: str, more: dict[str, Any], total: int, credit: int
-):
-    cast = make_cast()
-    top_up(cast, paid)
-    subscribe(cast, terms(per_call("1"), **more))
-    use(cast, calls(30))
-    (invoice,) = close_month()
-    assert (invoice.total, invoice.credits_applied) == (total, credit)
-    assert invoice.due >= 0
-    assert Wallet.objects.get().balance == Decimal(paid) - credit
-    assert burndown.applied(cast.customer.pk, invoice.period_id, "USD") == credit
     assert_clean()
 
 

@@ -80,7 +80,8 @@ def months(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any], list[Any], str]:
     data = draw(plans())
     keys = [row["key"] for row in data["charges"] if row["key"] != "fee"]
     used = draw(st.lists(st.tuples(st.sampled_from(keys), QUANTITIES), max_size=6))
-    events = [event(n, **{key: value}) for n, (key, value) in enumerate(used)]
+    named: list[dict[str, Any]] = [{key: value} for key, value in used]
+    events = [event(n, **measured) for n, measured in enumerate(named)]
     return data, events, draw(st.permutations(events)), draw(st.sampled_from(DAYS))
 
 

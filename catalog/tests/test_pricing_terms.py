@@ -194,7 +194,7 @@ def test_the_part_of_fixed_amounts_is_told_apart() -> None:
         "input": Parts(Decimal(20), Decimal(80)),
     }
 
-    def fixed(**terms: Any) -> list[tuple[Decimal, Decimal]]:
+    def fixed(**terms: Any) -> list[Any]:
         found = terms_of(
             plan_with(**terms), parts, starts_on=DAY, share=lambda value: value
         )

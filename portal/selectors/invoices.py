@@ -16,7 +16,7 @@ from aforo.lib import ids
 from aforo.lib.money import ZERO
 from billing.models import Invoice, LedgerEntry
 from catalog.plans import load_plans
-from catalog.pricing import Grouping
+from catalog.pricing import Grouping, is_plan_key
 from catalog.pricing.outcomes import outcome_of
 from metering.models import CostFact, UsageEvent
 from portal.selectors.groups import GroupKey, Work, works
@@ -49,6 +49,11 @@ class Slice:
             charge_keys__contains=[self.charge_key],
             usage_period=own,
         )
+
+    @property
+    def is_of_plan(self) -> bool:
+        """Whether the line is of the plan as a whole and counts nothing."""
+        return is_plan_key(self.charge_key)
 
     @property
     def parameters(self) -> list[Any]:

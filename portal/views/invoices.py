@@ -25,7 +25,6 @@ from billing import invoicing, pdf
 from billing.bill import Bill
 from billing.models import BillingPeriod, Customer, Invoice, InvoiceLine
 from billing.preview import preview
-from catalog.pricing import is_plan_key
 from catalog.pricing.words import money_words
 from portal import csvs, paging
 from portal.filters import OfCustomers, empty_model, text_box
@@ -169,11 +168,6 @@ class Line:
     days: list[dict[str, object]] = field(default_factory=list)  # For the chart.
     finding: str = ""
     below: Underneath | None = None  # Of a recipe's line: its meters and our cost.
-
-    @property
-    def is_of_plan(self) -> bool:
-        """Whether it is of the plan as a whole and counts nothing."""
-        return is_plan_key(self.part.charge_key)
 
     @property
     def step_rows(self) -> list[dict[str, str]]:
