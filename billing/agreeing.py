@@ -23,6 +23,12 @@ class Agreed(NamedTuple):
     overrides: dict[str, Any]
     commitment: dict[str, Any]
 
+    @property
+    def said(self) -> dict[str, list[Any]]:
+        """What the audit keeps of terms that are not the plan's."""
+        terms = {**self.overrides, "commitment": self.commitment}
+        return {name: [None, value] for name, value in terms.items() if value}
+
 
 def agree(
     *,

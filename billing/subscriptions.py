@@ -92,6 +92,7 @@ def subscribe(
             changes={
                 "plan": [None, str(plan_version)],
                 "start_at": [None, start_at.isoformat()],
+                **agreed.said,
             },
         )
         books.configure([customer.pk])

@@ -195,3 +195,24 @@ def test_another_order_is_said():
     assert found.reordered
     assert found.charges == ()
     assert not found.is_empty
+
+
+def test_prices_in_further_currencies_are_compared_too():
+    def sold(eur=None):
+        body = {"currency": "USD", "charges": [charge(per_unit("1", 1000))]}
+        if eur is not None:
+            body["currencies"] = {
+                "EUR": {"charges": {"c": {"price": per_unit(eur, 1000)}}}
+            }
+        return Terms(parse_plan(body), {}, prorate=False)
+
+    assert compare(sold("2"), sold("2")).is_empty
+    (found,) = compare(sold("2"), sold("3")).charges
+    assert found.changes == (
+        Change(
+            "Price, EUR", "€2.00 per 1K tokens", "€3.00 per 1K tokens", Decimal("0.5")
+        ),
+    )
+    added = compare(sold(), sold("3"))
+    assert added.currencies == Change("Other currencies", "", "EUR")
+    assert added.charges[0].changes[0].new == "€3.00 per 1K tokens"

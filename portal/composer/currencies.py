@@ -64,7 +64,7 @@ class Figure:
 class FigureRow:
     """One row of the table: a figure in the plan's currency and the others."""
 
-    charge: str  # Named in the first row of each charge alone.
+    charge: str
     label: str
     own: str
     boxes: tuple[Box | None, ...]  # None where the price is kept as JSON.
@@ -240,19 +240,12 @@ def shown(
     made = []
     for charge, row in zip(typed.charges, rows, strict=True):
         title = charge.name.strip() or "New charge"
-        lines = [
-            FigureRow(
-                "", figure.label, figure.text, _boxes(typed, charge, figure, found)
-            )
-            for figure in figures(row)
-        ]
+        for one in figures(row):
+            boxes = _boxes(typed, charge, one, found)
+            made.append(FigureRow(title, one.label, one.text, boxes))
         if any(AS_JSON in t.get(charge.uid, {}) for t in typed.currencies.values()):
-            lines.append(
-                FigureRow("", "As JSON", "", _boxes(typed, charge, None, found))
-            )
-        for at, line in enumerate(lines):
-            name = title if not at else ""
-            made.append(FigureRow(name, line.label, line.own, line.boxes))
+            boxes = _boxes(typed, charge, None, found)
+            made.append(FigureRow(title, "As JSON", "", boxes))
     return made
 
 

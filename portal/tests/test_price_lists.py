@@ -10,7 +10,7 @@ from django.test import Client
 from aforo.core.models import AuditEntry, Role
 from catalog import plans, products
 from catalog.models import Metric
-from portal.tests.scene import Scene, sign_in
+from portal.tests.scene import PLAN, Scene, sign_in
 from portal.tests.test_plans import draft, path
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +67,26 @@ def test_the_json_has_exact_prices(public: Scene) -> None:
         "price": {"model": "per_unit", "unit_amount": "0.01"},
         "text": "$0.01 per call",
     }
+
+
+def test_prices_are_shown_in_the_currency_that_is_asked_for(public: Scene) -> None:
+    eur = {row["key"]: {"price": row["price"]} for row in PLAN["charges"]}
+    eur["platform"] = {"price": {"model": "flat", "amount": "95", "due": "advance"}}
+    body = {**PLAN, "currencies": {"EUR": {"charges": eur}}}
+    draft = plans.save_draft(plan=public.version.plan, body=body, limits={}, actor=None)
+    plans.publish(version=draft, actor=None)
+    assert "$99.00" in Client().get(url(public)).content.decode()
+    page = Client().get(f"{url(public)}?currency=EUR").content.decode()
+    assert "€95.00" in page
+    assert "$99.00" not in page
+    told = json.loads(Client().get(url(public, ".json")).content)["plans"][0]
+    (fee, *_) = told["currencies"]["EUR"]["charges"]
+    assert fee["text"] == "€95.00 a month, in advance"
+    assert "measurement" not in json.dumps(told)
+    # Of a currency that nobody sells in, and of nonsense, the plan's own is shown.
+    for other in ("GBP", "%00"):
+        page = Client().get(f"{url(public)}?currency={other}").content.decode()
+        assert "$99.00" in page
 
 
 def test_prices_may_be_kept_for_a_while(public: Scene) -> None:
