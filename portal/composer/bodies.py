@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from portal.composer import levels, term_texts
-from portal.composer.currencies import read_currencies, write_currencies
+from portal.composer.currencies import parts, read_currencies, write_currencies
 from portal.composer.models import MODELS, read_price, write_price
 from portal.composer.numbers import clean
 from portal.composer.typed import Charge, Typed, join_values, keys_of, split_values
@@ -38,8 +38,7 @@ def from_body(
         dict(limits),
         terms=terms,
     )
-    uids = [charge.uid for charge in charges]
-    typed.currencies = read_currencies(body, rows_of(typed), uids)
+    typed.currencies = read_currencies(body, parts(typed, own_body(typed)))
     return typed
 
 
@@ -77,20 +76,19 @@ def _text(value: Any) -> str:
 
 def to_body(typed: Typed) -> dict[str, Any]:
     """Return the plan JSON of the form, complete or not."""
-    rows = rows_of(typed)
+    body = own_body(typed)
+    return body | write_currencies(typed, body)
+
+
+def own_body(typed: Typed) -> dict[str, Any]:
+    """Return the plan JSON of the form in the plan's own currency."""
+    keys = keys_of(typed.charges)
     return {
         "currency": typed.currency,
-        "charges": rows,
+        "charges": [charge_json(c, keys[c.uid]) for c in typed.charges],
         **({"levels": levels.to_json(typed.levels)} if typed.levels else {}),
-        **term_texts.to_json(typed.terms, keys_of(typed.charges)),
-        **write_currencies(typed, rows),
+        **term_texts.to_json(typed.terms, keys),
     }
-
-
-def rows_of(typed: Typed) -> list[dict[str, Any]]:
-    """Return the plan JSON of the form's charges."""
-    keys = keys_of(typed.charges)
-    return [charge_json(c, keys[c.uid]) for c in typed.charges]
 
 
 def charge_json(charge: Charge, key: str) -> dict[str, Any]:

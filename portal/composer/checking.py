@@ -116,9 +116,9 @@ def _parse(
 
 def _check_currencies(typed: Typed, whole: dict[str, Any], checked: Checked) -> None:
     """Note what is wrong with the prices in further currencies; keep the whole plan."""
-    for box, message, label in currencies.problems(typed, whole["charges"]):
+    for box, message, label in currencies.problems(typed, whole):
         checked.add(box, message, label)
-    body = whole | currencies.write_currencies(typed, whole["charges"])
+    body = whole | currencies.write_currencies(typed, whole)
     checked.plan = None
     if checked.problems:
         return

@@ -10,18 +10,22 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from catalog.pricing.exact import PRICE_LIMIT
+from catalog.pricing.level_json import TRIGGERS
 from catalog.pricing.reading import PlanError
+from catalog.pricing.variants import WHOLE as MEMBERS
 from portal.composer.boxes import Box
 from portal.composer.numbers import clean, read
-from portal.composer.typed import Charge, Typed, keys_of
+from portal.composer.typed import Typed, keys_of
 
 # Under which a price is kept that has another shape than the plan's own.
 AS_JSON = "json"
 SECTION = "currencies-summary"
+# The part that is no charge: what holds for the plan as a whole.
+WHOLE = "whole"
 _BOUNDS = {"minimum": "Minimum per period", "maximum": "Maximum per period"}
 # Members of a price that are one figure of money, and what they are called.
 _FIGURES = {
@@ -37,7 +41,32 @@ _FIGURES = {
 _RATES = {"tool_invocations": "Call of", "token_multipliers": "One of"}
 _LEVELS = {"duration_buckets": "Duration", "volume_tiers": "Volume tier"}
 
+# Lists of the plan as a whole, the members of a row that are money, and their words.
+_LISTS = {
+    "discounts": (("amount",), "{name}: amount off"),
+    "levels": (TRIGGERS, "Level {name}: from"),
+}
+
 Path = tuple[str | int, ...]
+
+
+class Part(NamedTuple):
+    """One charge, or the plan as a whole, with the JSON that says its figures."""
+
+    uid: str
+    key: str  # Of the charge; empty for the plan as a whole.
+    title: str
+    row: Mapping[str, Any]
+
+
+def parts(typed: Typed, body: Mapping[str, Any]) -> list[Part]:
+    """Return the form's charges and the plan as a whole; `body` is its plan JSON."""
+    found = [
+        Part(charge.uid, row["key"], charge.name.strip() or "New charge", row)
+        for charge, row in zip(typed.charges, body["charges"], strict=True)
+    ]
+    row = {name: body[name] for name in MEMBERS if name in body}
+    return [*found, Part(WHOLE, "", "Whole plan", row)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +107,13 @@ def figures(row: Mapping[str, Any]) -> list[Figure]:
         for name, label in _BOUNDS.items()
         if row.get(name) is not None
     ]
+    for name, (members, words) in _LISTS.items():
+        for at, one in enumerate(row.get(name) or []):
+            found += [
+                Figure((name, at, member), words.format(**one), str(one[member]))
+                for member in members
+                if one.get(member) is not None
+            ]
     return found
 
 
@@ -125,65 +161,71 @@ def _get(row: Any, path: Path) -> Any:
 
 
 def read_currencies(
-    body: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], uids: Sequence[str]
+    body: Mapping[str, Any], among: Sequence[Part]
 ) -> dict[str, dict[str, dict[str, str]]]:
-    """Return the further currencies of plan JSON as texts, by currency and charge.
-
-    `rows` are the charges as the form writes them, `uids` its names for them.
-    """
+    """Return the further currencies of plan JSON as texts, by currency and part."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     further = body.get("currencies")
     for currency, said in further.items() if isinstance(further, Mapping) else ():
-        given = said.get("charges") if isinstance(said, Mapping) else None
         texts = found.setdefault(str(currency), {})
-        for row, uid in zip(rows, uids, strict=True):
-            own = given.get(row["key"]) if isinstance(given, Mapping) else None
+        for part in among:
+            own = _given(said, part)
             if own is None:
                 continue
             values = {}
-            for figure in figures(row):
+            for figure in figures(part.row):
                 value = _get(own, figure.path)
                 values[figure.name] = "" if value is None else str(value)
-            if write_charge(row, values) != own:
+            if write_part(part, values) != own:
                 values = {AS_JSON: json.dumps(own, indent=2)}
-            texts[uid] = values
+            texts[part.uid] = values
     return found
 
 
-def write_charge(row: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
-    """Return what a further currency says of a charge; `row` is the charge's JSON."""
+def _given(said: Any, part: Part) -> Any:
+    """Return what a further currency says of a part; None for nothing."""
+    if not isinstance(said, Mapping):
+        return None
+    if part.uid == WHOLE:
+        return {name: said[name] for name in MEMBERS if name in said} or None
+    charges = said.get("charges")
+    return charges.get(part.key) if isinstance(charges, Mapping) else None
+
+
+def write_part(part: Part, texts: Mapping[str, str]) -> Any:
+    """Return what a further currency says of a part."""
     if AS_JSON in texts:
         try:
             return json.loads(texts[AS_JSON])
         except ValueError:
             return texts[AS_JSON]
-    said: dict[str, Any] = {"price": copy.deepcopy(row.get("price"))}
-    for figure in figures(row):
+    said: dict[str, Any] = {}
+    if part.uid != WHOLE:
+        said["price"] = copy.deepcopy(part.row.get("price"))
+    for figure in figures(part.row):
         text = clean(texts.get(figure.name, ""))
         if figure.is_bound:
             said[str(figure.path[0])] = text or None
             continue
-        holder = _get(said, figure.path[:-1])
-        holder[figure.path[-1]] = text
+        name = str(figure.path[0])
+        said.setdefault(name, copy.deepcopy(part.row.get(name)))
+        _get(said, figure.path[:-1])[figure.path[-1]] = text
     return said
 
 
-def write_currencies(typed: Typed, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def write_currencies(typed: Typed, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the further currencies as plan JSON; nothing where there are none."""
     if not typed.currencies:
         return {}
-    pairs = list(zip(typed.charges, rows, strict=True))
-    return {
-        "currencies": {
-            currency: {
-                "charges": {
-                    row["key"]: write_charge(row, texts.get(charge.uid, {}))
-                    for charge, row in pairs
-                }
-            }
-            for currency, texts in typed.currencies.items()
-        }
-    }
+    *charges, whole = parts(typed, body)
+    written = {}
+    for currency, texts in typed.currencies.items():
+        rows = {one.key: write_part(one, texts.get(one.uid, {})) for one in charges}
+        said = write_part(whole, texts.get(WHOLE, {}))
+        # What is no object is refused by the engine, with its place.
+        of_plan = said if isinstance(said, Mapping) else {MEMBERS[0]: said}
+        written[currency] = {"charges": rows, **of_plan}
+    return {"currencies": written}
 
 
 def box_id(currency: str, uid: str, name: str) -> str:
@@ -191,77 +233,86 @@ def box_id(currency: str, uid: str, name: str) -> str:
     return f"cur-{currency}-{uid}-{name}"
 
 
-def problems(
-    typed: Typed, rows: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with the figures: box, problem, name of the charge."""
+def problems(typed: Typed, body: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with the figures: box, problem, name of the part."""
     for currency, texts in typed.currencies.items():
-        for charge, row in zip(typed.charges, rows, strict=True):
-            said = texts.get(charge.uid, {})
+        for part in parts(typed, body):
+            said = texts.get(part.uid, {})
             if AS_JSON in said:
                 continue  # The engine judges it.
-            for figure in figures(row):
+            for figure in figures(part.row):
                 text = said.get(figure.name, "")
                 if figure.is_bound and not text.strip():
                     continue
                 shown = figure.name in said
-                box = box_id(currency, charge.uid, figure.name) if shown else SECTION
+                box = box_id(currency, part.uid, figure.name) if shown else SECTION
                 label = f"{figure.label} in {currency}"
                 try:
                     read(text, label, below=PRICE_LIMIT, per=figure.per)
                 except PlanError as error:
-                    yield box, error.message, charge.name.strip() or charge.uid
+                    yield box, error.message, part.title
 
 
 def box_of_path(typed: Typed, path: str) -> tuple[str, str]:
-    """Return the box and the charge's name of a path such as currencies.EUR.charges.x.
+    """Return the box and the part's name of a path such as currencies.EUR.charges.x.
 
     What has no box of its own is said at the section.
     """
     _, _, rest = path.partition("currencies.")
-    currency, _, rest = rest.partition(".charges")
+    currency, _, rest = rest.partition(".")
+    if rest.startswith(MEMBERS):
+        return _box_of(typed, currency, WHOLE, rest), "Whole plan"
+    rest = rest.removeprefix("charges")
     keys = keys_of(typed.charges)
     for charge in typed.charges:
         key = keys[charge.uid]
         if rest == f".{key}" or rest.startswith(f".{key}."):
-            member = rest[len(key) + 2 :].replace("[", ".").replace("]", "")
-            name = "/".join(quote(part, safe="*") for part in member.split("."))
-            texts = typed.currencies.get(currency, {}).get(charge.uid, {})
-            name = AS_JSON if AS_JSON in texts else name
-            found = box_id(currency, charge.uid, name) if name in texts else SECTION
+            member = rest[len(key) + 2 :]
+            found = _box_of(typed, currency, charge.uid, member)
             return found, charge.name.strip() or charge.uid
     return SECTION, ""
 
 
+def _box_of(typed: Typed, currency: str, uid: str, member: str) -> str:
+    """Return the box of a member of a part; the section where it has none."""
+    dotted = member.replace("[", ".").replace("]", "")
+    name = "/".join(quote(one, safe="*") for one in dotted.split("."))
+    texts = typed.currencies.get(currency, {}).get(uid, {})
+    name = AS_JSON if AS_JSON in texts else name
+    return box_id(currency, uid, name) if name in texts else SECTION
+
+
 def shown(
-    typed: Typed, rows: Sequence[Mapping[str, Any]], found: Mapping[str, str]
+    typed: Typed, body: Mapping[str, Any], found: Mapping[str, str]
 ) -> list[FigureRow]:
     """Return the table of figures with their problems."""
     made = []
-    for charge, row in zip(typed.charges, rows, strict=True):
-        title = charge.name.strip() or "New charge"
-        for one in figures(row):
-            boxes = _boxes(typed, charge, one, found)
-            made.append(FigureRow(title, one.label, one.text, boxes))
-        if any(AS_JSON in t.get(charge.uid, {}) for t in typed.currencies.values()):
-            boxes = _boxes(typed, charge, None, found)
-            made.append(FigureRow(title, "As JSON", "", boxes))
+    for part in parts(typed, body):
+        lines = [
+            FigureRow("", figure.label, figure.text, _boxes(typed, part, figure, found))
+            for figure in figures(part.row)
+        ]
+        if any(AS_JSON in t.get(part.uid, {}) for t in typed.currencies.values()):
+            lines.append(FigureRow("", "As JSON", "", _boxes(typed, part, None, found)))
+        for at, line in enumerate(lines):
+            name = part.title if not at else ""
+            made.append(FigureRow(name, line.label, line.own, line.boxes))
     return made
 
 
 def _boxes(
-    typed: Typed, charge: Charge, figure: Figure | None, found: Mapping[str, str]
+    typed: Typed, part: Part, figure: Figure | None, found: Mapping[str, str]
 ) -> tuple[Box | None, ...]:
     """Return a figure's box in each further currency; without a figure, the JSON's."""
     boxes: list[Box | None] = []
     for currency, texts in typed.currencies.items():
-        said = texts.get(charge.uid, {})
+        said = texts.get(part.uid, {})
         if (figure is None) != (AS_JSON in said):
             boxes.append(None)
             continue
         name = figure.name if figure else AS_JSON
-        box = box_id(currency, charge.uid, name)
-        label = f"{charge.name}: {figure.label if figure else 'price'} in {currency}"
+        box = box_id(currency, part.uid, name)
+        label = f"{part.title}: {figure.label if figure else 'price'} in {currency}"
         boxes.append(
             Box(
                 box,

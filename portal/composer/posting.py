@@ -12,6 +12,7 @@ from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
 from catalog.pricing.variants import CURRENCIES_MAX
 from portal.composer import levels, rows, term_texts
 from portal.composer.bodies import BOUNDS
+from portal.composer.currencies import WHOLE
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
 from portal.composer.params import Param
@@ -45,7 +46,12 @@ def _currencies(data: QueryDict) -> dict[str, dict[str, dict[str, str]]]:
         head, _, rest = box.partition("-")
         currency, _, rest = rest.partition("-")
         uid, _, name = rest.partition("-")
-        if head == "cur" and currency in found and is_uid(uid) and name:
+        if (
+            head == "cur"
+            and currency in found
+            and (is_uid(uid) or uid == WHOLE)
+            and name
+        ):
             found[currency].setdefault(uid, {})[name] = data.get(box, "")
     return found
 

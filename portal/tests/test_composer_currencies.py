@@ -187,3 +187,60 @@ class TestPages:
         draft = PlanVersion.objects.get(plan=plan)
         charges = draft.body["currencies"]["EUR"]["charges"]
         assert charges["platform"]["price"]["amount"] == "ninety"
+
+
+WHOLE_PLAN = {
+    "minimum": "500",
+    "discounts": [
+        {"name": "Launch offer", "percent": "10"},
+        {"name": "Partner rebate", "amount": "50"},
+    ],
+    "levels": [
+        {"key": "free", "name": "Free"},
+        {"key": "scale", "name": "Scale", "spend_from": "50"},
+    ],
+}
+WHOLE_IN_EUR = {
+    "minimum": "450",
+    "discounts": [
+        {"name": "Launch offer", "percent": "10"},
+        {"name": "Partner rebate", "amount": "45"},
+    ],
+    "levels": [
+        {"key": "free", "name": "Free"},
+        {"key": "scale", "name": "Scale", "spend_from": "46"},
+    ],
+}
+
+
+def whole_body() -> dict[str, Any]:
+    """Return plan JSON with money for all charges together, in two currencies."""
+    one = {"model": "per_unit", "unit_amount": "1"}
+    body = in_euros({**body_of(one), **WHOLE_PLAN})
+    body["currencies"]["EUR"] |= WHOLE_IN_EUR
+    return body
+
+
+def test_the_whole_plan_has_its_figures_in_each_currency() -> None:
+    body = whole_body()
+    typed = from_body(body, limits={}, prorate=False)
+    assert typed.currencies["EUR"]["whole"] == {
+        "minimum": "450",
+        "discounts/1/amount": "45",
+        "levels/1/spend_from": "46",
+    }
+    assert to_body(typed)["currencies"] == body["currencies"]
+    plan = check(typed, METRICS).plan
+    assert plan is not None
+    assert [one.minimum for one in (plan, *plan.variants)] == [500, 450]
+
+
+def test_a_wrong_figure_of_the_whole_plan_is_said_at_its_box() -> None:
+    typed = from_body(whole_body(), limits={}, prorate=False)
+    typed.currencies["EUR"]["whole"]["discounts/1/amount"] = "a lot"
+    checked = check(typed, METRICS)
+    assert set(checked.problems) == {"cur-EUR-whole-discounts/1/amount"}
+    typed = from_body(whole_body(), limits={}, prorate=False)
+    typed.terms.maximum = "900"
+    typed.currencies["EUR"]["whole"]["maximum"] = "300"
+    assert set(check(typed, METRICS).problems) == {"cur-EUR-whole-maximum"}

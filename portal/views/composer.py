@@ -23,7 +23,7 @@ from catalog.starters import missing_metrics, start_plan, starters
 from portal.composer import conflict, shares, term_boxes
 from portal.composer.acts import act
 from portal.composer.as_of import AsOf
-from portal.composer.bodies import from_body, rows_of, to_body
+from portal.composer.bodies import from_body, own_body, to_body
 from portal.composer.checking import Checked, box_of, check
 from portal.composer.currencies import shown as shown_currencies
 from portal.composer.effects import effects
@@ -301,7 +301,7 @@ def page_of(
         "charges": shower.charges(),
         "levels": shower.levels(),
         "figure_rows": shown_currencies(
-            desk.typed, rows_of(desk.typed), {} if quiet else checked.problems
+            desk.typed, own_body(desk.typed), {} if quiet else checked.problems
         )
         if desk.typed.currencies
         else [],
