@@ -96,7 +96,7 @@ def build(page: Page, uid: str, model: str, boxes: dict[str, str]) -> None:
     page.keyboard.type(form.label)
     tab_to(page, f"{uid}-model")
     if model != "per_unit":
-        choose(page, f"{uid}-model", form.label)
+        choose(page, f"{uid}-model", form.label.partition(" ")[0])
         page.wait_for_selector(
             f"input[name='{uid}-was'][value='{model}']", state="attached"
         )
@@ -332,6 +332,7 @@ def test_a_published_version_has_no_edit_control_anywhere(
         page.goto(f"{live_server.url}/metrics/new")
         expect(page.locator("main")).to_contain_text("cannot be changed")
         page.goto(f"{path}/edit")
+        page.locator("#c1-summary").click()
         page.locator("summary:has-text('Key')").first.click()
         key = page.locator("#c1-key")
         assert key.get_attribute("readonly") is not None
