@@ -11,10 +11,11 @@ from django.test import Client
 
 from aforo.lib import clock
 from aforo.management.commands.verify import breaks
-from billing import invoicing, supposed, wallets
+from billing import accounts, invoicing, subscriptions, supposed, wallets
 from billing.models import BillingPeriod, Invoice, Wallet
 from billing.preview import preview
 from billing.tests.cast import DAY, HOUR, NOVEMBER, OCTOBER
+from catalog import plans
 from catalog.plans import load_plans
 from catalog.pricing import parse_plan
 from metering import pipeline, repricing
@@ -189,3 +190,56 @@ def test_another_plan_with_terms_is_supposed_without_writing() -> None:
     assert found == ()
     invoice = close(NOVEMBER)
     assert invoice.total == 30
+
+
+@pytest.mark.parametrize("prorate", [False, True])
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_backtest_of_a_part_of_a_month_gives_its_invoice(
+    prorate: bool, ends: bool
+) -> None:
+    start, end = OCTOBER + 4 * DAY, OCTOBER + 20 * DAY
+    with clock.travel(OCTOBER):
+        shop = make_shop(body=TOKENS_PLAN, since=OCTOBER)
+        plan = shop.version.plan
+        draft = plans.save_draft(
+            plan=plan, body=BODY, limits={}, actor=None, prorate=prorate
+        )
+        version = plans.publish(version=draft, actor=None)
+        customer = accounts.create_customer(
+            tenant=shop.tenant, name="Late", external_id="late", actor=None
+        )
+    with clock.travel(start):
+        contract = subscriptions.subscribe(
+            customer=customer,
+            product=shop.product,
+            plan_version=version,
+            start_at=start,
+            actor=None,
+        )
+    shop.customer = customer
+    with clock.travel(OCTOBER + 10 * DAY):
+        post(shop, 1, OCTOBER + 9 * DAY, tool_calls=300)
+        assert pipeline.rate() > 0
+    if ends:
+        with clock.travel(end):
+            subscriptions.cancel(subscription=contract, at=end, actor=None)
+    for at in (NOVEMBER, NOVEMBER + HOUR * 2):
+        with clock.travel(at):
+            invoicing.close_periods(at)
+    invoice = Invoice.objects.get(customer=customer)
+    with clock.travel(NOVEMBER + DAY):
+        priced = Pricer(
+            tenant_id=shop.tenant.pk,
+            month=OCTOBER.date(),
+            plans=[load_plans([version.pk])[version.pk]],
+            product_id=shop.product.pk,
+        ).price(customer)
+    assert isinstance(priced, Priced)
+    stored = [
+        (line.charge_key, line.exact_amount, line.amount)
+        for line in invoice.lines.order_by("position")
+    ]
+    (bill,) = priced.new
+    assert [(li.charge_key, li.exact_amount, li.amount) for li in bill.lines] == stored
+    assert ("plan:minimum" in {key for key, *_ in stored}) is (prorate or not ends)
+    assert_clean()
