@@ -199,7 +199,10 @@ def test_another_order_is_said():
 
 def test_prices_in_further_currencies_are_compared_too():
     def sold(eur=None):
-        body = {"currency": "USD", "charges": [charge(per_unit("1", 1000))]}
+        body: dict[str, object] = {
+            "currency": "USD",
+            "charges": [charge(per_unit("1", 1000))],
+        }
         if eur is not None:
             body["currencies"] = {
                 "EUR": {"charges": {"c": {"price": per_unit(eur, 1000)}}}
