@@ -35,7 +35,8 @@ REASONS: dict[str, str] = {
 # What a form sends that says something of a plan; the simulator's boxes do not.
 _SAYS = re.compile(
     r"c[0-9]+-(?!(open|of|markup_percent|(o-)*was)$).*|currency|prorate|spend_cap"
-    r"|requests_per_minute|tokens_per_minute|quota_.*",
+    r"|requests_per_minute|tokens_per_minute|quota_.*|cur-.*|further|level_.*"
+    r"|plan-(minimum|maximum)|discount(-.*)?",
     re.ASCII,
 )
 
