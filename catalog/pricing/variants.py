@@ -7,20 +7,26 @@ plan, and a refusal names the member that was given.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aforo.lib.money import CURRENCIES
 from catalog.pricing.exact import ONE
 from catalog.pricing.level_json import TRIGGERS
+from catalog.pricing.merging import (
+    BOUNDS,
+    WHOLE,
+    Json,
+    Parse,
+    check_keys,
+    merged,
+    without_markup,
+)
 from catalog.pricing.plan import (
     Charge,
-    Compound,
     Dimensions,
     Discount,
-    Flat,
     Level,
     Plan,
 )
@@ -31,22 +37,6 @@ CURRENCIES_MAX = 20
 IN_CURRENCY = ("price", "minimum", "maximum")
 # … and what one customer may have otherwise.
 OWN = ("name", "price", "discount_percent", "minimum", "maximum")
-_BOUNDS = ("minimum", "maximum")
-# What a further currency says of the plan as a whole, where the plan has money in it.
-WHOLE = (*_BOUNDS, "discounts", "levels")
-_CHARGE = re.compile(r"charges\[(?P<index>[0-9]+)\]\.?(?P<member>[a-z_]*)(?P<rest>.*)")
-# Members that null takes away.
-_CLEARED = frozenset({"discount_percent", *_BOUNDS})
-# How a charge counts, by its model: another way would be another charge.
-_COUNTS = {
-    "flat": "is a flat amount",
-    "dimensions": "is priced by dimensions",
-    "compound": "is priced by outcome",
-    "": "is priced by what its metric counts",
-}
-
-Parse = Callable[[object], Plan]
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +74,9 @@ def parse_variants(data: object, body: Json, base: Plan, parse: Parse) -> Plan:
         row = members(said, path, required="charges", optional=" ".join(WHOLE))
         whole = _whole(row, base, currency, path)
         given = members(row["charges"], f"{path}.charges", others=True)
-        _check_keys(given, base, f"{path}.charges")
+        check_keys(given, base, f"{path}.charges")
         _check_complete(given, base, currency, f"{path}.charges")
-        variant = _merged(
+        variant = merged(
             {**body, **whole, "currency": currency},
             base,
             given,
@@ -121,7 +111,7 @@ def _whole_of(
     """Yield what a variant says of the plan as a whole; null takes a bound away."""
     said = whole_json(variant)
     for name in WHOLE:
-        if name in said or (name in _BOUNDS and getattr(plan, name) is not None):
+        if name in said or (name in BOUNDS and getattr(plan, name) is not None):
             yield name, said.get(name)
 
 
@@ -130,7 +120,7 @@ def _whole(row: Json, base: Plan, currency: str, path: str) -> Json:
 
     Refuses a currency that leaves out an amount which the plan has in its own.
     """
-    amounts = {name: getattr(base, name) is not None for name in _BOUNDS}
+    amounts = {name: getattr(base, name) is not None for name in BOUNDS}
     amounts["discounts"] = any(one.amount is not None for one in base.discounts)
     amounts["levels"] = any(
         one.spend_from is not None or one.credits_from is not None
@@ -139,7 +129,7 @@ def _whole(row: Json, base: Plan, currency: str, path: str) -> Json:
     for name, is_needed in amounts.items():
         if is_needed and name not in row:
             message = f"no {name} in {currency}: give it" + (
-                ", or null for none" if name in _BOUNDS else ""
+                ", or null for none" if name in BOUNDS else ""
             )
             raise PlanError("missing_price", f"{path}.{name}", message)
     return {name: row[name] for name in WHOLE if name in row}
@@ -172,8 +162,8 @@ def _in_currency(
     """Yield what a variant says of each charge; null where it takes a bound away."""
     for base, charge in zip(plan.charges, variant.charges, strict=True):
         row, old = charge_json(charge), charge_json(base)
-        said = {"price": row["price"]}
-        for name in _BOUNDS:
+        said: dict[str, Any] = {"price": without_markup(row["price"])}
+        for name in BOUNDS:
             if name in row or name in old:
                 said[name] = row.get(name)
         yield charge.key, said
@@ -193,14 +183,14 @@ def effective(
         return base
     path = "overrides.charges"
     given = members(own.charges, path, others=True)
-    _check_keys(given, base, path)
+    check_keys(given, base, path)
     for key, said in given.items():
         row = members(said, f"{path}.{key}", optional=" ".join(OWN))
         if not row:
             message = "says nothing: give a price, or leave the charge out"
             raise PlanError("empty", f"{path}.{key}", message)
     if given:
-        base = _merged(to_json(base), base, given, path, allowed=OWN, parse=parse)
+        base = merged(to_json(base), base, given, path, allowed=OWN, parse=parse)
     if own.commitment:
         base = _committed(base, own.commitment, parse=parse, to_json=to_json)
     return base
@@ -286,15 +276,6 @@ def _committed(
         raise PlanError(error.code, f"{path}.{name}", error.message) from error
 
 
-def _check_keys(given: Collection[str], base: Plan, path: str) -> None:
-    """Refuse charges that the plan does not have."""
-    known = [charge.key for charge in base.charges]
-    for key in given:
-        if key not in known:
-            message = f"the plan has no charge {key[:64]}; it has {', '.join(known)}"
-            raise PlanError("unknown_charge", f"{path}.{key[:64]}", message)
-
-
 def _check_complete(given: Json, base: Plan, currency: str, path: str) -> None:
     """Refuse a currency in which something of the plan has no price."""
     missing = [charge.key for charge in base.charges if charge.key not in given]
@@ -304,78 +285,9 @@ def _check_complete(given: Json, base: Plan, currency: str, path: str) -> None:
     for charge in base.charges:
         here = f"{path}.{charge.key}"
         row = members(
-            given[charge.key], here, required="price", optional=" ".join(_BOUNDS)
+            given[charge.key], here, required="price", optional=" ".join(BOUNDS)
         )
-        for name in _BOUNDS:
+        for name in BOUNDS:
             if getattr(charge, name) is not None and name not in row:
                 message = f"no {name} in {currency}: give it, or null for none"
                 raise PlanError("missing_price", f"{here}.{name}", message)
-
-
-def _merged(
-    body: Json,
-    base: Plan,
-    given: Json,
-    path: str,
-    *,
-    allowed: Collection[str],
-    parse: Parse,
-    whole_path: str = "",
-) -> Plan:
-    """Return the plan with members of its charges replaced.
-
-    What is wrong with the plan as a whole is said at `whole_path`, if that gave it.
-    """
-    rows = []
-    for charge, row in zip(base.charges, body["charges"], strict=True):
-        said = given.get(charge.key, {})
-        _check_model(charge, said.get("price"), f"{path}.{charge.key}.price")
-        merged = {**row, **{name: said[name] for name in allowed if name in said}}
-        for name in _CLEARED:
-            if merged.get(name, "") is None:
-                del merged[name]
-        rows.append(merged)
-    merged_body = {name: body[name] for name in body if name != "currencies"}
-    try:
-        plan = parse({**merged_body, "charges": rows})
-    except PlanError as error:
-        found = _CHARGE.match(error.path)
-        key = base.charges[int(found["index"])].key if found else ""
-        if found is None and whole_path and error.path.startswith(WHOLE):
-            where = f"{whole_path}.{error.path}"
-            raise PlanError(error.code, where, error.message) from error
-        if found is None or key not in given:
-            raise
-        where = f"{path}.{key}"
-        if found["member"]:
-            where += f".{found['member']}{found['rest']}"
-        raise PlanError(error.code, where, error.message) from error
-    for old, new in zip(base.charges, plan.charges, strict=True):
-        _check_metric(old, new, f"{path}.{old.key}.price")
-    return plan
-
-
-def _check_model(charge: Charge, price: object, path: str) -> None:
-    """Refuse a charge model that would count something else than the charge does."""
-    name = price.get("model") if isinstance(price, Mapping) else None
-    if not isinstance(name, str):
-        return  # The parser says what is wrong with it.
-    kinds = {"flat": Flat, "dimensions": Dimensions, "compound": Compound}
-    old = next((k for k, kind in kinds.items() if isinstance(charge.model, kind)), "")
-    new = name if name in kinds else ""
-    if old != new:
-        message = (
-            f"{charge.key} {_COUNTS[old]}, and what it counts stays: {name} would "
-            "count something else"
-        )
-        raise PlanError("another_metric", f"{path}.model", message)
-
-
-def _check_metric(old: Charge, new: Charge, path: str) -> None:
-    """Refuse an outcome that is made of other events than the plan's."""
-    a, b = old.model, new.model
-    if not isinstance(a, Compound) or not isinstance(b, Compound):
-        assert old.metric == new.metric, "no metric is among what can be replaced"
-    elif replace(b, price=a.price) != a:
-        message = "what makes an outcome stays as the plan says: change its price"
-        raise PlanError("another_metric", f"{path}.outcome", message)

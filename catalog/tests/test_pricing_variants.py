@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.pricing import (
+    Compound,
     Own,
     PlanError,
+    Recipe,
     in_currency,
     opening,
     own_that_fits,
@@ -291,3 +294,81 @@ def test_any_order_under_own_prices_costs_what_the_plan_by_hand_says(
     assert amount(lines) == amount(price(plan, state))
     assert amount([*lines, *true_ups(plan, state)]) == amount(expected)
     assert {line.currency for line in expected} <= {currency}
+
+
+RECIPE: dict[str, Any] = {
+    "model": "recipe",
+    "weights": [{"measurement": "input_tokens", "amount": "1", "per": 1000}],
+    "markup_percent": "20",
+    "price": {"model": "per_unit", "unit_amount": "0.01"},
+}
+OUTCOME: dict[str, Any] = {
+    "model": "compound",
+    "outcome": {"all": [{"event_type": "ticket.closed"}]},
+    "cost_budget": {"amount": "0.50", "overage_percent": "130"},
+    "price": {"model": "per_unit", "unit_amount": "0.99"},
+}
+
+
+def agentic(recipe: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return plan JSON of a recipe and an outcome with these prices in euros."""
+    rows = [
+        {"key": key, "name": key, "price": price}
+        for key, price in (("credits", RECIPE), ("resolved", OUTCOME))
+    ]
+    eur = {"credits": {"price": recipe}, "resolved": {"price": outcome}}
+    return {"currency": "USD", "charges": rows, "currencies": {"EUR": {"charges": eur}}}
+
+
+def test_the_markup_of_a_recipe_is_the_plans_in_every_currency() -> None:
+    in_eur = {"model": "per_unit", "unit_amount": "0.009"}
+    for said in ({}, {"markup_percent": "50"}):
+        own = {k: v for k, v in RECIPE.items() if k != "markup_percent"}
+        plan = parse_plan(agentic({**own, **said, "price": in_eur}, OUTCOME))
+        model = in_currency(plan, "EUR").charge("credits").model
+        assert isinstance(model, Recipe)
+        assert model.markup == 20
+        written = plan_to_json(plan)["currencies"]["EUR"]["charges"]["credits"]
+        assert "markup_percent" not in written["price"]
+        assert parse_plan(plan_to_json(plan)) == plan
+
+
+def test_the_cost_budget_of_an_outcome_is_money_of_its_currency() -> None:
+    budget = {"amount": "0.45", "overage_percent": "130"}
+    plan = parse_plan(agentic(RECIPE, {**OUTCOME, "cost_budget": budget}))
+    model = in_currency(plan, "EUR").charge("resolved").model
+    assert isinstance(model, Compound)
+    assert model.budget is not None
+    assert model.budget.amount == Decimal("0.45")
+
+
+@pytest.mark.parametrize(
+    ("_case", "recipe", "outcome", "path"),
+    [
+        (
+            "another weight",
+            {**RECIPE, "weights": [{"measurement": "input_tokens", "amount": "2"}]},
+            OUTCOME,
+            "credits.price.weights",
+        ),
+        (
+            "another model",
+            {"model": "per_unit", "unit_amount": "1"},
+            OUTCOME,
+            "credits.price.model",
+        ),
+        (
+            "no budget",
+            RECIPE,
+            {k: v for k, v in OUTCOME.items() if k != "cost_budget"},
+            "resolved.price.outcome",
+        ),
+    ],
+)
+def test_what_a_price_counts_is_the_same_in_every_currency(
+    _case: str, recipe: dict[str, Any], outcome: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_plan(agentic(recipe, outcome))
+    assert caught.value.code == "another_metric"
+    assert caught.value.path == f"currencies.EUR.charges.{path}"

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from catalog.pricing.exact import PRICE_LIMIT
 from catalog.pricing.level_json import TRIGGERS
+from catalog.pricing.merging import WHOLE as MEMBERS
+from catalog.pricing.merging import without_markup
 from catalog.pricing.reading import PlanError
-from catalog.pricing.variants import WHOLE as MEMBERS
 from portal.composer.boxes import Box
 from portal.composer.numbers import clean, read
 from portal.composer.typed import Typed, keys_of
@@ -146,7 +147,8 @@ def _price(data: Any, path: Path, prefix: str) -> Iterator[Figure]:
             if isinstance(level, Mapping) and "rate" in level:
                 words = f"{prefix}{label} {at + 1}"
                 yield Figure((*here, at, "rate"), words, str(level["rate"]))
-    for name, words in (("overage", "Beyond: "), ("price", "")):
+    inside = (("overage", "Beyond: "), ("price", ""), ("cost_budget", "Cost budget: "))
+    for name, words in inside:
         yield from _price(data.get(name), (*path, name), prefix + words)
 
 
@@ -201,7 +203,8 @@ def write_part(part: Part, texts: Mapping[str, str]) -> Any:
             return texts[AS_JSON]
     said: dict[str, Any] = {}
     if part.uid != WHOLE:
-        said["price"] = copy.deepcopy(part.row.get("price"))
+        price = copy.deepcopy(part.row.get("price"))
+        said["price"] = without_markup(price) if isinstance(price, dict) else price
     for figure in figures(part.row):
         text = clean(texts.get(figure.name, ""))
         if figure.is_bound:

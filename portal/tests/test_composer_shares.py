@@ -23,7 +23,16 @@ AGENT = {
     "name": "Agent work",
     "price": {"model": "dimensions", "tool_invocations": {"search": "0.1", "*": "1"}},
 }
-BODY = {"currency": "USD", "charges": [FEE, charge_of(MARKED), CALLS, AGENT]}
+BODY = {
+    "currency": "USD",
+    "charges": [FEE, charge_of(MARKED), CALLS, AGENT],
+    "levels": [
+        {"key": "free", "name": "Free"},
+        {"key": "scale", "name": "Scale", "spend_from": "50"},
+    ],
+    "minimum": "10",
+    "discounts": [{"name": "Launch", "percent": "5"}],
+}
 MARKUP = "c2-markup_percent"
 
 
@@ -174,6 +183,10 @@ def test_finance_types_the_markup_and_sees_the_rest_disabled(
         ("currency", "EUR", "currency"),
         ("spend_cap", "1", "currency"),
         ("prorate", "on", "prorate"),
+        ("plan-minimum", "1", "currency"),
+        ("discount-0-value", "50", "currency"),
+        ("level_name", "Gratis", "currency"),
+        ("further", "EUR", "currency"),
     ],
 )
 def test_what_else_finance_sends_is_refused(
