@@ -13,8 +13,9 @@ from catalog.models import PlanVersion
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import PlanError
 
-# "limits" are the guard's, the others decide the price.
-MEMBERS = ("limits", *effective.PRICED)
+# "limits" are the guard's, the others decide the price: "level" is the spend level
+# that somebody gave by hand.
+MEMBERS = ("limits", "level", *effective.PRICED)
 
 
 class Agreed(NamedTuple):
@@ -44,7 +45,8 @@ def agree(
     Without a currency the contract goes on in the one before, else in the customer's,
     where the plan is sold in it, else in the plan's own. Own prices and commitments
     keep their currency beside them. Raises AforoError 422 `currency_not_offered`,
-    `own_prices_in_currency`, or a code of plan JSON, with the path as its field.
+    `own_prices_in_currency`, `unknown_level`, or a code of plan JSON, with the path
+    as its field.
     """
     (priced,) = load_plans({version.pk}).values()
     said, own = dict(overrides or {}), dict(commitment or {})
@@ -52,6 +54,7 @@ def agree(
         if name not in MEMBERS:
             detail = f"{name[:40]} is not known here; {', '.join(MEMBERS)} are."
             raise AforoError("unknown_key", 422, detail, field=f"overrides.{name[:40]}")
+    _check_level(said, priced)
     was = said.pop("currency", None)
     if currency and was and currency != was and (said.get("charges") or own):
         raise AforoError(
@@ -71,6 +74,17 @@ def agree(
         detail = f"{version}: {error.message}."
         raise AforoError(error.code, 422, detail, field=error.path) from error
     return Agreed(said, own)
+
+
+def _check_level(said: Mapping[str, Any], priced: PricedPlan) -> None:
+    """Refuse a spend level that the plan does not have; without levels it waits."""
+    known = [level.key for level in priced.plan.levels]
+    if "level" in said and known and said["level"] not in known:
+        detail = (
+            f"{priced.name} v{priced.number} has no spend level"
+            f" {str(said['level'])[:40]}; it has {', '.join(known)}."
+        )
+        raise AforoError("unknown_level", 422, detail, field="overrides.level")
 
 
 def _currency(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from catalog.pricing.agentic import Compound, Dimensions, Recipe
 from catalog.pricing.compound import CompoundMeter
 from catalog.pricing.curves import breakdown
 from catalog.pricing.dimensions import DimensionMeter, period_line
@@ -19,15 +20,7 @@ from catalog.pricing.fees import fee_quantity, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
 from catalog.pricing.meters import FeeMeter, Meter, Part, SumMeter, TallyMeter
 from catalog.pricing.outcomes import overage_step
-from catalog.pricing.plan import (
-    Aggregation,
-    Charge,
-    Compound,
-    Dimensions,
-    Percentage,
-    Recipe,
-    Window,
-)
+from catalog.pricing.plan import Aggregation, Charge, Percentage, Window
 from catalog.pricing.recipes import RecipeMeter, recipe_line
 from catalog.pricing.state import (
     NO_FEES,

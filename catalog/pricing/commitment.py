@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from aforo.lib.money import plain
+from catalog.pricing.agentic import Commitment, Dimensions
 from catalog.pricing.exact import PRICE_LIMIT, ZERO
 from catalog.pricing.lines import Step
-from catalog.pricing.plan import Commitment, Dimensions
 from catalog.pricing.reading import PlanError, decimal, number, number_text, text
 
 COMMITTED_MAX = 10**12

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from catalog.pricing.agentic import Compound
 from catalog.pricing.exact import ZERO, check_quantity
 from catalog.pricing.lines import Line, amount_of, difference
 from catalog.pricing.outcomes import (
@@ -20,7 +21,6 @@ from catalog.pricing.outcomes import (
     standing,
     with_event,
 )
-from catalog.pricing.plan import Compound
 from catalog.pricing.state import (
     NO_TALLY,
     ChargeState,

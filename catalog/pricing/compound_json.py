@@ -6,19 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from aforo.lib.money import plain
+from catalog.pricing.agentic import Compound, CostBudget, Grouping, Requirement, Signal
 from catalog.pricing.exact import PRICE_LIMIT, RATE_LIMIT
 from catalog.pricing.plan import (
-    Compound,
-    CostBudget,
     Filter,
     Graduated,
-    Grouping,
     Included,
     Model,
     Package,
     PerUnit,
-    Requirement,
-    Signal,
     Volume,
 )
 from catalog.pricing.reading import (

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from catalog.pricing.agentic import Compound, Dimensions, Recipe
 from catalog.pricing.exact import HUNDRED, ONE, ZERO, started
 from catalog.pricing.lines import Step, rounded
 from catalog.pricing.plan import (
-    Compound,
-    Dimensions,
     Flat,
     Graduated,
     Included,
@@ -21,7 +20,6 @@ from catalog.pricing.plan import (
     Package,
     Percentage,
     PerUnit,
-    Recipe,
     Tier,
     Volume,
 )

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import PLACES, plain
+from catalog.pricing.agentic import Bucket, Dimensions, DurationUnit, From, Penalty
 from catalog.pricing.commitment import commitment_to_json, parse_commitment
 from catalog.pricing.exact import HUNDRED, ONE, PRICE_LIMIT, RATE_LIMIT, places
-from catalog.pricing.plan import Bucket, Dimensions, DurationUnit, From, Penalty
 from catalog.pricing.reading import (
     PlanError,
     array,

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from aforo.lib.money import QUANTUM
+from catalog.pricing.agentic import Dimensions, DurationUnit, From
 from catalog.pricing.commitment import commitment_steps, overage_of
 from catalog.pricing.exact import HUNDRED, ONE, ZERO, fit_quantity, q12
 from catalog.pricing.lines import Line, Step, amount_of, difference, rounded
-from catalog.pricing.plan import Charge, Dimensions, DurationUnit, From
+from catalog.pricing.plan import Charge
 from catalog.pricing.state import (
     NO_DIMS,
     NO_SESSION,

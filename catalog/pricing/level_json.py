@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import plain
+from catalog.pricing.agentic import Compound
 from catalog.pricing.exact import PRICE_LIMIT
-from catalog.pricing.plan import SPEND_LEVEL, Charge, Compound, Filter, Level
+from catalog.pricing.plan import SPEND_LEVEL, Charge, Filter, Level
 from catalog.pricing.reading import PlanError, array, decimal, key, members, text
 
 LEVELS_MAX = 20

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.pricing import recipes
+from catalog.pricing.agentic import Compound, Dimensions, Recipe
 from catalog.pricing.exact import HUNDRED, ZERO
 from catalog.pricing.plan import (
     SPEND_LEVEL,
     Aggregation,
     Charge,
-    Compound,
-    Dimensions,
     Discount,
     Filter,
     Flat,
     Metric,
     PerUnit,
     Plan,
-    Recipe,
     Source,
     Window,
 )

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from catalog.pricing.plan import Charge, Compound, Dimensions, Flat, Plan, Recipe
+from catalog.pricing.agentic import Compound, Dimensions, Recipe
+from catalog.pricing.plan import Charge, Flat, Plan
 from catalog.pricing.reading import PlanError
 
 BOUNDS = ("minimum", "maximum")

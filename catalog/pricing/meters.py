@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from aforo.lib.money import QUANTUM, plain
+from catalog.pricing.agentic import Compound, Recipe
 from catalog.pricing.curves import Segment, breakdown, segments
 from catalog.pricing.exact import (
     ZERO,
@@ -24,7 +25,7 @@ from catalog.pricing.exact import (
 )
 from catalog.pricing.fees import bounds, fee_steps, walk
 from catalog.pricing.lines import Line, Step, amount_of, difference
-from catalog.pricing.plan import Aggregation, Charge, Compound, Percentage, Recipe
+from catalog.pricing.plan import Aggregation, Charge, Percentage
 from catalog.pricing.state import (
     ChargeState,
     Fees,

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from catalog.pricing.agentic import Compound, CostBudget, Grouping, Signal
 from catalog.pricing.exact import HUNDRED, ZERO, check_quantity, q12
 from catalog.pricing.lines import Step
-from catalog.pricing.plan import Compound, CostBudget, Grouping, Plan, Signal
+from catalog.pricing.plan import Plan
 from catalog.pricing.state import Pieces
 from catalog.pricing.usage import Reason, Refused, UsageEvent
 

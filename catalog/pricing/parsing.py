@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import CURRENCIES
+from catalog.pricing.agentic import Compound, Dimensions, Recipe
 from catalog.pricing.compound_json import parse_compound
 from catalog.pricing.dimension_json import parse_dimensions
 from catalog.pricing.exact import (
@@ -24,8 +25,6 @@ from catalog.pricing.plan import (
     RECIPE_METRIC,
     Aggregation,
     Charge,
-    Compound,
-    Dimensions,
     Due,
     Flat,
     Graduated,
@@ -36,7 +35,6 @@ from catalog.pricing.plan import (
     Percentage,
     PerUnit,
     Plan,
-    Recipe,
     Tier,
     Volume,
     outcome_metric,

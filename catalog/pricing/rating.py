@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from catalog.pricing.agentic import Compound, Dimensions
 from catalog.pricing.charges import (
     AdjustedMeter,
     adjusted,
@@ -30,17 +31,7 @@ from catalog.pricing.exact import EXACT, ONE, QUANTITY_LIMIT, read
 from catalog.pricing.lines import Line, amount_of
 from catalog.pricing.meters import Meter
 from catalog.pricing.outcomes import group_of_event
-from catalog.pricing.plan import (
-    Aggregation,
-    Charge,
-    Compound,
-    Dimensions,
-    Due,
-    Flat,
-    Metric,
-    Plan,
-    Source,
-)
+from catalog.pricing.plan import Aggregation, Charge, Due, Flat, Metric, Plan, Source
 from catalog.pricing.program import Program, program_of
 from catalog.pricing.state import (
     NO_DIMS,

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import PLACES, plain
+from catalog.pricing.agentic import Recipe, Rounding, Weight
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT, places
 from catalog.pricing.metric_json import choice
 from catalog.pricing.plan import (
@@ -16,10 +17,7 @@ from catalog.pricing.plan import (
     Package,
     Percentage,
     PerUnit,
-    Recipe,
-    Rounding,
     Volume,
-    Weight,
 )
 from catalog.pricing.reading import PlanError, array, decimal, members, number, text
 from catalog.pricing.recipes import factor, meter_words

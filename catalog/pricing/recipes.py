@@ -14,6 +14,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 from aforo.lib.money import PLACES, QUANTUM, plain
+from catalog.pricing.agentic import Recipe, Rounding, Weight
 from catalog.pricing.curves import breakdown
 from catalog.pricing.exact import (
     HUNDRED,
@@ -26,7 +27,7 @@ from catalog.pricing.exact import (
 )
 from catalog.pricing.lines import Line, Step, amount_of
 from catalog.pricing.meters import Part, Pricer
-from catalog.pricing.plan import Charge, Recipe, Rounding, Weight
+from catalog.pricing.plan import Charge
 from catalog.pricing.state import (
     NO_WEIGHED,
     ChargeState,

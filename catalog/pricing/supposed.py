@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from aforo.lib.money import QUANTUM
 from catalog.pricing import recipes
+from catalog.pricing.agentic import Dimensions, Recipe
 from catalog.pricing.charges import is_fee, is_windowed
 from catalog.pricing.dimensions import dims_of, labels_of
 from catalog.pricing.exact import EXACT, ONE, ZERO, check_quantity
@@ -18,12 +19,10 @@ from catalog.pricing.meters import UNIQUE_MAX
 from catalog.pricing.plan import (
     Aggregation,
     Charge,
-    Dimensions,
     Filter,
     Metric,
     Percentage,
     Plan,
-    Recipe,
     Window,
 )
 from catalog.pricing.program import program_of

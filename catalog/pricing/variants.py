@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aforo.lib.money import CURRENCIES
+from catalog.pricing.agentic import Dimensions
 from catalog.pricing.exact import ONE
 from catalog.pricing.level_json import TRIGGERS
 from catalog.pricing.merging import (
@@ -23,13 +24,7 @@ from catalog.pricing.merging import (
     merged,
     without_markup,
 )
-from catalog.pricing.plan import (
-    Charge,
-    Dimensions,
-    Discount,
-    Level,
-    Plan,
-)
+from catalog.pricing.plan import Charge, Discount, Level, Plan
 from catalog.pricing.reading import PlanError, members, text
 
 CURRENCIES_MAX = 20

@@ -15,20 +15,12 @@ from datetime import UTC
 from decimal import Decimal
 
 from aforo.lib.money import QUANTUM
+from catalog.pricing.agentic import Compound, Dimensions
 from catalog.pricing.curves import breakdown
 from catalog.pricing.exact import ONE, check_quantity
 from catalog.pricing.lines import Line, Step, amount_of, difference
 from catalog.pricing.meters import Part, TallyMeter
-from catalog.pricing.plan import (
-    Charge,
-    Compound,
-    Dimensions,
-    Included,
-    Metric,
-    Model,
-    Percentage,
-    Window,
-)
+from catalog.pricing.plan import Charge, Included, Metric, Model, Percentage, Window
 from catalog.pricing.reading import PlanError
 from catalog.pricing.state import (
     NO_TALLY,

@@ -6,13 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import plain
+from catalog.pricing.agentic import Compound, Dimensions, Recipe
 from catalog.pricing.compound_json import compound_to_json
 from catalog.pricing.dimension_json import dimensions_to_json
 from catalog.pricing.level_json import levels_to_json
 from catalog.pricing.plan import (
     Charge,
-    Compound,
-    Dimensions,
     Filter,
     Flat,
     Graduated,
@@ -23,7 +22,6 @@ from catalog.pricing.plan import (
     Percentage,
     PerUnit,
     Plan,
-    Recipe,
     Source,
     Tier,
     Volume,

@@ -14,6 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from aforo.lib import clock
+from aforo.lib.errors import AforoError
 from aforo.management.commands.verify import breaks
 from billing import preview, subscriptions, wallets
 from billing.models import CreditGrant, LedgerEntry, UsageTotal
@@ -173,6 +174,20 @@ def test_a_level_by_hand_and_spend_go_on_through_a_change_of_plan() -> None:
         use(shop, "4")
         assert booked()[-1] == ("enterprise", Decimal("1"))
         assert_clean()
+
+
+@pytest.mark.django_db
+def test_a_level_that_the_plan_does_not_have_is_refused_by_name() -> None:
+    shop = make_shop(body=BODY)
+    with pytest.raises(AforoError, match="no spend level gold; it has free") as caught:
+        subscriptions.change_plan(
+            subscription=shop.subscription,
+            plan_version=shop.version,
+            at=OCTOBER + dt.timedelta(minutes=5),
+            actor=None,
+            overrides={"level": "gold"},
+        )
+    assert (caught.value.code, caught.value.status) == ("unknown_level", 422)
 
 
 @pytest.mark.django_db
