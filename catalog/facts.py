@@ -37,7 +37,7 @@ from catalog.pricing import (
 from catalog.pricing.recipes import meter_words, share_of
 from catalog.pricing.terms import discount_key
 from catalog.pricing.words import money_words, number_words
-from catalog.recipe_words import meter_label, per_event_words, unit_of
+from catalog.recipe_words import counted, meter_label, per_event_words, unit_of
 from catalog.term_words import discount_words
 from catalog.units import many, span_words
 
@@ -231,8 +231,8 @@ def _model(model: Model, unit: str, currency: str) -> Iterator[Fact]:
 
 def recipe_facts(model: Recipe, unit: str) -> Iterator[Fact]:
     """Yield the weights, the markup and what happens to each event's units."""
-    label = many(unit_of(unit))
     for weight in model.weights:
+        label = counted(weight.amount, unit)
         name = meter_words(weight.measurement)
         per = meter_label(weight) if weight.measurement else "unit of money"
         words = f"{number_words(weight.amount)} {label} per {per}"

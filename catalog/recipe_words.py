@@ -63,7 +63,7 @@ def charged_for(model: Recipe, unit: str) -> str:
     weights = [weight for weight in model.weights if weight.measurement]
     for weight in weights[:SHOWN]:
         amount = customer_amount(model, weight)
-        noun = "" if parts else f" {_counted(amount, unit)}"
+        noun = "" if parts else f" {counted(amount, unit)}"
         parts.append(f"{number_words(amount)}{noun} per {meter_label(weight)}")
     if len(weights) > SHOWN:
         parts.append(f"{len(weights) - SHOWN} more meters")
@@ -74,7 +74,7 @@ def charged_for(model: Recipe, unit: str) -> str:
     return f"{words}, {rest}" if rest else words
 
 
-def _counted(amount: Decimal, unit: str) -> str:
+def counted(amount: Decimal, unit: str) -> str:
     """Return the unit's label for a number of it."""
     return unit_of(unit) if amount == 1 else many(unit_of(unit))
 
@@ -86,7 +86,7 @@ def rows(model: Recipe, unit: str) -> Iterator[tuple[str, str]]:
             amount = customer_amount(model, weight)
             label = meter_label(weight)
             label = label if weight.per in _PER else f"1 {label}"
-            yield label, f"{number_words(amount)} {_counted(amount, unit)}"
+            yield label, f"{number_words(amount)} {counted(amount, unit)}"
     if any(not weight.measurement for weight in model.weights):
         yield "Model or tool used", f"more {many(unit_of(unit))}"
 

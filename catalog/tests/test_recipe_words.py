@@ -92,7 +92,7 @@ def test_every_figure_of_a_recipe_can_be_compared() -> None:
     (charge,) = marked().charges
     facts = {fact.key: (fact.words, fact.value) for fact in charge_facts(charge, "USD")}
     assert facts["weight.input_tokens"] == (
-        "1 credits per 1K input tokens",
+        "1 credit per 1K input tokens",
         Decimal("0.001"),
     )
     assert facts["cost_weight"] == ("120 credits per unit of money", Decimal(120))
