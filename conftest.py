@@ -21,6 +21,13 @@ laws.register_profile("full", max_examples=10_000, deadline=None)
 laws.load_profile("quick")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give laws the time that ten thousand examples take."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 def _flush_append_only(self: BaseDatabaseOperations, sql_list: Iterable[str]) -> None:
     """Empty the tables after a test that committed, the append-only ones too.
 

@@ -25,8 +25,6 @@ from catalog.pricing.bulk import Layout, Tabulation
 from catalog.tests.pricing_kit import START, charge, event, plan_of, summed
 from catalog.tests.test_pricing_laws import plans, usage
 
-# Ten thousand examples of each law take their time.
-pytestmark = pytest.mark.timeout(1800)
 PER_UNIT = {"model": "per_unit", "unit_amount": "2"}
 COST = {"key": "cost", "aggregation": "sum", "cogs": True}
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.describe import describe
@@ -164,7 +164,6 @@ def shadow(members: dict[str, Any], calls: int, tokens: int) -> Decimal:
     return bill * (100 - off) / 100 + sessions + Decimal(members["committed_price"])
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.fixed_dictionaries(
         {

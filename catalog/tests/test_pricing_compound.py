@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.describe import describe
@@ -298,7 +298,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(OUTCOMES, ROWS, st.randoms(use_true_random=False))
 def test_any_order_gives_the_outcomes_that_the_shadow_counts(
     outcome: dict[str, Any], rows: list[tuple[str, str, int]], random: Any

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -119,7 +119,6 @@ def run(
     return lines, state
 
 
-@settings(max_examples=200, deadline=None)
 @given(PRICES, EVENTS, st.randoms(use_true_random=False))
 def test_any_order_gives_the_price_that_the_shadow_gives(
     members: Mapping[str, Any], rows: list[tuple[str, str, str, int, int]], random: Any

@@ -7,7 +7,6 @@ from datetime import timedelta
 from decimal import Decimal, localcontext
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,8 +39,6 @@ from catalog.tests.pricing_kit import (
 )
 from catalog.tests.pricing_shadow import shadow_total
 
-# Ten thousand examples of each law take their time.
-pytestmark = pytest.mark.timeout(1800)
 ZERO = Decimal(0)
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -83,7 +83,6 @@ def shadow(body: Json, events: Sequence[UsageEvent], standing: Standing) -> list
     return found
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     bodies(),
     USAGE,

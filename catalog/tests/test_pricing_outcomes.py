@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -346,7 +346,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(PRICES, ROWS, st.randoms(use_true_random=False))
 def test_any_order_gives_what_the_shadow_counts(
     price_json: dict[str, Any],

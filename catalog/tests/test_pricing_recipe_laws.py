@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -133,7 +133,6 @@ def underneath(lines: list[Line]) -> dict[str, Fraction]:
     return sums
 
 
-@settings(max_examples=300, deadline=None)
 @given(recipes(), ROWS, st.randoms(use_true_random=False))
 def test_any_order_gives_the_price_of_the_shadow(
     recipe: dict[str, Any], rows: list[tuple[dict[str, Any], str]], random: Any

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -258,7 +258,6 @@ BOUNDS = {
 TERMS = st.fixed_dictionaries({}, optional={"price": PRICES, **BOUNDS})
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     st.sampled_from(["USD", "EUR"]),
     st.dictionaries(

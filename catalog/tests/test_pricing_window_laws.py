@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.pricing import (
@@ -65,7 +65,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(windowed_plans(), ROWS, st.randoms(use_true_random=False))
 def test_any_order_over_what_storage_keeps_gives_what_the_shadow_says(
     data: Json, rows: list[tuple[str, int, str, str]], random: Any
