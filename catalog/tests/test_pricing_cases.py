@@ -39,23 +39,23 @@ CASES: list[dict[str, Any]] = json.loads(
 )["cases"]
 BY_ID = {case["id"]: case for case in CASES}
 
-# What a charge alone cannot say: these wait for the part of Aforo that decides them.
-LATER = {
-    "pc047": "proration of units within the period",
-    "pc123": "proration by days: run in billing/tests/test_proration_cases.py",
-    "pc125": "proration by days: run in billing/tests/test_proration_cases.py",
-    "pc127": "weighted sum: a level priced by the days that it lasted",
-    "pc129": "wallet: run in billing/tests/test_wallet_cases.py",
-    "pc131": "wallet: run in billing/tests/test_wallet_cases.py",
-    "pc133": "invoice: no credit notes; the rest in billing/tests/test_wallet_cases.py",
-    "pc135": "wallet: a grant that has expired does not roll over",
-    "pc137": "proration of units within the period",
+# What a charge alone cannot say, and where it is run.
+ELSEWHERE = {
+    "pc123": "proration by days: billing/tests/test_proration_cases.py",
+    "pc125": "proration by days: billing/tests/test_proration_cases.py",
+    "pc129": "wallet: billing/tests/test_wallet_cases.py",
+    "pc131": "wallet: billing/tests/test_wallet_cases.py",
+    "pc133": "invoice, but for its credit note: billing/tests/test_wallet_cases.py",
 }
-# What Aforo decides otherwise, and why.
+# What Aforo decides otherwise or does not offer, and why; see docs/pricing.md.
 DIFFERENT = {
     "pc027": "a negative quantity is refused; usage is taken back by reversing it",
+    "pc047": "a quantity counts in full: no proration of units within the period",
     "pc081": "a started package counts: packages never round down",
     "pc083": "a charge has one package size: sizes by tier are two charges",
+    "pc127": "a quantity counts in full: no level weighted by the days it lasted",
+    "pc135": "a grant that has expired does not roll over",
+    "pc137": "a quantity counts in full: no proration of units within the period",
 }
 
 
@@ -305,7 +305,7 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
     "commitment_windowed": _windowed_commitment,
 }
 RUN = [
-    case for case in CASES if case["id"] not in LATER and case["id"] not in DIFFERENT
+    case for case in CASES if case["id"] not in ELSEWHERE and case["id"] not in DIFFERENT
 ]
 
 
@@ -319,8 +319,8 @@ def test_a_case_of_another_billing_system_comes_out_the_same(
 def test_every_case_is_run_or_listed_with_its_reason() -> None:
     run = {case["id"] for case in RUN}
     assert len(BY_ID) == len(CASES)
-    assert not LATER.keys() & DIFFERENT.keys()
-    assert run | LATER.keys() | DIFFERENT.keys() == BY_ID.keys()
+    assert not ELSEWHERE.keys() & DIFFERENT.keys()
+    assert run | ELSEWHERE.keys() | DIFFERENT.keys() == BY_ID.keys()
     assert {case["model"] for case in RUN} == RUNNERS.keys()
 
 
