@@ -305,7 +305,9 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], Decimal]] = {
     "commitment_windowed": _windowed_commitment,
 }
 RUN = [
-    case for case in CASES if case["id"] not in ELSEWHERE and case["id"] not in DIFFERENT
+    case
+    for case in CASES
+    if case["id"] not in ELSEWHERE and case["id"] not in DIFFERENT
 ]
 
 
