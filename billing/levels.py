@@ -45,23 +45,19 @@ class Standings:
     # Of whole subscriptions and periods, as they were before the batch.
     stored: dict[TotalKey, tuple[str, Decimal]] = field(default_factory=dict)
     purchases: Purchases = field(default_factory=dict)
+    # The counter rows of a subscription's period: a few of a batch's many.
+    rows: dict[tuple[uuid.UUID, uuid.UUID], set[TotalKey]] = field(default_factory=dict)
 
     def of(self, total: Total, snapshot: Snapshot) -> Standing:
         """Return where the subscription of a counter row stands now."""
         if snapshot.plan is None or not snapshot.plan.plan.levels:
             return NO_STANDING
-        # What this batch has moved comes before what is stored.
-        moved = {key: (row.currency, row.spend) for key, row in self.totals.items()}
-        rows = {**self.stored, **moved}
-        own = (total.key.subscription_id, total.key.period_id, total.currency)
-        spend = sum(
-            (
-                spend
-                for key, (currency, spend) in rows.items()
-                if (key.subscription_id, key.period_id, currency) == own
-            ),
-            ZERO,
-        )
+        spend = ZERO
+        for key in self.rows[total.key.subscription_id, total.key.period_id]:
+            # What this batch has moved comes before what is stored.
+            row = self.totals.get(key)
+            currency, part = (row.currency, row.spend) if row else self.stored[key]
+            spend += part if currency == total.currency else ZERO
         bought = self.purchases.get((total.customer_id, total.currency), ())
         return Standing(spend, bought, snapshot.level)
 
@@ -86,6 +82,9 @@ def load(
             SPENT, columns
         ).fetchall():
             found.stored[TotalKey(sub, snapshot, period)] = (currency, spend)
+    for key in (*found.stored, *totals):
+        place = key.subscription_id, key.period_id
+        found.rows.setdefault(place, set()).add(key)
     buyers = {
         totals[key].customer_id for key in levelled if asks_for_purchases(plans[key])
     }

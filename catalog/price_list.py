@@ -172,7 +172,11 @@ def public_json(plan: Plan) -> dict[str, Any]:
     }
     if plan.variants:
         document["currencies"] = {
-            variant.currency: {"charges": public_json(variant)["charges"]}
+            variant.currency: {
+                name: said
+                for name, said in public_json(variant).items()
+                if name != "currency"
+            }
             for variant in plan.variants
         }
     return document

@@ -18,6 +18,7 @@ from psycopg.rows import namedtuple_row
 
 from aforo.lib import clock, ids, money, sql
 from billing import periods
+from catalog import effective
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import Plan, Source, state_from_json
 from catalog.pricing.state import Tally, Windows, quantity_of
@@ -98,6 +99,12 @@ def _limits(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> dict[st
     said = json.loads(subscription.overrides)
     plan = plans[subscription.plan_version_id]
     return {**estimates.limits_of(plan, said), **said.get("limits", {})}
+
+
+def _priced(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> PricedPlan:
+    """Return what the contract pays: in its currency, at its own prices."""
+    said = json.loads(subscription.overrides)
+    return effective.of_contract(plans[subscription.plan_version_id], said, {})
 
 
 def _units(plan: PricedPlan) -> dict[str, str]:
@@ -306,7 +313,7 @@ def _config(
         product = ids.public("prd", row.product_id)
         agent = ids.public("agt", row.agent_id) if row.agent_id else ""
         subscriptions[keys.subscription_field(product, agent)] = _subscription(
-            row, plans[row.plan_version_id], _limits(row, plans), enforced
+            row, _priced(row, plans), _limits(row, plans), enforced
         )
         products[product] = [product, row.code]
     return state.config_fields(

@@ -76,6 +76,11 @@ def check_levels(levels: Sequence[Level], charge: Charge, path: str) -> None:
             (f"{path}.price.outcome.all[{index}].where.{SPEND_LEVEL}", one.where)
             for index, one in enumerate(charge.model.requirements)
         ]
+        parts += [
+            (f"{path}.price.{name}.where.{SPEND_LEVEL}", signal.where)
+            for name in ("confirm", "reverse")
+            if (signal := getattr(charge.model, name)) is not None
+        ]
         for place, conditions in parts:
             if SPEND_LEVEL in dict(conditions.conditions):
                 message = (

@@ -302,3 +302,19 @@ def test_levels_in_words_on_summaries_price_lists_and_differences():
     assert change.label == "Spend level Scale"
     assert change.ratio == 1
     assert not changed.is_empty
+
+
+@pytest.mark.parametrize("name", ["confirm", "reverse"])
+def test_what_is_said_of_an_outcome_is_not_of_one_level(name: str) -> None:
+    """Where it belongs is decided before it has a level."""
+    said = {"event_type": "ok", "where": {"spend_level": "scale"}}
+    price = {
+        "model": "compound",
+        "outcome": {"all": [{"event_type": "x"}]},
+        "price": each("1"),
+        name: said,
+    }
+    with pytest.raises(PlanError) as caught:
+        plan(charges=[{"key": "a", "name": "A", "price": price}])
+    assert caught.value.code == "unsupported"
+    assert caught.value.path == f"charges[0].price.{name}.where.spend_level"

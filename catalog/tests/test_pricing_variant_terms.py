@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catalog.difference import Terms, compare
+from catalog.price_list import public_json
 from catalog.pricing import (
     PlanError,
     in_currency,
@@ -146,3 +147,14 @@ def test_a_change_of_them_is_told_with_its_currency() -> None:
     new = Terms(parse_plan(changed(minimum="480")), {}, False)
     (change,) = compare(old, new).overall
     assert change.label == "Minimum spend, EUR"
+
+
+def test_the_public_price_list_says_them_in_every_currency() -> None:
+    document = public_json(parse_plan(BODY))
+    euros = document["currencies"]["EUR"]
+    assert euros["minimum"] == "450"
+    assert "maximum" not in euros
+    assert euros["discounts"][1]["text"] == "€45.00 a month off everything"
+    assert euros["levels"][1] == {"key": "scale", "name": "Scale", "spend_from": "45"}
+    assert euros["charges"][0]["price"]["unit_amount"] == "0.009"
+    assert "currency" not in euros
