@@ -17,27 +17,31 @@ from tests.harness import Instance
 from tests.scenarios import replays
 
 SLICE = 6_000
-# Sum of the ledger beside the invoice that would be issued now, per subscription.
 CLOSE = (
     "from aforo.lib import clock; from billing import invoicing;"
     " invoicing.close_periods(clock.now())"
 )
+# Sum of the ledger beside the invoice that would be issued now, per subscription. What
+# holds for a whole plan is of the invoice alone until its period ends.
 PREVIEWS = """
 import json
 from collections import defaultdict
-from django.db.models import Sum
-from billing.models import BillingPeriod, Customer, LedgerEntry
+from billing.models import BillingPeriod, LedgerEntry
 from billing.preview import preview_period
+from catalog.pricing.terms import is_plan_key
 found = []
 for period in BillingPeriod.objects.select_related("customer__tenant"):
-    made = preview_period(period, currency="USD")
-    lines = defaultdict(int)
-    for line in made.lines if made else ():
-        lines[str(line.subscription_id)] += line.exact_amount
-    booked = LedgerEntry.objects.filter(billing_period=period)
-    for row in booked.values("subscription_id").annotate(sum=Sum("amount")):
-        key = str(row["subscription_id"])
-        found.append([key, str(lines[key]), str(row["sum"])])
+    lines, sums = defaultdict(int), defaultdict(int)
+    for currency in ("USD", "EUR"):
+        made = preview_period(period, currency=currency)
+        for line in made.lines if made else ():
+            if not is_plan_key(line.charge_key):
+                lines[str(line.subscription_id)] += line.exact_amount
+    for entry in LedgerEntry.objects.filter(billing_period=period):
+        for key, amount in zip(entry.charge_keys, entry.amounts, strict=True):
+            if not is_plan_key(key):
+                sums[str(entry.subscription_id)] += amount
+    found += [[key, str(lines[key]), str(amount)] for key, amount in sums.items()]
 print("PREVIEWS", json.dumps(found))
 """
 
