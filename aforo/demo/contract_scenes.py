@@ -128,7 +128,7 @@ def _review(
         resolved=is_complete,
     )
     if is_reopened:
-        yield said("reopened", 93_600, specs.REOPENED)
+        yield said("reopened", 93_600, specs.REOPENED, requests=1)
 
 
 def credit_tasks(prefix: str, end: dt.datetime) -> Iterator[Call]:

@@ -41,7 +41,8 @@ SELECT (SELECT count(*) FROM metering_usageevent WHERE tenant_id = %(tenant)s),
 REVENUE = """
 SELECT currency, COALESCE(sum(amount) FILTER (WHERE event_id IS NOT NULL), 0),
   COALESCE(sum(amount) FILTER (WHERE event_id IS NULL), 0)
-FROM billing_ledgerentry WHERE tenant_id = %b GROUP BY currency ORDER BY currency
+FROM billing_ledgerentry WHERE tenant_id = %b GROUP BY currency
+ORDER BY currency <> 'USD', currency
 """
 # What the costs of the demo are in.
 DOLLARS = "USD"
@@ -102,7 +103,8 @@ def sums(tenant: Tenant) -> Sums:
             usage + fees, tenant_id=tenant.pk, base=currency, quote=DOLLARS, at=now
         )
         revenues.append(Revenue(currency, usage, fees, converted))
-    return Sums(*row, revenues)
+    events, unrateable, cost, unknown = row
+    return Sums(events, unrateable, cost, unknown, revenues)
 
 
 def lines(tenant: Tenant) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from aforo.demo import cast, contract_scenes, plans, specs
 from aforo.demo.calls import Call
+from metering import shapes
 
 END = dt.datetime(2026, 11, 21, 9, tzinfo=dt.UTC)
 PREFIX = "demo:tag"
@@ -57,8 +58,14 @@ def test_agents_use_more_less_and_all_of_what_is_theirs():
     assert [calls[agent] - part.calls for agent, part in parts.items()] == [50, -100, 0]
 
 
+def test_every_event_of_them_has_a_form_that_ingest_reads():
+    for call in contract_scenes.every(PREFIX, END):
+        assert shapes.read(call.event).event_id == call.id
+
+
 def test_what_contracts_cost_us_is_known():
-    tools = plans.PRODUCTS[specs.CONTRACT].tools | plans.PRODUCTS[specs.FILES].tools
+    sold = [plans.PRODUCTS[code] for code in (specs.CONTRACT, specs.FILES)]
+    tools = {name for product in sold for name in product.tools}
     for call in contract_scenes.every(PREFIX, END):
         name = call.event.get("tool_name")
         if name:

@@ -65,8 +65,10 @@ def test_whoever_calls_is_a_customer_with_that_agent_and_a_plan_for_it(calls):
         customer = cast.CUSTOMERS[actor.customer]
         assert actor.product in customer.agents[actor.agent].products
         part = customer.allocations.get(actor.agent)
-        is_own = part is not None and part.product == actor.product
-        plan = part.plan if is_own else customer.plans[actor.product]
+        if part is not None and part.product == actor.product:
+            plan = part.plan
+        else:
+            plan = customer.plans[actor.product]
         assert plan in plans.PRODUCTS[actor.product].plans
 
 
