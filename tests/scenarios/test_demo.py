@@ -44,6 +44,20 @@ for period in BillingPeriod.objects.select_related("customer__tenant"):
     found += [[key, str(lines[key]), str(amount)] for key, amount in sums.items()]
 print("PREVIEWS", json.dumps(found))
 """
+# What was charged of one charge, by customer; and what agents used beyond their part
+# of a commitment.
+CHARGED = """
+SELECT c.external_id, sum(k.quantity)
+FROM billing_ledgerentry e JOIN billing_customer c ON c.id = e.customer_id
+CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities) AS k (charge_key, quantity)
+WHERE k.charge_key = %s GROUP BY 1 ORDER BY 1
+"""
+BEYOND = """
+SELECT a.external_id, sum(e.amount)
+FROM billing_ledgerentry e JOIN billing_subscription s ON s.id = e.subscription_id
+JOIN billing_agent a ON a.id = s.agent_id
+WHERE e.event_id IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
 
 
 class Halves(NamedTuple):
@@ -131,6 +145,8 @@ def test_the_whole_history_is_billed_and_stops_the_agent_at_its_cap(demo):
     )
     assert printed.count("✓") == len(files.FILES)
     assert "4,000 spend_cap" in printed
+    assert "rejected" not in printed
+    assert "unknown cost" not in printed
     ((count, price),) = replays.query(
         demo,
         "SELECT event_count, price FROM metering_session WHERE key = %s",
@@ -141,6 +157,22 @@ def test_the_whole_history_is_billed_and_stops_the_agent_at_its_cap(demo):
         demo, "SELECT count(*) FROM billing_invoice WHERE state = 'finalised'"
     )
     assert issued > [(0,)]
+    check_contracts(demo)
     before = replays.books(demo)
     replays.run(demo, "--again")
     assert replays.books(demo) == before
+
+
+def check_contracts(demo: Instance) -> None:
+    """Hold what contracts are billed to what the scenes made of them."""
+    reviewed = replays.query(demo, CHARGED, "reviewed")
+    assert reviewed == [("falkner", 17), ("paragon", 21)]
+    scale = replays.query(demo, CHARGED, "pages-scale")
+    assert [customer for customer, pages in scale if pages] == ["falkner", "paragon"]
+    ((customer, credits),) = replays.query(demo, CHARGED, "credits")
+    assert (customer, credits > 1_000) == ("vantage", True)
+    assert replays.query(demo, BEYOND) == [
+        ("vantage-intake", 0),
+        ("vantage-reviewer", Decimal("0.50")),
+        ("vantage-sandbox", 0),
+    ]
