@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from aforo.core.models import Role
 from aforo.demo.connectors import CONNECTORS
-from aforo.demo.specs import AIRLINE, CODE, CONVERSATION, SEARCH, WAREHOUSE
+from aforo.demo.contract_plans import reviewed
+from aforo.demo.specs import (
+    AIRLINE,
+    CODE,
+    CONTRACT,
+    CONVERSATION,
+    FILES,
+    SEARCH,
+    WAREHOUSE,
+)
 from billing.models import Agent
 
 AgentType = Agent.AgentType
@@ -49,6 +59,16 @@ class AgentSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AllocationSpec:
+    """An agent's own contract: its part of a commitment."""
+
+    product: str
+    plan: str
+    calls: int
+    price: str
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerSpec:
     """A customer with its agents (by external id) and plans (by product code)."""
 
@@ -65,6 +85,10 @@ class CustomerSpec:
     tax_rate: Decimal | None = None
     credit: tuple[Decimal, ...] = field(default=())
     spend_cap: Decimal | None = None
+    currency: str = "USD"
+    # Own prices by product and charge, and contracts of its agents by external id.
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    allocations: Mapping[str, AllocationSpec] = field(default_factory=dict)
     developer: str = ""  # E-mail of one of its people who signs in.
 
 
@@ -255,5 +279,61 @@ CUSTOMERS: Mapping[str, CustomerSpec] = {
         {WAREHOUSE: "warehouse-by-tool"},
         tax_id="NL 0000.00.006.B01",
         spend_cap=Decimal(2_500),
+    ),
+    "paragon": CustomerSpec(
+        "Paragon Property",
+        "Paragon Property, LLC",
+        "77 Water Street, Floor 8\nNew York, NY 10005\nUnited States",
+        "US",
+        "enterprise",
+        "America/New_York",
+        {
+            "paragon-leases": AgentSpec(
+                "Lease review", "Legal", (CONTRACT,), AgentType.CLAUDE
+            ),
+            "paragon-deals": AgentSpec(
+                "Deal room", "Acquisitions", (CONTRACT,), AgentType.LANGCHAIN
+            ),
+        },
+        {CONTRACT: "contract-growth"},
+        tax_rate=ABROAD,
+        own={CONTRACT: {"reviewed": {"price": reviewed("0.75")}}},
+    ),
+    "falkner": CustomerSpec(
+        "Falkner Legal",
+        "Falkner Rechtsanwälte PartG mbB",
+        "Schillerstraße 40\n60313 Frankfurt am Main\nGermany",
+        "DE",
+        "mid-market",
+        "Europe/Berlin",
+        {
+            "falkner-review": AgentSpec(
+                "Review desk", "Corporate", (CONTRACT,), AgentType.GPT
+            )
+        },
+        {CONTRACT: "contract-growth"},
+        tax_id="DE 000000001",
+        tax_rate=ABROAD,
+        currency="EUR",
+    ),
+    "vantage": CustomerSpec(
+        "Vantage Procurement",
+        "Vantage Procurement B.V.",
+        "Herengracht 20\n2511 EH Den Haag\nNetherlands",
+        "NL",
+        "mid-market",
+        "Europe/Amsterdam",
+        {
+            "vantage-reviewer": AgentSpec("Reviewer", "Purchasing", (CONTRACT, FILES)),
+            "vantage-intake": AgentSpec("Intake", "Purchasing", (CONTRACT, FILES)),
+            "vantage-sandbox": AgentSpec("Sandbox", "Innovation", (FILES,)),
+        },
+        {CONTRACT: "contract-credits"},
+        tax_id="NL 0000.00.007.B01",
+        allocations={
+            "vantage-reviewer": AllocationSpec(FILES, "files-committed", 300, "3"),
+            "vantage-intake": AllocationSpec(FILES, "files-committed", 500, "5"),
+            "vantage-sandbox": AllocationSpec(FILES, "files-committed", 200, "2"),
+        },
     ),
 }

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aforo.demo.specs import WAREHOUSE, PlanSpec, ProductSpec, charge, each, limits
+from aforo.demo.specs import (
+    FILES,
+    WAREHOUSE,
+    PlanSpec,
+    ProductSpec,
+    charge,
+    each,
+    limits,
+)
 from catalog.models import ProductType
 
 _WRITES = ["write_file", "write_table"]
@@ -53,10 +61,37 @@ def _calls_by_tool(name: str) -> PlanSpec:
     )
 
 
-def _connector(name: str, description: str, tools: Mapping[str, str]) -> ProductSpec:
-    """Return an MCP server with its flat plan and its plan by tool."""
+def _committed_calls(name: str) -> PlanSpec:
+    """Return a plan with so many calls paid as the month begins; agents can share."""
+    calls = {
+        "key": "calls",
+        "name": f"{name} calls, committed",
+        "unit": "calls",
+        "price": {
+            "model": "dimensions",
+            "billing_mode": "COMMITTED",
+            "committed_amount": 1_000,
+            "committed_price": "10",
+            "tool_invocations": {"*": "0.01"},
+        },
+    }
+    return PlanSpec(
+        f"{name}, committed",
+        [calls],
+        limits(6_000, default_estimate="0.01", estimate={"tool_calls": "0.01"}),
+    )
+
+
+def _connector(
+    name: str,
+    description: str,
+    tools: Mapping[str, str],
+    **others: PlanSpec,
+) -> ProductSpec:
+    """Return an MCP server with its flat plan, its plan by tool and others."""
     code = name.split()[0].lower()
     plans = {f"{code}-flat": _flat_calls(name), f"{code}-by-tool": _calls_by_tool(name)}
+    plans |= {f"{code}-{kind}": plan for kind, plan in others.items()}
     return ProductSpec(name, ProductType.MCP_SERVER, description, plans, tools)
 
 
@@ -81,10 +116,11 @@ CONNECTORS: Mapping[str, ProductSpec] = {
         "Analysis and validation of schemas.",
         {"analyze_schema": "0.02", "validate_schema": "0.0005"},
     ),
-    "files-mcp": _connector(
+    FILES: _connector(
         "Files MCP",
         "Files in object storage.",
         {"read_file": "0.0001", "write_file": "0.0004"},
+        committed=_committed_calls("Files MCP"),
     ),
     "mail-mcp": _connector("Mail MCP", "Reports by e-mail.", {"send_report": "0.0011"}),
 }

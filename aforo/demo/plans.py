@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aforo.demo.connectors import CONNECTORS
+from aforo.demo.contract_plans import CONTRACT_REVIEW
 from aforo.demo.specs import (
     AIRLINE,
     CODE,
+    CONTRACT,
     CONVERSATION,
+    DOC_PARSED,
     MILLION,
+    REOPENED,
     SEARCH,
     SEARCH_EVENT,
     SESSION_DONE,
     STORAGE_EVENT,
     TOKEN_ESTIMATE,
+    VECTORS_SEARCHED,
     PlanSpec,
     ProductSpec,
     charge,
@@ -231,6 +236,7 @@ PRODUCTS: Mapping[str, ProductSpec] = {
             "update_reservation_passengers": "0.012",
         },
     ),
+    CONTRACT: CONTRACT_REVIEW,
     **CONNECTORS,
 }
 
@@ -243,10 +249,14 @@ MODELS = (
     ("together", TOGETHER_LLAMA),
     ("groq", GROQ_LLAMA),
 )
-# What is neither a model nor a tool, by event type; the end of a session is free.
+# What is neither a model nor a tool, by event type; the end of a session is free, and
+# so is what is only said.
 EVENT_COSTS: Mapping[str, str] = {
     SEARCH_EVENT: "0.0011",
     STORAGE_EVENT: "0.000005",
     SESSION_DONE: "0",
     "session.failed": "0",
+    DOC_PARSED: "0.06",
+    VECTORS_SEARCHED: "0.002",
+    REOPENED: "0",
 }

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from aforo.core import fx
 from aforo.core.models import Tenant
 from aforo.demo import files
 from aforo.demo.files import Tokens
 from aforo.demo.replay import prefix_of
 from aforo.demo.traffic import STREAM_OF
-from aforo.lib import sql
-from aforo.lib.money import display
+from aforo.lib import clock, sql
+from aforo.lib.money import ZERO, display
 from billing.models import Invoice
 
 # What was stored of one stream, counted only where it is in the books too.
@@ -32,32 +33,46 @@ SUMS = """
 SELECT (SELECT count(*) FROM metering_usageevent WHERE tenant_id = %(tenant)s),
   (SELECT count(*) FROM metering_unrateable
    WHERE tenant_id = %(tenant)s AND resolved_at IS NULL),
-  (SELECT COALESCE(sum(amount), 0) FROM billing_ledgerentry
-   WHERE tenant_id = %(tenant)s AND event_id IS NOT NULL),
-  (SELECT COALESCE(sum(amount), 0) FROM billing_ledgerentry
-   WHERE tenant_id = %(tenant)s AND event_id IS NULL),
   (SELECT COALESCE(sum(amount), 0) FROM metering_costfact
    WHERE tenant_id = %(tenant)s),
   (SELECT count(*) FROM metering_costfact
    WHERE tenant_id = %(tenant)s AND amount IS NULL)
 """
+REVENUE = """
+SELECT currency, COALESCE(sum(amount) FILTER (WHERE event_id IS NOT NULL), 0),
+  COALESCE(sum(amount) FILTER (WHERE event_id IS NULL), 0)
+FROM billing_ledgerentry WHERE tenant_id = %b GROUP BY currency
+ORDER BY currency <> 'USD', currency
+"""
+# What the costs of the demo are in.
+DOLLARS = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Revenue:
+    """What contracts in one currency are billed."""
+
+    currency: str
+    usage: Decimal  # Rated usage.
+    fees: Decimal  # What is due without usage, and roundings.
+    # All of it at the tenant's rate of exchange; None when there is no rate.
+    in_dollars: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The books of a tenant in six figures; amounts are in dollars."""
+    """The books of a tenant in a few figures; cost is in dollars."""
 
     events: int
     unrateable: int
-    usage: Decimal  # Rated usage.
-    fees: Decimal  # What is due without usage, and roundings.
     cost: Decimal
     cost_unknown: int  # Events whose cost is not known.
+    revenues: Sequence[Revenue]  # One a currency.
 
     @property
     def revenue(self) -> Decimal:
-        """Usage and fees."""
-        return self.usage + self.fees
+        """Usage and fees of every currency, in dollars."""
+        return sum((found.in_dollars or ZERO for found in self.revenues), ZERO)
 
     @property
     def margin(self) -> Decimal:
@@ -76,11 +91,20 @@ def stored(tenant: Tenant, file: str) -> Tokens:
 
 
 def sums(tenant: Tenant) -> Sums:
-    """Return the books in six figures."""
+    """Return the books in a few figures."""
     with sql.cursor() as cursor:
         row = cursor.execute(SUMS, {"tenant": tenant.pk}).fetchone()
+        rows = cursor.execute(REVENUE, [tenant.pk]).fetchall()
     assert row is not None, "sums have a row"
-    return Sums(*row)
+    rates, now = fx.Rates([tenant.pk]), clock.now()
+    revenues = []
+    for currency, usage, fees in rows:
+        converted = rates.convert(
+            usage + fees, tenant_id=tenant.pk, base=currency, quote=DOLLARS, at=now
+        )
+        revenues.append(Revenue(currency, usage, fees, converted))
+    events, unrateable, cost, unknown = row
+    return Sums(events, unrateable, cost, unknown, revenues)
 
 
 def lines(tenant: Tenant) -> Iterator[str]:
@@ -98,17 +122,21 @@ def lines(tenant: Tenant) -> Iterator[str]:
     if found.unrateable:
         yield f"  {'without price':<14}{found.unrateable:>16,}"
     share = found.margin * 100 / found.revenue if found.revenue else Decimal(0)
+    for row in found.revenues:
+        code = row.currency
+        label = "revenue" if code == DOLLARS else f"revenue, {code}"
+        note = f"usage {display(row.usage, code)}, fees {display(row.fees, code)}"
+        if row.in_dollars is None:
+            note += "; not in the margin, for want of a rate of exchange"
+        elif code != DOLLARS:
+            note += f"; {display(row.in_dollars, DOLLARS)}"
+        yield f"  {label:<14}{display(row.usage + row.fees, code):>16}   {note}"
+    unknown = f"{found.cost_unknown:,} events of unknown cost"
     for label, amount, note in (
-        ("revenue", found.revenue, f"usage {display(found.usage, 'USD')}, fees"),
-        ("COGS", found.cost, ""),
+        ("COGS", found.cost, unknown if found.cost_unknown else ""),
         ("margin", found.margin, f"{share:.1f} %"),
     ):
-        text = f"  {label:<14}{display(amount, 'USD'):>16}"
-        if label == "revenue":
-            note += f" {display(found.fees, 'USD')}"
-        elif label == "COGS" and found.cost_unknown:
-            note = f"{found.cost_unknown:,} events of unknown cost"
-        yield f"{text}   {note}".rstrip()
+        yield f"  {label:<14}{display(amount, DOLLARS):>16}   {note}".rstrip()
     issued = Invoice.objects.filter(tenant=tenant, state=Invoice.State.FINALISED)
     yield f"  {'invoices':<14}{issued.count():>16,}   issued"
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 
 from aforo.core import audit
-from aforo.core.models import AuditEntry, Membership, Role, Tenant, User
+from aforo.core.models import AuditEntry, FxRate, Membership, Role, Tenant, User
 from aforo.demo import cast, history, plans, specs
 from aforo.demo.cast import AgentSpec, CustomerSpec
 from aforo.demo.keys import Keyring
@@ -25,6 +25,8 @@ from catalog.models import Metric, Plan, PlanVersion, Product, Tool
 STARTED = "demo.started"
 # Costs are known since before anything was sold.
 COSTS_SINCE = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+# Dollars for one euro: our costs are in dollars, some contracts in euros.
+EURO = Decimal("1.08")
 
 Say = Callable[[str], None]
 
@@ -152,9 +154,11 @@ def _plan(
     plan = rate_plans.create_plan(
         product=product, name=spec.name, code=code, actor=actor
     )
+    first, _ = month_bounds(clock.now() - history.LENGTH, ZoneInfo("UTC"))
+    terms = spec.terms(first.date()) if spec.terms else {}
     draft = rate_plans.save_draft(
         plan=plan,
-        body={"currency": "USD", "charges": list(spec.charges)},
+        body={"currency": "USD", "charges": list(spec.charges), **terms},
         limits=spec.limits,
         actor=actor,
     )
@@ -162,7 +166,11 @@ def _plan(
 
 
 def _costs(tenant: Tenant, actor: User | None) -> None:
-    """Say what models, tools and other calls cost the seller."""
+    """Say what models, tools and other calls cost the seller, and what a euro is."""
+    if not FxRate.objects.filter(tenant=tenant, base="EUR", quote="USD").exists():
+        FxRate.objects.create(
+            tenant=tenant, base="EUR", quote="USD", rate=EURO, valid_from=COSTS_SINCE
+        )
     cost_rates.import_library(plans.MODELS, COSTS_SINCE)
     calls = {
         **{
@@ -210,7 +218,7 @@ def _customer(
         tax_id=spec.tax_id,
         email=f"accounts@{external_id}.example",
         segment=spec.segment,
-        currency="USD",
+        currency=spec.currency,
         timezone=spec.timezone,
         tax_rate=spec.tax_rate,
         spend_cap=spec.spend_cap,
@@ -224,7 +232,7 @@ def _customer(
     for number, amount in enumerate(spec.credit, start=1):
         wallets.top_up(
             customer=customer,
-            currency="USD",
+            currency=spec.currency,
             amount=amount,
             title=f"Prepayment {number}",
             actor=actor,
@@ -269,23 +277,41 @@ def _agent(
 
 
 def _subscribe(customer: Customer, spec: CustomerSpec, actor: User | None) -> None:
-    """Make the customer's contracts, from before the history begins."""
+    """Make the contracts of a customer and its agents, from before the history."""
     zone = ZoneInfo(customer.timezone)
     start, _ = month_bounds(clock.now() - history.LENGTH, zone)
     for product_code, plan_code in spec.plans.items():
-        version = PlanVersion.objects.select_related("plan__product").get(
-            plan__tenant_id=customer.tenant_id,
-            plan__code=plan_code,
-            state=PlanVersion.State.PUBLISHED,
-        )
-        assert version.plan.product.code == product_code
+        version = _version(customer, product_code, plan_code)
         if not Subscription.objects.filter(
             customer=customer, product=version.plan.product
         ).exists():
+            own = spec.own.get(product_code)
             subscriptions.subscribe(
                 customer=customer,
                 product=version.plan.product,
                 plan_version=version,
                 start_at=start,
+                overrides={"charges": own} if own else None,
                 actor=actor,
             )
+    for agent_id, part in spec.allocations.items():
+        version = _version(customer, part.product, part.plan)
+        subscriptions.subscribe(
+            customer=customer,
+            product=version.plan.product,
+            plan_version=version,
+            start_at=start,
+            agent=Agent.objects.get(customer=customer, external_id=agent_id),
+            commitment={"amount": part.calls, "price": part.price},
+            actor=actor,
+        )
+
+
+def _version(customer: Customer, product_code: str, plan_code: str) -> PlanVersion:
+    """Return the published version of a plan of a product."""
+    return PlanVersion.objects.select_related("plan__product").get(
+        plan__tenant_id=customer.tenant_id,
+        plan__product__code=product_code,
+        plan__code=plan_code,
+        state=PlanVersion.State.PUBLISHED,
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,15 @@ TOOL_EVENT = "mcp.tool_invoked"
 SEARCH_EVENT = "api.request"
 STORAGE_EVENT = "s3.put"
 SESSION_DONE = "session.completed"
+DOC_PARSED = "doc.parsed"
+VECTORS_SEARCHED = "vectors.searched"
+REOPENED = "contract.reopened"
 
 # Codes of products: what events name.
 SEARCH, CODE = "search-api", "code-completion"
 CONVERSATION, AIRLINE = "conversation-agent", "airline-support"
-WAREHOUSE = "warehouse-mcp"
+WAREHOUSE, FILES = "warehouse-mcp", "files-mcp"
+CONTRACT = "contract-review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class PlanSpec:
     name: str
     charges: Sequence[Mapping[str, Any]]
     limits: Mapping[str, Any]
+    # What holds for the whole plan, by the first day of the history's first month.
+    terms: Callable[[dt.date], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ METRICS: Mapping[str, MetricSpec] = {
     "tool_calls": MetricSpec(
         "Tool calls", "call", aggregation=COUNT, event_types=(TOOL_EVENT,)
     ),
+    "pages": MetricSpec("Pages read", "page", field="pages", event_types=(DOC_PARSED,)),
     "resolutions": MetricSpec(
         "Resolved conversations",
         "conversation",

@@ -17,28 +17,46 @@ from tests.harness import Instance
 from tests.scenarios import replays
 
 SLICE = 6_000
-# Sum of the ledger beside the invoice that would be issued now, per subscription.
 CLOSE = (
     "from aforo.lib import clock; from billing import invoicing;"
     " invoicing.close_periods(clock.now())"
 )
+# Sum of the ledger beside the invoice that would be issued now, per subscription. What
+# holds for a whole plan is of the invoice alone until its period ends.
 PREVIEWS = """
 import json
 from collections import defaultdict
-from django.db.models import Sum
-from billing.models import BillingPeriod, Customer, LedgerEntry
+from billing.models import BillingPeriod, LedgerEntry
 from billing.preview import preview_period
+from catalog.pricing.terms import is_plan_key
 found = []
 for period in BillingPeriod.objects.select_related("customer__tenant"):
-    made = preview_period(period, currency="USD")
-    lines = defaultdict(int)
-    for line in made.lines if made else ():
-        lines[str(line.subscription_id)] += line.exact_amount
-    booked = LedgerEntry.objects.filter(billing_period=period)
-    for row in booked.values("subscription_id").annotate(sum=Sum("amount")):
-        key = str(row["subscription_id"])
-        found.append([key, str(lines[key]), str(row["sum"])])
+    lines, sums = defaultdict(int), defaultdict(int)
+    for currency in ("USD", "EUR"):
+        made = preview_period(period, currency=currency)
+        for line in made.lines if made else ():
+            if not is_plan_key(line.charge_key):
+                lines[str(line.subscription_id)] += line.exact_amount
+    for entry in LedgerEntry.objects.filter(billing_period=period):
+        for key, amount in zip(entry.charge_keys, entry.amounts, strict=True):
+            if not is_plan_key(key):
+                sums[str(entry.subscription_id)] += amount
+    found += [[key, str(lines[key]), str(amount)] for key, amount in sums.items()]
 print("PREVIEWS", json.dumps(found))
+"""
+# What was charged of one charge, by customer; and what agents used beyond their part
+# of a commitment.
+CHARGED = """
+SELECT c.external_id, sum(k.quantity)
+FROM billing_ledgerentry e JOIN billing_customer c ON c.id = e.customer_id
+CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities) AS k (charge_key, quantity)
+WHERE k.charge_key = %s GROUP BY 1 ORDER BY 1
+"""
+BEYOND = """
+SELECT a.external_id, sum(e.amount)
+FROM billing_ledgerentry e JOIN billing_subscription s ON s.id = e.subscription_id
+JOIN billing_agent a ON a.id = s.agent_id
+WHERE e.event_id IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 
 
@@ -127,6 +145,8 @@ def test_the_whole_history_is_billed_and_stops_the_agent_at_its_cap(demo):
     )
     assert printed.count("✓") == len(files.FILES)
     assert "4,000 spend_cap" in printed
+    assert "rejected" not in printed
+    assert "unknown cost" not in printed
     ((count, price),) = replays.query(
         demo,
         "SELECT event_count, price FROM metering_session WHERE key = %s",
@@ -137,6 +157,22 @@ def test_the_whole_history_is_billed_and_stops_the_agent_at_its_cap(demo):
         demo, "SELECT count(*) FROM billing_invoice WHERE state = 'finalised'"
     )
     assert issued > [(0,)]
+    check_contracts(demo)
     before = replays.books(demo)
     replays.run(demo, "--again")
     assert replays.books(demo) == before
+
+
+def check_contracts(demo: Instance) -> None:
+    """Hold what contracts are billed to what the scenes made of them."""
+    reviewed = replays.query(demo, CHARGED, "reviewed")
+    assert reviewed == [("falkner", 17), ("paragon", 21)]
+    scale = replays.query(demo, CHARGED, "pages-scale")
+    assert [customer for customer, pages in scale if pages] == ["falkner", "paragon"]
+    ((customer, credits),) = replays.query(demo, CHARGED, "credits")
+    assert (customer, credits > 1_000) == ("vantage", True)
+    assert replays.query(demo, BEYOND) == [
+        ("vantage-intake", 0),
+        ("vantage-reviewer", Decimal("0.50")),
+        ("vantage-sandbox", 0),
+    ]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import stat
 
 import pytest
 from django.db import transaction
 
-from aforo.core.models import AuditEntry, Role, ServiceKey, Tenant, User
-from aforo.demo import cast, keys, plans, seed
-from billing.models import Credential, Customer, CustomerBooks, Subscription, Wallet
+from aforo.core.models import AuditEntry, FxRate, Role, ServiceKey, Tenant, User
+from aforo.demo import cast, history, keys, plans, seed
+from aforo.lib import clock
+from billing.models import (
+    Credential,
+    Customer,
+    CustomerBooks,
+    Subscription,
+    SubscriptionSnapshot,
+    Wallet,
+)
 from catalog.models import PlanVersion, Product, ProductType
 
 pytestmark = pytest.mark.django_db
@@ -58,12 +67,15 @@ def test_the_plans_use_every_charge_model(tenant):
             models.add(price["model"])
             models.add(price.get("overage", price)["model"])
     assert models == {
+        "compound",
+        "dimensions",
         "flat",
         "graduated",
         "included",
         "package",
         "per_unit",
         "percentage",
+        "recipe",
         "volume",
     }
 
@@ -85,8 +97,36 @@ def test_customers_have_agents_credentials_contracts_and_some_credit(tenant):
     for external_id, spec in cast.CUSTOMERS.items():
         customer = Customer.objects.get(tenant=tenant, external_id=external_id)
         assert customer.credentials.count() == len(spec.agents)
-        assert customer.subscriptions.count() == len(spec.plans)
+        contracts = len(spec.plans) + len(spec.allocations)
+        assert customer.subscriptions.count() == contracts
     assert sum(w.balance for w in Wallet.objects.all()) == 400
+
+
+def test_contracts_say_what_is_theirs_alone(tenant):
+    said = {
+        (s.subscription.customer.external_id, s.subscription.agent_id is None): s
+        for s in SubscriptionSnapshot.objects.select_related("subscription__customer")
+    }
+    assert said["falkner", True].overrides == {"currency": "EUR"}
+    own = said["paragon", True].overrides["charges"]
+    assert own["reviewed"]["price"]["price"]["unit_amount"] == "0.75"
+    parts = SubscriptionSnapshot.objects.exclude(subscription__agent=None)
+    amounts = sorted(part.commitment["amount"] for part in parts)
+    assert amounts == [200, 300, 500]
+
+
+def test_our_cost_of_contracts_in_euros_is_known(tenant):
+    rate = FxRate.objects.get(tenant=tenant)
+    assert (rate.base, rate.quote) == ("EUR", "USD")
+
+
+def test_the_launch_offer_holds_from_the_first_month_of_the_history(tenant):
+    growth = PlanVersion.objects.get(plan__code="contract-growth").body
+    (offer,) = growth["discounts"]
+    first, until = (dt.date.fromisoformat(offer[name]) for name in ("from", "until"))
+    assert (first.day, until.day) == (1, 1)
+    assert first <= (clock.now() - history.LENGTH).date()
+    assert clock.now().date() < until
 
 
 def test_invoices_wait_until_the_history_is_in(tenant):

@@ -64,7 +64,12 @@ def test_whoever_calls_is_a_customer_with_that_agent_and_a_plan_for_it(calls):
     for actor in {call.actor for call in calls}:
         customer = cast.CUSTOMERS[actor.customer]
         assert actor.product in customer.agents[actor.agent].products
-        assert customer.plans[actor.product] in plans.PRODUCTS[actor.product].plans
+        part = customer.allocations.get(actor.agent)
+        if part is not None and part.product == actor.product:
+            plan = part.plan
+        else:
+            plan = customer.plans[actor.product]
+        assert plan in plans.PRODUCTS[actor.product].plans
 
 
 def test_every_event_has_a_form_that_ingest_reads(calls):
