@@ -200,6 +200,7 @@ def _save(desk: Desk, deed: str) -> HttpResponse:
             prorate=desk.typed.prorate,
             actor=person(request),
             expected_revision=expected,
+            by_itself=deed == "autosave",
         )
     except AforoError as error:
         if error.status == 403:
