@@ -14,7 +14,7 @@ from aforo.core.models import Role, User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
-from catalog import pricing, tools
+from catalog import draft_audit, pricing, tools
 from catalog.checks import apply_changes, check_fields
 from catalog.describe import describe
 from catalog.limits import check_limits
@@ -182,14 +182,16 @@ def save_draft(
     prorate: bool = False,
     expected_revision: int | None = None,
     on_behalf_of: User | None = None,
+    by_itself: bool = False,
 ) -> PlanVersion:
     """Keep what the next version of a plan will say; a plan has one draft.
 
     `body` is plan JSON; a charge may name a metric by its code. It may be
     incomplete: publishing checks it. `expected_revision` is the one of the newest
     version that the caller saw (0 for none; None: whatever is there is replaced);
-    what says nothing new is not saved again. What the role of the actor (or of whom a
-    key acts for) does not own stays as it was. Raises AforoError 422
+    what says nothing new is not saved again. Savings `by_itself`, which nobody asked
+    for, are one audit entry for a person and stretch. What the role of the actor (or
+    of whom a key acts for) does not own stays as it was. Raises AforoError 422
     `unknown_currency`, 409 `draft_changed` when somebody else saved or published, 403
     `finance_only` or `product_manager_only`.
     """
@@ -212,6 +214,8 @@ def save_draft(
         draft = last
         said = (draft.currency, draft.body, draft.limits, draft.prorate)
         if said == (currency, dict(body), dict(limits), prorate):
+            if not by_itself:
+                draft_audit.record_rest(draft, actor)
             return draft
     draft.currency = currency
     draft.body = dict(body)
@@ -221,13 +225,8 @@ def save_draft(
     draft.saved_at = clock.now()
     draft.saved_by = actor
     draft.save()
-    audit.record(
-        tenant=plan.tenant_id,
-        actor=actor,
-        action="plan.draft_saved",
-        target=draft,
-        changes={"charges": [None, len(body.get("charges", ()))]},
-    )
+    if not (by_itself and draft_audit.is_covered(draft, actor)):
+        draft_audit.record(draft, actor)
     return draft
 
 

@@ -191,6 +191,12 @@ class Shower:
         box = f"{prefix}-{name}"
         return Box(box, box, label, value, self.problems.get(box, ""), **more)
 
+    def currency(self, choices: Choices) -> Box:
+        """Return the box of the plan's own currency."""
+        problem = self.problems.get("currency", "")
+        code = self.typed.currency
+        return Box("currency", "currency", "Currency", code, problem, choices=choices)
+
     def levels(self) -> list[levels.LevelShown]:
         """Return the rows of the spend levels."""
         return levels.shown(self.typed.levels, self.problems, self.typed.currency)

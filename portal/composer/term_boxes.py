@@ -53,11 +53,6 @@ class ShownTerms:
     bounds: list[Box]
     discounts: list[ShownDiscount]
 
-    @property
-    def is_bounded(self) -> bool:
-        """Whether the section of minimum and maximum is open."""
-        return any(box.value or box.problem for box in self.bounds)
-
 
 def shown(typed: Typed, problems: Mapping[str, str]) -> ShownTerms:
     """Return the boxes of the whole plan with their problems."""

@@ -27,6 +27,7 @@ from portal.composer.bodies import from_body, own_body, to_body
 from portal.composer.checking import Checked, box_of, check
 from portal.composer.currencies import shown as shown_currencies
 from portal.composer.effects import effects
+from portal.composer.folds import folds
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
 from portal.composer.posting import COUNTS, from_post
@@ -200,6 +201,7 @@ def _save(desk: Desk, deed: str) -> HttpResponse:
             prorate=desk.typed.prorate,
             actor=person(request),
             expected_revision=expected,
+            by_itself=deed == "autosave",
         )
     except AforoError as error:
         if error.status == 403:
@@ -305,11 +307,13 @@ def page_of(
         )
         if desk.typed.currencies
         else [],
+        "folds": folds(desk.typed, desk.request.POST, shower.problems, focus),
         "limits": shower.limits(),
         "quotas": shower.quotas(),
         "terms": term_boxes.shown(desk.typed, shower.problems),
         "models": MODELS.values(),
         "currencies": currencies(),
+        "currency_box": shower.currency(currencies()),
         "focus": focus,
         "seen": names.names,
         "conflict": conflict,
