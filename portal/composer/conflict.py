@@ -73,10 +73,15 @@ def compare(
             others.append("prices in other currencies")
         if theirs.prorate != mine.prorate:
             others.append("proration")
-        if theirs.limits != mine.limits:
+        if limiting(theirs.limits) != limiting(mine.limits):
             others.append("limits")
     revision = theirs.revision if theirs else 0
     return Conflict(theirs, detail, revision, sides, others)
+
+
+def limiting(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits without those that limit nothing."""
+    return {name: value for name, value in limits.items() if value not in (None, [])}
 
 
 def _by_key(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,6 @@ from catalog.pricing import (
     Volume,
     explain,
     is_plan_key,
-    lint,
     plan_lines,
     price,
     total,
@@ -40,6 +39,7 @@ from catalog.pricing.lines import by_key
 from catalog.pricing.recipes import quantities_of
 from catalog.pricing.state import Dims, Weighed, Windows
 from catalog.pricing.supposed import Supposed, suppose
+from portal.composer.doubts import doubts
 from portal.composer.meters import Meter, meters
 from portal.selectors import month_usage
 from portal.selectors.figures import Span
@@ -141,7 +141,8 @@ def simulate(plan: Plan, asked: Scenario) -> Simulation:
     """Return what a plan comes to; figures only where all quantities are right."""
     with decimal.localcontext(CONTEXT):
         found = meters(plan, asked.typed, asked.costs)
-        result = Simulation(plan.currency, clock.now(), found, findings=lint(plan))
+        doubted = doubts(plan, asked.product)
+        result = Simulation(plan.currency, clock.now(), found, findings=doubted)
         if asked.customer is not None:
             state = _measured(plan, asked, result)
         else:

@@ -18,9 +18,9 @@ from billing.models import Subscription
 from catalog import effective, publication
 from catalog.models import Plan, PlanVersion
 from catalog.pricing import Plan as Priced
-from catalog.pricing import lint
 from metering import repricing
 from portal import csvs
+from portal.composer.doubts import doubts
 from portal.context import exists
 from portal.pages import find, person, posted, refuse
 from portal.plan_forms import ALL, CHOSEN, NEW, PublishForm
@@ -114,7 +114,7 @@ def _review(versions: list[VersionRow], draft: VersionRow) -> dict[str, Any]:
     return {
         **summary_of(draft),
         "problem": problem,
-        "findings": lint(said.plan) if said else (),
+        "findings": doubts(said.plan, draft.version.plan.product) if said else (),
         **difference(*pair(versions, draft)),
     }
 

@@ -168,6 +168,12 @@ async function save() {
 function typed({ target }) {
   if (!target.closest("#composer")) return;
   if (target.dataset.slides) document.getElementById(target.dataset.slides).value = target.value;
+  const slider = target.id && document.querySelector(`[data-slides="${CSS.escape(target.id)}"]`);
+  const quantity = Number(target.value.replaceAll(",", ""));
+  if (slider && Number.isFinite(quantity)) {
+    slider.max = Math.max(Number(slider.max), quantity * 2);
+    slider.value = quantity;
+  }
   const table = target.closest("[data-tiers]");
   if (table) arrange(table);
   if (/^c\d+-name$/.test(target.id))

@@ -76,7 +76,8 @@ export function errors() {
 export function leaving() {
   let dirty = false;
   document.addEventListener("input", (event) => {
-    if (event.target.closest("form[data-guard]")) dirty = true;
+    const unsaved = event.target.closest("form[data-guard]") && !event.target.closest("[data-unguarded]");
+    if (unsaved) dirty = true;
   });
   document.addEventListener("submit", () => (dirty = false));
   document.addEventListener("aforo:saved", () => (dirty = false));
