@@ -249,7 +249,7 @@ def test_a_wrong_figure_of_the_whole_plan_is_said_at_its_box() -> None:
 
 def test_one_of_our_cost_weighs_what_each_currency_says() -> None:
     cost = {**CREDITS, "weights": [*CREDITS["weights"], COST]}
-    body = {"currency": "USD", "charges": [charge_of(cost)]}
+    body: dict[str, Any] = {"currency": "USD", "charges": [charge_of(cost)]}
     said = {
         "price": {**cost, "weights": [*CREDITS["weights"], {**COST, "amount": "9"}]}
     }
