@@ -63,20 +63,20 @@ def _check_markups(
     old: Mapping[str, Any], new: Mapping[str, Any], published: Mapping[str, Any]
 ) -> None:
     """Refuse a recipe whose markup is not what it was."""
-    before = {row.get("key"): row for row in charges_of(old)}
-    sold = {row.get("key"): row for row in charges_of(published)}
-    after = {row.get("key") for row in charges_of(new)}
+    before = {_key(row): row for row in charges_of(old)}
+    sold = {_key(row): row for row in charges_of(published)}
+    after = {_key(row) for row in charges_of(new)}
     in_order = list(charges_of(old))
     for index, row in enumerate(charges_of(new)):
         if not is_recipe(row):
             continue
-        was = before.get(row.get("key"))
+        was = before.get(_key(row))
         if was is None and index < len(in_order):
             # A charge that got another key stays where it was.
             place = in_order[index]
-            was = place if place.get("key") not in after else None
+            was = place if _key(place) not in after else None
         if was is None or not is_recipe(was):
-            was = sold.get(row.get("key"))
+            was = sold.get(_key(row))
         fixed = _markup(was) if was is not None and is_recipe(was) else ""
         given = _markup(row)
         if not _same(fixed, given):
@@ -95,6 +95,12 @@ def charges_of(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     rows = body.get("charges")
     for row in rows if isinstance(rows, list | tuple) else ():
         yield row if isinstance(row, Mapping) else {}
+
+
+def _key(row: Mapping[str, Any]) -> str | None:
+    """Return a charge's key; None for what is none."""
+    key = row.get("key")
+    return key if isinstance(key, str) else None
 
 
 def is_recipe(row: Mapping[str, Any]) -> bool:

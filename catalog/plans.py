@@ -298,11 +298,11 @@ def resolve_metrics(
     for index, charge in enumerate(charges):
         metric = charge.get("metric") if isinstance(charge, Mapping) else None
         code = metric.get("key") if isinstance(metric, Mapping) else metric
-        if code is not None and code not in known:
+        if code is not None and (not isinstance(code, str) or code not in known):
             raise AforoError(
                 "unknown_metric",
                 422,
-                f"There is no metric {code}.",
+                f"There is no metric {str(code)[:80]}.",
                 field=f"charges[{index}].metric",
             )
         if isinstance(metric, str):

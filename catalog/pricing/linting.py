@@ -63,6 +63,7 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
         *_outcomes(plan),
         *_cost_twice(plan),
         *_weighed(pairs, plan),
+        *_cost_weights(plan),
         *_windows(plan, pairs),
         *_levels(plan),
         *_terms(plan),
@@ -90,6 +91,24 @@ def _weighed(pairs: list[tuple[Charge, Charge]], plan: Plan) -> Iterator[Finding
                     f" {other.key} {word} it too"
                 )
                 yield Finding("weighed_and_priced", (recipe.key, other.key), message)
+
+
+def _cost_weights(plan: Plan) -> Iterator[Finding]:
+    """Find our cost weighed by the same figure in two currencies."""
+    for index, charge in enumerate(plan.charges):
+        for variant in plan.variants:
+            models = (charge.model, variant.charges[index].model)
+            weights = [
+                {w.amount / w.per for w in model.weights if not w.measurement}
+                for model in models
+                if isinstance(model, Recipe)
+            ]
+            if weights and weights[0] and weights[0] == weights[1]:
+                message = (
+                    f"1 {plan.currency} and 1 {variant.currency} of our cost weigh"
+                    f" the same in {charge.key}, though they are not the same money"
+                )
+                yield Finding("cost_weighs_the_same", (charge.key,), message)
 
 
 def _parts_weighed(charge: Charge, model: Recipe) -> Iterator[Finding]:

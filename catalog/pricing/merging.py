@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.pricing.agentic import Compound, Dimensions, Recipe
-from catalog.pricing.plan import Charge, Flat, Plan
+from catalog.pricing.exact import ONE
+from catalog.pricing.plan import Charge, Flat, PerUnit, Plan
 from catalog.pricing.reading import PlanError
 
 BOUNDS = ("minimum", "maximum")
@@ -84,7 +85,8 @@ def merged(
             where += f".{found['member']}{found['rest']}"
         raise PlanError(error.code, where, error.message) from error
     for old, new in zip(base.charges, plan.charges, strict=True):
-        _check_metric(old, new, f"{path}.{old.key}.price")
+        where = f"{path}.{old.key}.price"
+        _check_metric(old, new, where, is_currency=bool(whole_path))
     return plan
 
 
@@ -122,7 +124,21 @@ def without_markup(price: Json) -> dict[str, Any]:
     return {name: price[name] for name in price if name != MARKUP}
 
 
-def _check_metric(old: Charge, new: Charge, path: str) -> None:
+def _made_of(recipe: Recipe, *, is_currency: bool) -> Recipe:
+    """Return what makes a recipe's units; our cost is money, so another figure of it.
+
+    A yen of it is no dollar: a further currency says what one weighs there.
+    """
+    weights = tuple(
+        weight._replace(amount=ONE, per=1)
+        if is_currency and not weight.measurement
+        else weight
+        for weight in recipe.weights
+    )
+    return replace(recipe, price=PerUnit(ONE, 1), weights=weights)
+
+
+def _check_metric(old: Charge, new: Charge, path: str, *, is_currency: bool) -> None:
     """Refuse an outcome or unit that is made of something else than the plan's."""
     a, b = old.model, new.model
     if isinstance(a, Compound) and isinstance(b, Compound):
@@ -131,7 +147,8 @@ def _check_metric(old: Charge, new: Charge, path: str) -> None:
             message = "what makes an outcome stays as the plan says: change its price"
             raise PlanError("another_metric", f"{path}.outcome", message)
     elif isinstance(a, Recipe) and isinstance(b, Recipe):
-        if replace(b, price=a.price) != a:
+        one, other = (_made_of(recipe, is_currency=is_currency) for recipe in (a, b))
+        if one != other:
             message = "what makes a unit stays as the plan says: change its price"
             raise PlanError("another_metric", f"{path}.weights", message)
     else:

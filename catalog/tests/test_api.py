@@ -135,6 +135,8 @@ def test_a_wrong_parameter_is_named(
     ("change", "refusal"),
     [
         ({"metric": "nothing"}, (422, "unknown_metric", "charges[0].metric")),
+        ({"metric": ["calls"]}, (422, "unknown_metric", "charges[0].metric")),
+        ({"metric": {"key": {}}}, (422, "unknown_metric", "charges[0].metric")),
         (
             {"price": {"model": "magic"}},
             (422, "unknown_model", "charges[0].price.model"),

@@ -275,3 +275,10 @@ def test_a_service_key_may_do_what_the_person_who_made_it_may(
     assert put(finance, rated).status == 200
     assert put(caller(shop, member(plan, Role.OWNER)), body("1")).status == 200
     assert put(caller(shop, None), body("2")).status == 200
+
+
+@pytest.mark.parametrize("key", [[], {}, 5, None])
+def test_a_key_that_is_none_is_no_reason_to_fail(plan: Plan, key: object) -> None:
+    said = body()
+    said["charges"][0]["key"] = key
+    assert save(plan, Role.PRODUCT_MANAGER, said).body == said

@@ -147,6 +147,13 @@ def _price(data: Any, path: Path, prefix: str) -> Iterator[Figure]:
             if isinstance(level, Mapping) and "rate" in level:
                 words = f"{prefix}{label} {at + 1}"
                 yield Figure((*here, at, "rate"), words, str(level["rate"]))
+    weights = data.get("weights")
+    for at, weight in enumerate(weights if isinstance(weights, list) else []):
+        # One of another money is more or less of our cost.
+        if isinstance(weight, Mapping) and weight.get("cogs") and "amount" in weight:
+            words = f"{prefix}Units for one of our cost"
+            here = (*path, "weights", at, "amount")
+            yield Figure(here, words, str(weight["amount"]))
     inside = (("overage", "Beyond: "), ("price", ""), ("cost_budget", "Cost budget: "))
     for name, words in inside:
         yield from _price(data.get(name), (*path, name), prefix + words)

@@ -12,6 +12,7 @@ from aforo.core.models import Role
 from catalog import plans
 from catalog.models import Plan, PlanVersion
 from catalog.pricing import parse_plan
+from catalog.tests.recipe_kit import COST, CREDITS, charge_of
 from portal.composer.acts import act
 from portal.composer.bodies import from_body, to_body
 from portal.composer.checking import check
@@ -244,3 +245,17 @@ def test_a_wrong_figure_of_the_whole_plan_is_said_at_its_box() -> None:
     typed.terms.maximum = "900"
     typed.currencies["EUR"]["whole"]["maximum"] = "300"
     assert set(check(typed, METRICS).problems) == {"cur-EUR-whole-maximum"}
+
+
+def test_one_of_our_cost_weighs_what_each_currency_says() -> None:
+    cost = {**CREDITS, "weights": [*CREDITS["weights"], COST]}
+    body: dict[str, Any] = {"currency": "USD", "charges": [charge_of(cost)]}
+    said = {
+        "price": {**cost, "weights": [*CREDITS["weights"], {**COST, "amount": "9"}]}
+    }
+    body["currencies"] = {"EUR": {"charges": {"credits": said}}}
+    typed = from_body(body, limits={}, prorate=False)
+    assert typed.currencies["EUR"]["c1"]["price/weights/3/amount"] == "9"
+    assert to_body(typed)["currencies"] == body["currencies"]
+    typed.currencies["EUR"]["c1"]["price/weights/3/amount"] = "many"
+    assert "cur-EUR-c1-price/weights/3/amount" in check(typed, METRICS).problems
