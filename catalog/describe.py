@@ -115,13 +115,19 @@ def charge_words(charge: Charge, currency: str) -> str:
     words = model_words(charge.model, charge.unit, currency)
     if charge.metric is not None and charge.metric.window is not Window.PERIOD:
         words += f", counted per {charge.metric.window}"
+    return ", ".join([words, *bound_words(charge, currency)])
+
+
+def bound_words(charge: Charge, currency: str) -> list[str]:
+    """Return a charge's discount, minimum and maximum in words."""
+    found = []
     if charge.discount:
-        words += f", {number_words(charge.discount)} % off"
+        found.append(f"{number_words(charge.discount)} % off")
     if charge.minimum is not None:
-        words += f", at least {money_words(charge.minimum, currency)} a month"
+        found.append(f"at least {money_words(charge.minimum, currency)} a month")
     if charge.maximum is not None:
-        words += f", at most {money_words(charge.maximum, currency)} a month"
-    return words
+        found.append(f"at most {money_words(charge.maximum, currency)} a month")
+    return found
 
 
 def model_words(model: Model, unit: str, currency: str) -> str:

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.describe import charge_words, filter_words, level_names, per_words
+from catalog.describe import (
+    bound_words,
+    charge_words,
+    filter_words,
+    level_names,
+    per_words,
+)
 from catalog.facts import ALL_VALUES, MODELS, counted_words, dimension_facts
 from catalog.level_words import LevelRow, level_rows
 from catalog.pricing import (
@@ -89,6 +95,10 @@ def _price(charge: Charge, currency: str, names: Mapping[str, str]) -> Price:
             note += " Included units come first and are not counted here."
         if charge.metric is not None and charge.metric.window is not Window.PERIOD:
             note += f" Every {charge.metric.window} begins anew."
+        # The table stands for the words of these, which would say it.
+        bounds = ", ".join(bound_words(charge, currency))
+        if bounds and isinstance(outer, Graduated | Volume):
+            note += f" {bounds[:1].upper()}{bounds[1:]}."
     if isinstance(charge.model, Dimensions):
         rows = tuple(
             TierRow(fact.label, fact.words, "")

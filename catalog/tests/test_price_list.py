@@ -79,3 +79,12 @@ def test_staff_see_what_is_counted_and_the_public_does_not():
 def test_a_flat_amount_counts_nothing():
     found, _ = listed({"model": "flat", "amount": "9", "due": "arrears"})
     assert (found.counts, found.tiers) == ("", ())
+
+
+def test_a_table_of_tiers_says_discount_minimum_and_maximum_too():
+    more = {"discount_percent": "10", "minimum": "5", "maximum": "900"}
+    found, _ = listed(GRADUATED, **more)
+    words = "10 % off, at least $5.00 a month, at most $900.00 a month."
+    assert found.tier_note.endswith(f"fall into it. {words}")
+    flat = {"model": "included", "units": "500", "overage": GRADUATED}
+    assert "% off" not in listed(flat, **more)[0].tier_note, "its words say it"

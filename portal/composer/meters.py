@@ -263,7 +263,8 @@ def _read(meter: Meter) -> None:
             meter.problems[f"k-{meter.id}"] = error.message
     if meter.events_text:
         whole = meter.events_text.replace(",", "")
-        if whole.isascii() and whole.isdecimal() and 1 <= int(whole[:9]) <= EVENTS_MAX:
+        is_whole = whole.isascii() and whole.isdecimal() and len(whole) <= 9
+        if is_whole and 1 <= int(whole) <= EVENTS_MAX:
             meter.events = int(whole)
         else:
             meter.problems[f"n-{meter.id}"] = (

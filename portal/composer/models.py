@@ -144,7 +144,7 @@ def _write(form: ModelForm, price: Price) -> dict[str, Any]:
                 row["per"] = int(text) if text in dict(PER) else text
         elif text or not param.optional:
             whole = param.kind == "count" and text.isascii() and text.isdecimal()
-            row[param.name] = int(text) if whole else text
+            row[param.name] = int(text) if whole and len(text) <= 20 else text
     if form.tiered:
         last = len(price.tiers) - 1
         row["tiers"] = [_tier(t, n == last) for n, t in enumerate(price.tiers)]

@@ -10,6 +10,7 @@ from catalog.pricing import PlanError
 from catalog.pricing.reading import decimal
 from catalog.pricing.words import number_words
 
+GROUPED_MAX = 40  # Digits: far beyond every quantity that is taken.
 _GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII)
 _COMMA = re.compile(r"[0-9]+,[0-9]+", re.ASCII)
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
@@ -30,9 +31,9 @@ def clean(text: str) -> str:
 
 def grouped(text: str) -> str:
     """Return a quantity with thousands apart, digits untouched; else the text."""
-    if not _PLAIN.fullmatch(text):
-        return text
     whole, dot, fraction = text.partition(".")
+    if not _PLAIN.fullmatch(text) or len(whole) > GROUPED_MAX:
+        return text
     return f"{int(whole):,}{dot}{fraction}"
 
 

@@ -72,8 +72,8 @@ class OwnForm:
             )
 
     def act(self, deed: str) -> None:
-        """Do what a button of a price says: show its boxes, add or remove a tier."""
-        if deed.startswith("show.") or ".tier." in deed:
+        """Do what a button of a price says: show its boxes, add or remove a row."""
+        if deed.startswith("show.") or ".tier." in deed or ".rows." in deed:
             self.focus = act(self.typed, deed)
 
     def check(self, metrics: Mapping[str, Metric]) -> Checked:

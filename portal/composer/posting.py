@@ -23,6 +23,16 @@ DEPTH_MAX = 4
 COUNTS = ("requests_per_minute", "tokens_per_minute")
 
 
+def without_nul(data: QueryDict) -> QueryDict:
+    """Return a form without NUL characters, which the database cannot keep."""
+    if not any("\0" in text for _, texts in data.lists() for text in texts):
+        return data
+    clean_data = data.copy()
+    for name, texts in data.lists():
+        clean_data.setlist(name, [text.replace("\0", "") for text in texts])
+    return clean_data
+
+
 def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
     """Return the posted form; `kept_limits` are those that have no box in it."""
     uids = [uid for uid in dict.fromkeys(data.getlist("row")) if is_uid(uid)]

@@ -129,7 +129,7 @@ def test_an_outcome_is_written_without_scripts(live_server: Any, plan: Plan) -> 
         page.locator("#save").click()
         assert "was saved as a draft" in page.content()
         page.get_by_role("link", name="See what the last 24 hours").click()
-        assert "Nothing is left over" in page.content()
+        assert "No event in this time" in page.content()
     assert price(plan)["outcome"] == {
         "all": [
             {"event_type": "doc.parsed"},

@@ -9,14 +9,20 @@ from django.test import Client
 
 from aforo.core.models import AuditEntry, Role
 from aforo.lib import clock, ids
-from billing import own_prices
+from billing import own_prices, subscriptions
 from billing.models import SubscriptionSnapshot
+from catalog import plans
 from metering import pipeline
 from portal.tests.composer_kit import boxes
 from portal.tests.scene import NOW, Scene, sign_in
 from portal.tests.test_plans import text
 
 pytestmark = pytest.mark.django_db
+BY_TOOL = {
+    "key": "calls",
+    "name": "Calls",
+    "price": {"model": "dimensions", "tool_invocations": {"search": "1", "*": "2"}},
+}
 CHEAPER = {"calls": {"price": {"model": "per_unit", "unit_amount": "0.008"}}}
 
 
@@ -208,3 +214,25 @@ def test_tiers_are_added_and_models_changed_without_scripts(scene: Scene) -> Non
         'value="flat"'
         not in html[html.index(f'id="{row}-model"') :].split("</select>")[0]
     )
+
+
+def test_rows_of_a_table_are_added_without_scripts(scene: Scene) -> None:
+    saved = plans.save_draft(
+        plan=scene.version.plan,
+        body={"currency": "USD", "charges": [BY_TOOL]},
+        limits={},
+        actor=None,
+    )
+    subscriptions.change_plan(
+        subscription=scene.subscription,
+        plan_version=plans.publish(version=saved, actor=None),
+        at=NOW,
+        actor=None,
+    )
+    client = sign_in(scene, Role.FINANCE)
+    form = boxes(client.get(path(scene)).content.decode())
+    deed = "c1.rows.tool_invocations.add"
+    assert deed in client.get(path(scene)).content.decode()
+    answer = client.post(path(scene), {**form, "do": deed}).content.decode()
+    before = len(form["c1-tool_invocations-name"])
+    assert len(boxes(answer)["c1-tool_invocations-name"]) == before + 1

@@ -30,7 +30,7 @@ from portal.composer.effects import effects
 from portal.composer.folds import folds
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
-from portal.composer.posting import COUNTS, from_post
+from portal.composer.posting import COUNTS, from_post, without_nul
 from portal.composer.profiles import Profile, profile
 from portal.composer.shown import Shower
 from portal.composer.simulation import Scenario, Simulation, simulate
@@ -117,6 +117,7 @@ class Desk:
 
 def desk_of(request: HttpRequest, public_id: str) -> Desk:
     """Return the plan with its newest version and the form as posted or stored."""
+    request.POST = without_nul(request.POST)  # type: ignore[assignment]
     tenant = acting_tenant(request)
     plans = Plan.objects.select_related("product").filter(tenant=tenant)
     plan = find(plans, "pln", public_id)

@@ -29,6 +29,7 @@ from catalog.pricing import Own, Plan, plan_of_contract
 from catalog.pricing.words import money_words
 from metering import repricing
 from portal.composer.own import OwnForm
+from portal.composer.posting import without_nul
 from portal.pages import find, person
 
 CONTRACTS = (Role.OWNER, Role.PRODUCT_MANAGER, Role.FINANCE)
@@ -62,7 +63,7 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     }
     if request.method == "GET":
         return _page(request, form, context)
-    given = request.POST
+    request.POST = given = without_nul(request.POST)  # type: ignore[assignment]
     form.post(given)
     context["when"] = NOW if given.get("when") == NOW else NEXT
     context["reason"] = given.get("reason", "")[:300]
