@@ -29,6 +29,7 @@ from catalog.pricing import (
     opening,
     state_from_json,
     steps_to_json,
+    taken_back,
     true_ups,
 )
 from catalog.pricing.exact import divide
@@ -134,8 +135,9 @@ def closing_entries(
     Without proration only the plan in force at the end charges them, in full.
     """
     ends_inside = term.end is not None and term.end < period.end_at
+    given_back = _never_paid(term, period, state)
     if ends_inside and not term.priced.prorate:
-        return []
+        return given_back
     lines = closing(term.priced.plan, state_from_json(state))
     since = max(term.start, period.start_at)
     until = term.end if ends_inside and term.end else period.end_at
@@ -149,7 +151,33 @@ def closing_entries(
         lambda amount: share(amount, period, since, until),
     )
     # These are the days' share already.
-    return entries + _entries(term, period, missing, since=period.start_at, at=last)
+    entries += _entries(term, period, missing, since=period.start_at, at=last)
+    return given_back + entries
+
+
+def _never_paid(
+    term: Term, period: BillingPeriod, state: dict[str, object]
+) -> list[Entry]:
+    """Return what usage took back of the opening and the term never paid.
+
+    Leaving the first tier of a volume price takes its flat amount back in full. A term
+    of a part of the period paid the share of its days, or nothing.
+    """
+    since = max(term.start, period.start_at)
+    until = period.end_at if term.end is None else min(term.end, period.end_at)
+    late = since > period.start_at
+
+    def paid(amount: Decimal) -> Decimal:
+        if term.priced.prorate:
+            return share(amount, period, since, until)
+        return ZERO if late and not term.is_first else amount
+
+    lines = [
+        line._replace(quantity=ZERO, amount=line.amount - paid(line.amount), steps=())
+        for line in taken_back(term.priced.plan, state_from_json(state))
+    ]
+    last = until - dt.timedelta(microseconds=1)
+    return _entries(term, period, lines, since=period.start_at, at=last)
 
 
 def _entries(

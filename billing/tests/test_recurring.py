@@ -231,3 +231,44 @@ def test_shares_of_adjoining_spans_sum_to_the_whole():
 
 def _zone(period):
     return ZoneInfo(period.timezone)
+
+
+VOLUME_WITH_FLAT = {
+    "currency": "USD",
+    "charges": [
+        {
+            "key": "calls",
+            "name": "Calls",
+            "metric": "calls",
+            "price": {
+                "model": "volume",
+                "tiers": [
+                    {"up_to": "10", "unit_amount": "0", "flat_amount": "100"},
+                    {"up_to": None, "unit_amount": "1"},
+                ],
+            },
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("_case", "prorate", "total"),
+    [
+        # The old plan keeps its 100; 11 calls at $1 are added, and nothing taken back.
+        ("in full", False, Decimal("111.00")),
+        # 15 of 31 days of 100 stay with the old plan; the new one has 11 calls.
+        ("by days", True, Decimal("59.39")),
+    ],
+)
+def test_a_first_tier_left_takes_back_what_was_paid_of_it_alone(
+    _case: str, prorate: bool, total: Decimal
+) -> None:
+    cast = make_cast()
+    subscription = subscribe(cast, VOLUME_WITH_FLAT, prorate=prorate)
+    use(cast, [event(OCTOBER + DAY) for _ in range(5)])
+    change(subscription, cast, VOLUME_WITH_FLAT, OCTOBER + 15 * DAY, prorate=prorate)
+    use(cast, [event(OCTOBER + 20 * DAY) for _ in range(11)])
+    (invoice,) = close_month()
+    assert invoice.subtotal == total
+    assert breaks() == []

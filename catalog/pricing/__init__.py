@@ -81,6 +81,7 @@ from catalog.pricing.rating import (
     price,
     rate,
     rate_many,
+    taken_back,
     total,
     true_ups,
 )
@@ -190,6 +191,7 @@ __all__ = [
     "state_to_json",
     "steps_from_json",
     "steps_to_json",
+    "taken_back",
     "total",
     "true_ups",
     "with_level",

@@ -260,6 +260,26 @@ def opening(plan: Plan) -> tuple[Line, ...]:
     return price(plan, {})
 
 
+def taken_back(plan: Plan, state: PlanState) -> tuple[Line, ...]:
+    """Return the opening's lines whose flat amount usage has taken back.
+
+    A volume price that leaves its first tier no longer has that tier's flat amount: the
+    event that does so carries it as a negative part.
+    """
+    left = {line.charge_key: line for line in price(plan, state)}
+    return tuple(
+        line
+        for line in opening(plan)
+        if (flats := _flats(line)) and not flats <= _flats(left.get(line.charge_key))
+    )
+
+
+def _flats(line: Line | None) -> set[tuple[str, Decimal]]:
+    """Return the tiers whose flat amount is part of a line, by kind and floor."""
+    steps = line.steps if line else ()
+    return {(step.kind, step.floor) for step in steps if step.flat_amount}
+
+
 def closing(plan: Plan, state: PlanState) -> tuple[Line, ...]:
     """Return what is due when a period ends, beside its usage."""
     lines = [_flat_line(charge, plan.currency, Due.ARREARS) for charge in plan.charges]
