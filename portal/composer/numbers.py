@@ -17,16 +17,29 @@ _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 def clean(text: str) -> str:
-    """Return a number without spaces, thousands commas and currency sign.
+    """Return a number without spaces and thousands commas.
 
     What is no number stays as it was typed.
     """
-    short = re.sub(r"[\s_\u00a0\u202f']", "", text).lstrip("".join(SYMBOLS.values()))
+    short = re.sub(r"[\s_\u00a0\u202f']", "", text)
     if _GROUPED.fullmatch(short):
         short = short.replace(",", "")
     if short.startswith("."):
         short = f"0{short}"
     return short if _PLAIN.fullmatch(short) else text.strip()
+
+
+def without_sign(text: str, currency: str) -> str:
+    """Return a number without its currency's sign in front; another's sign stays."""
+    short = text.strip()
+    rest = short.removeprefix(SYMBOLS.get(currency, currency)).strip()
+    is_number = rest != short and _PLAIN.fullmatch(clean(rest))
+    return rest if is_number else text
+
+
+def without_percent(text: str) -> str:
+    """Return a percentage without its sign."""
+    return text.strip().removesuffix("%").strip()
 
 
 def grouped(text: str) -> str:

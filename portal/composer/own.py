@@ -59,7 +59,10 @@ class OwnForm:
 
     def post(self, data: QueryDict) -> None:
         """Take over what was typed; what a charge counts stays the plan's."""
-        said = {c.key: c for c in from_post(data, kept_limits={}).charges}
+        code = self.typed.currency
+        said = {
+            c.key: c for c in from_post(data, kept_limits={}, currency=code).charges
+        }
         self.own = set()
         for at, charge in enumerate(self.typed.charges):
             typed = said.get(charge.key)

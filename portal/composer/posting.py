@@ -16,6 +16,7 @@ from portal.composer.currencies import WHOLE
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean
 from portal.composer.params import Param
+from portal.composer.signs import unsigned
 from portal.composer.typed import JSON_MODEL, Charge, Price, Tier, Typed, is_uid
 
 # recipe → included → package → tiers: no deeper price can be written.
@@ -33,8 +34,14 @@ def without_nul(data: QueryDict) -> QueryDict:
     return clean_data
 
 
-def from_post(data: QueryDict, *, kept_limits: dict[str, object]) -> Typed:
-    """Return the posted form; `kept_limits` are those that have no box in it."""
+def from_post(
+    data: QueryDict, *, kept_limits: dict[str, object], currency: str = ""
+) -> Typed:
+    """Return the posted form; `kept_limits` are those that have no box in it.
+
+    `currency` is that of a form without a box for it.
+    """
+    data = unsigned(data, currency or data.get("currency", ""))
     uids = [uid for uid in dict.fromkeys(data.getlist("row")) if is_uid(uid)]
     return Typed(
         currency=data.get("currency", ""),

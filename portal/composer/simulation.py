@@ -41,6 +41,7 @@ from catalog.pricing.state import Dims, Weighed, Windows
 from catalog.pricing.supposed import Supposed, suppose
 from portal.composer.doubts import doubts
 from portal.composer.meters import Meter, meters
+from portal.composer.numbers import without_sign
 from portal.selectors import month_usage
 from portal.selectors.figures import Span
 from portal.selectors.unit_costs import UnitCosts
@@ -140,7 +141,8 @@ class Simulation:
 def simulate(plan: Plan, asked: Scenario) -> Simulation:
     """Return what a plan comes to; figures only where all quantities are right."""
     with decimal.localcontext(CONTEXT):
-        found = meters(plan, asked.typed, asked.costs)
+        typed = {n: without_sign(t, plan.currency) for n, t in asked.typed.items()}
+        found = meters(plan, typed, asked.costs)
         doubted = doubts(plan, asked.product)
         result = Simulation(plan.currency, clock.now(), found, findings=doubted)
         if asked.customer is not None:

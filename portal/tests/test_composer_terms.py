@@ -94,7 +94,7 @@ PROBLEMS: list[tuple[str, Terms, dict[str, str]]] = [
     ),
     (
         "crossed",
-        Terms(minimum="500", maximum="$400"),
+        Terms(minimum="500", maximum="400"),
         {"plan-maximum": "400 is below the minimum of 500."},
     ),
     (
