@@ -30,7 +30,8 @@ def record_rest(draft: PlanVersion, actor: User | None) -> None:
     Nothing is written where the last entry says already how the draft is.
     """
     last = _last(draft)
-    if last is None or last.created_at < draft.saved_at:
+    saved_at = draft.saved_at
+    if last is None or (saved_at is not None and last.created_at < saved_at):
         record(draft, actor)
 
 
