@@ -31,7 +31,7 @@ def record_rest(draft: PlanVersion, actor: User | None) -> None:
     """
     last = _last(draft)
     saved_at = draft.saved_at
-    if last is None or saved_at is None or last.created_at < saved_at:
+    if last is None or (saved_at is not None and last.created_at < saved_at):
         record(draft, actor)
 
 
