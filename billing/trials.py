@@ -119,14 +119,14 @@ def _dues(row: LedgerEntry, priced: PricedPlan, period: BillingPeriod) -> list[D
 
 
 def earliest_start(customer: Customer) -> dt.datetime:
-    """Return how far back a contract may begin: after the last issued invoice."""
+    """Return how far back a contract may begin: to the last issued invoice.
+
+    At most LONGEST_BACK, to the midnight in UTC.
+    """
+    floor = (clock.now() - LONGEST_BACK).astimezone(dt.UTC)
+    floor = floor.replace(hour=0, minute=0, second=0, microsecond=0)
     issued = BillingPeriod.objects.filter(
         customer=customer, state=BillingPeriod.State.FINALISED
     )
     last = issued.order_by("-end_at").first()
-    return max(last.end_at, _floor()) if last else _floor()
-
-
-def _floor() -> dt.datetime:
-    """Return the earliest start of all."""
-    return clock.now() - LONGEST_BACK
+    return max(last.end_at, floor) if last else floor

@@ -119,8 +119,8 @@ class TermsForm(forms.Form):
         self.earliest = trials.earliest_start(customer)
         self.committed = committed_charges(priced.plan)
         self.fields["start_at"].help_text = (
-            f"In UTC, not before {self.earliest:%-d %b %Y %H:%M}: what is invoiced"
-            " stays as it is."
+            f"In UTC, not before {self.earliest:%-d %b %Y %H:%M}: at most two years"
+            " back, and what is invoiced stays as it is."
         )
         offered = priced.plan.currencies
         self._choices("currency", [(code, code) for code in offered])
