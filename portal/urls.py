@@ -10,6 +10,7 @@ from portal.views import (
     audit,
     auth,
     composer,
+    contracts,
     customers,
     devui,
     events,
@@ -46,6 +47,10 @@ urlpatterns: list[URLPattern] = [
     path("customers/<str:public_id>/suspend", accounts.suspend, name="suspend"),
     path(
         "customers/<str:public_id>/reactivate", accounts.reactivate, name="reactivate"
+    ),
+    path("customers/<str:public_id>/subscribe", contracts.subscribe, name="subscribe"),
+    path(
+        "subscriptions/<str:public_id>/plan", contracts.change, name="subscription-plan"
     ),
     path("subscriptions/<str:public_id>/prices", own_prices.edit, name="own-prices"),
     path("agents/<str:public_id>/pause", accounts.pause_agent, name="agent-pause"),
@@ -89,6 +94,11 @@ urlpatterns: list[URLPattern] = [
     path("plans/<str:public_id>/scenario", scenarios.scenario, name="plan-scenario"),
     path("plans", plans.table, name="plans"),
     path("plans/<str:public_id>", plans.plan, name="plan"),
+    path(
+        "plans/<str:public_id>/subscribe",
+        contracts.choose_customer,
+        name="plan-subscribe",
+    ),
     path("plans/<str:public_id>/publish", publishing.publish, name="plan-publish"),
     path("plans/<str:public_id>/impact", publishing.impact, name="plan-impact"),
     path(

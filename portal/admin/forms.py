@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from aforo.lib import clock
 from aforo.lib.models import DECIMAL_PLACES, MAX_DIGITS
 from aforo.lib.money import plain
 from billing.models import Credential, Subscription
@@ -105,3 +106,5 @@ class SubscriptionForm(Refusable):
             field.help_text = "Empty: nothing changes. Own prices, currency and"
             field.help_text += " commitment go on."
         field.queryset = rows
+        if "started_at" in self.fields:
+            self.fields["started_at"].initial = clock.now

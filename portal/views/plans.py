@@ -37,6 +37,7 @@ from portal.selectors import outcomes, plans
 from portal.selectors.plans import VersionRow
 from portal.versions import difference, pair, summary_of, terms_of
 from portal.views.actions import Deed, ask
+from portal.views.own_prices import CONTRACTS
 
 TABS = (("prices", "Prices"), ("subscriptions", "Subscriptions"), ("audit", "Audit"))
 # What a plan can charge, for those who have none yet.
@@ -145,6 +146,7 @@ def plan(request: HttpRequest, public_id: str) -> HttpResponse:
             for key, label in TABS
         ],
         "may_price": may(request, PRICING),
+        "may_agree": may(request, CONTRACTS),
         "may_mark": not may(request, PRICING)
         and may(request, DRAFTING)
         and any(has_recipe(v.body) for v in (row.draft or row.live,) if v),
