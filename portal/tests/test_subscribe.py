@@ -27,7 +27,7 @@ from billing.models import SubscriptionSnapshot as Snapshot
 from catalog import plans
 from catalog.models import PlanVersion
 from portal.tests.scene import NOW, PLAN, Scene, make_scene, sign_in
-from portal.tests.test_admin_contracts import COMMITTED
+from portal.tests.test_admin_contracts import CHARGES, COMMITTED
 from portal.tests.test_plans import text
 from tests.factories import make_version
 
@@ -305,8 +305,8 @@ def latest_of(subscription: Subscription) -> Snapshot:
 
 
 def test_one_of_several_commitments_is_chosen(scene: Scene) -> None:
-    second = {**COMMITTED["charges"][0], "key": "more", "name": "More calls"}
-    body = {"currency": "USD", "charges": [*COMMITTED["charges"], second]}
+    second = {**CHARGES[0], "key": "more", "name": "More calls"}
+    body = {"currency": "USD", "charges": [*CHARGES, second]}
     client = sign_in(scene, Role.FINANCE)
     path = ask(scene.customer, make_version(scene.product, body))
     form = {"starts": "now", "currency": "USD", "agent": scene.agent.pk}
