@@ -24,7 +24,7 @@ CALLS: dict[str, Any] = {
     "committed_price": "10000",
     "tool_invocations": {"*": "10"},
 }
-CHARGES = [{"key": "calls", "name": "Calls", "price": CALLS}]
+CHARGES: list[dict[str, Any]] = [{"key": "calls", "name": "Calls", "price": CALLS}]
 COMMITTED = {
     "currency": "USD",
     "charges": CHARGES,

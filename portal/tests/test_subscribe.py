@@ -16,12 +16,18 @@ from django.urls import reverse
 from aforo.core.models import AuditEntry, Role
 from aforo.lib import clock
 from billing import accounts, subscriptions
-from billing.models import BillingPeriod, Customer, LedgerEntry, Subscription
+from billing.models import (
+    BillingPeriod,
+    Customer,
+    CustomerBooks,
+    LedgerEntry,
+    Subscription,
+)
 from billing.models import SubscriptionSnapshot as Snapshot
 from catalog import plans
 from catalog.models import PlanVersion
 from portal.tests.scene import NOW, PLAN, Scene, make_scene, sign_in
-from portal.tests.test_admin_contracts import COMMITTED
+from portal.tests.test_admin_contracts import CHARGES, COMMITTED
 from portal.tests.test_plans import text
 from tests.factories import make_version
 
@@ -296,6 +302,32 @@ def test_an_agent_gets_its_part_of_a_commitment(scene: Scene) -> None:
 def latest_of(subscription: Subscription) -> Snapshot:
     """Return what a contract says last."""
     return subscription.snapshots.order_by("-number")[0]
+
+
+def test_one_of_several_commitments_is_chosen(scene: Scene) -> None:
+    second = {**CHARGES[0], "key": "more", "name": "More calls"}
+    body = {"currency": "USD", "charges": [*CHARGES, second]}
+    client = sign_in(scene, Role.FINANCE)
+    path = ask(scene.customer, make_version(scene.product, body))
+    form = {"starts": "now", "currency": "USD", "agent": scene.agent.pk}
+    form |= {"committed_amount": "300", "committed_price": "2700", "charge": "more"}
+    confirm(client, path, **form)
+    made = Subscription.objects.get(agent=scene.agent)
+    assert latest_of(made).commitment["charge"] == "more"
+    assert paid(made) == [Decimal(12700)]
+
+
+def test_a_review_leaves_the_books_as_they_are(
+    scene: Scene, newcomer: Customer
+) -> None:
+    client = sign_in(scene, Role.FINANCE)
+    books = CustomerBooks.objects.filter(customer=newcomer).values()
+    before = list(books), BillingPeriod.objects.count(), AuditEntry.objects.count()
+    form = {"starts": "past", "start_at": "2026-10-10T09:00", "currency": "USD"}
+    answer, _ = send(client, ask(newcomer, scene.version), do="review", **form)
+    assert answer.status_code == 200
+    after = list(books.all()), BillingPeriod.objects.count(), AuditEntry.objects.count()
+    assert after == before
 
 
 def test_a_second_contract_is_led_to_the_change_of_plan(scene: Scene) -> None:
