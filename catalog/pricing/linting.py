@@ -271,7 +271,7 @@ def _dimensions(plan: Plan) -> Iterator[Finding]:
         if not isinstance(model, Dimensions):
             continue
         if model.tools and model.other_tools is None and not model.volume_rates:
-            message = "calls of tools without a rate of their own are free: add *"
+            message = "calls of tools without a rate are free: give other tools (*) one"
             yield Finding("unlisted_tools_free", (charge.key,), message)
         if model.tools and model.volume_rates:
             message = "volume tiers price other tools only: named tools keep their rate"

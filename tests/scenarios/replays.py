@@ -76,7 +76,7 @@ def wait_for_chunk(instance: Instance, chunk: int) -> None:
     while chunks_done(instance) < chunk:
         if time.monotonic() > deadline:
             raise AssertionError(f"no chunk {chunk}:\n{instance.logs()}")
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def planned(instance: Instance) -> list[Call]:

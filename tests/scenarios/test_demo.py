@@ -16,7 +16,7 @@ from tests import harness
 from tests.harness import Instance
 from tests.scenarios import replays
 
-SLICE = 6_000
+SLICE = 12_000
 CLOSE = (
     "from aforo.lib import clock; from billing import invoicing;"
     " invoicing.close_periods(clock.now())"

@@ -90,6 +90,9 @@ class Command(BaseCommand):
                 self._conclude(tenant, options, whole=False)
         except (DoorError, replay.RatingStuck) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            # Everything was sent: what is left is to wait, and to report.
+            self._say("  stopped; the same command goes on from here")
 
     def _conclude(
         self, tenant: Tenant, options: dict[str, Any], *, whole: bool
