@@ -234,7 +234,7 @@ def _limits(desk: Desk) -> dict[str, Any]:
     """Return the limits that are saved; finance's form has no boxes of them."""
     if desk.role == Role.FINANCE and shares.is_only_markups(desk.request.POST):
         return dict(desk.newest.limits) if desk.newest else {}
-    return _said(desk.typed.limits)
+    return conflict.limiting(desk.typed.limits)
 
 
 def _not_theirs(desk: Desk, deed: str, error: AforoError) -> HttpResponse:
@@ -248,11 +248,6 @@ def _not_theirs(desk: Desk, deed: str, error: AforoError) -> HttpResponse:
     checked.problems = {box: error.detail, **checked.problems}
     checked.plan = None
     return page_of(desk, checked=checked, status=error.status)
-
-
-def _said(limits: dict[str, Any]) -> dict[str, Any]:
-    """Return the limits without those that limit nothing."""
-    return {name: value for name, value in limits.items() if value not in (None, [])}
 
 
 @role_required(*DRAFTING)
