@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.pricing import recipes
 from catalog.pricing.agentic import Compound, Dimensions, Recipe
+from catalog.pricing.dimension_lint import dimension_findings
 from catalog.pricing.exact import HUNDRED, ZERO
+from catalog.pricing.findings import Finding
 from catalog.pricing.plan import (
     SPEND_LEVEL,
     Aggregation,
@@ -22,6 +23,8 @@ from catalog.pricing.plan import (
     Source,
     Window,
 )
+
+__all__ = ["PARTS", "Finding", "lint"]
 
 # Totals and the parts that they already contain: a plan prices one or the other.
 PARTS = {
@@ -39,15 +42,6 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One doubt about a plan."""
-
-    code: str  # overlap, counted_twice, …
-    charges: tuple[str, ...]
-    message: str
-
-
 def lint(plan: Plan) -> tuple[Finding, ...]:
     """Return the doubts about a plan, in the order of its charges."""
     pairs = [
@@ -58,7 +52,7 @@ def lint(plan: Plan) -> tuple[Finding, ...]:
     return (
         *_overlaps(pairs, plan.charges),
         *_counted_twice(pairs),
-        *_dimensions(plan),
+        *dimension_findings(plan),
         *_absorbed(plan),
         *_outcomes(plan),
         *_cost_twice(plan),
@@ -87,8 +81,8 @@ def _weighed(pairs: list[tuple[Charge, Charge]], plan: Plan) -> Iterator[Finding
                     continue
                 word = "covers" if isinstance(other.model, Compound) else "prices"
                 message = (
-                    f"{recipes.meter_words(name)} is weighed in {recipe.key}, and"
-                    f" {other.key} {word} it too"
+                    f"{recipes.meter_words(name)} is weighed in {recipe.name}, and"
+                    f" {other.name} {word} it too"
                 )
                 yield Finding("weighed_and_priced", (recipe.key, other.key), message)
 
@@ -106,7 +100,7 @@ def _cost_weights(plan: Plan) -> Iterator[Finding]:
             if weights and weights[0] and weights[0] == weights[1]:
                 message = (
                     f"1 {plan.currency} and 1 {variant.currency} of our cost weigh"
-                    f" the same in {charge.key}, though they are not the same money"
+                    f" the same in {charge.name}, though they are not the same money"
                 )
                 yield Finding("cost_weighs_the_same", (charge.key,), message)
 
@@ -116,7 +110,7 @@ def _parts_weighed(charge: Charge, model: Recipe) -> Iterator[Finding]:
     names = {weight.measurement for weight in model.weights}
     for whole in PARTS.keys() & names:
         for part in sorted(PARTS[whole] & names):
-            message = f"{part} are part of {whole}: {charge.key} weighs them twice"
+            message = f"{part} are part of {whole}: {charge.name} weighs them twice"
             yield Finding("counted_twice", (charge.key,), message)
 
 
@@ -158,8 +152,8 @@ def _levels(plan: Plan) -> Iterator[Finding]:
         ]
         if lacking:
             message = (
-                f"at the level {' and '.join(lacking)} what {charges[0].key} counts has"
-                " no price: name the level, or add a charge for every level"
+                f"at the level {' and '.join(lacking)} what {charges[0].name} counts"
+                " has no price: name the level, or add a charge for every level"
             )
             yield Finding("level_without_price", (charges[0].key,), message)
     if plan.levels and plan.charges and not is_used:
@@ -178,7 +172,7 @@ def _windows(plan: Plan, pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding
         adds = metric.aggregation in (Aggregation.COUNT, Aggregation.SUM)
         if adds and isinstance(charge.model, PerUnit):
             message = (
-                f"{charge.key} has one price for every unit and adds them up: by the"
+                f"{charge.name} has one price for every unit and adds them up: by the"
                 f" {metric.window} it comes to the same as by the period"
             )
             yield Finding("window_without_effect", (charge.key,), message)
@@ -187,7 +181,7 @@ def _windows(plan: Plan, pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding
         assert b.metric is not None
         if a.metric.window is not b.metric.window and _counted(a) == _counted(b):
             message = (
-                f"{a.key} and {b.key} price the same by the {a.metric.window} and by"
+                f"{a.name} and {b.name} price the same by the {a.metric.window} and by"
                 f" the {b.metric.window}: it is paid twice"
             )
             yield Finding("two_windows", (a.key, b.key), message)
@@ -211,8 +205,8 @@ def _absorbed(plan: Plan) -> Iterator[Finding]:
             name = _measurement(other.metric)
             if name in charge.model.absorbs:
                 message = (
-                    f"{name} is covered by the price of {charge.key} and priced by "
-                    f"{other.key} too"
+                    f"{name} is covered by the price of {charge.name} and priced by "
+                    f"{other.name} too"
                 )
                 yield Finding("absorbed_and_priced", (charge.key, other.key), message)
 
@@ -233,7 +227,7 @@ def _outcomes(plan: Plan) -> Iterator[Finding]:
                 for one in model.requirements
             ):
                 message = (
-                    f"{signal.event_type} is a piece of {charge.key} and {what} it "
+                    f"{signal.event_type} is a piece of {charge.name} and {what} it "
                     "too: use another type or condition"
                 )
                 yield Finding(code, (charge.key,), message)
@@ -247,8 +241,8 @@ def _cost_twice(plan: Plan) -> Iterator[Finding]:
                 continue
             whole, other = (a, b) if _has_budget(a) else (b, a)
             message = (
-                f"our cost beyond the budget of {whole.key} is billed, and "
-                f"{other.key} bills our cost too"
+                f"our cost beyond the budget of {whole.name} is billed, and "
+                f"{other.name} bills our cost too"
             )
             yield Finding("cost_billed_twice", (whole.key, other.key), message)
 
@@ -262,38 +256,6 @@ def _bills_cost(charge: Charge) -> bool:
     """Tell whether our cost is part of a charge's price."""
     is_cost = charge.metric is not None and charge.metric.source is Source.COGS
     return is_cost or _has_budget(charge)
-
-
-def _dimensions(plan: Plan) -> Iterator[Finding]:
-    """Find rates by dimension that some usage escapes or that never apply."""
-    for charge in plan.charges:
-        model = charge.model
-        if not isinstance(model, Dimensions):
-            continue
-        if model.tools and model.other_tools is None and not model.volume_rates:
-            message = "calls of tools without a rate are free: give other tools (*) one"
-            yield Finding("unlisted_tools_free", (charge.key,), message)
-        if model.tools and model.volume_rates:
-            message = "volume tiers price other tools only: named tools keep their rate"
-            yield Finding("named_tools_keep_rate", (charge.key,), message)
-        if model.other_tools is not None and model.volume_rates:
-            message = "volume tiers replace the rate of *, which is never used"
-            yield Finding("rate_unused", (charge.key,), message)
-        if model.multipliers and not model.tokens:
-            message = "tool multipliers multiply token rates, and there are none"
-            yield Finding("multipliers_unused", (charge.key,), message)
-        if model.included_tools and not model.session_fee:
-            message = "calls are included in every session, and a session has no fee"
-            yield Finding("included_without_fee", (charge.key,), message)
-        committed = model.commitment
-        if committed is not None and model.other_tools is not None:
-            beyond = model.other_tools * committed.amount
-            if beyond < committed.price:
-                message = (
-                    "a call beyond the commitment costs less than one within it: "
-                    "committing costs more than paying as one goes"
-                )
-                yield Finding("commitment_dearer", (charge.key,), message)
 
 
 def _meet(a: Charge, b: Charge) -> bool:
@@ -325,8 +287,8 @@ def _overlaps(
             if any(c.metric == a.metric and _takes(c, a, b) for c in charges):
                 continue
             message = (
-                f"an event can match both {a.key} and {b.key} equally well; "
-                f"{a.key} is used because it comes first"
+                f"an event can match both {a.name} and {b.name} equally well; "
+                f"{a.name} is used because it comes first"
             )
             yield Finding("overlap", (a.key, b.key), message)
 
@@ -352,7 +314,7 @@ def _counted_twice(pairs: list[tuple[Charge, Charge]]) -> Iterator[Finding]:
             if name in parts:
                 message = (
                     f"{name} are part of {_measurement(whole.metric)}: "
-                    f"{whole.key} and {part.key} price them twice"
+                    f"{whole.name} and {part.name} price them twice"
                 )
                 yield Finding("counted_twice", (whole.key, part.key), message)
 
@@ -381,7 +343,7 @@ def _terms(plan: Plan) -> Iterator[Finding]:
         own = [d for d in plan.discounts if d.percent and _covers(d, charge.key)]
         always = sum((d.percent or ZERO for d in own if not d.is_dated), ZERO)
         if always > HUNDRED:
-            message = f"discounts take more than all of {charge.key}: it is free"
+            message = f"discounts take more than all of {charge.name}: it is free"
             yield Finding("discounts_over_all", (charge.key,), message)
     amounts = [d for d in plan.discounts if d.amount is not None]
     for first, later in combinations(amounts, 2):

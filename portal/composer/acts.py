@@ -39,6 +39,7 @@ def act(typed: Typed, deed: str) -> str:
             typed.currencies.pop(found["code"], None)
         elif found["code"] != typed.currency and found["code"] in CURRENCIES:
             typed.currencies.setdefault(found["code"], {})
+            typed.currencies = dict(sorted(typed.currencies.items()))
         return "currencies-summary"
     if deed == "charge.add":
         return _add(typed, Charge(typed.new_uid(), MODELS["per_unit"].start()))

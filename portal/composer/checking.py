@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
-from portal.composer import currencies, levels, rows, term_texts
+from portal.composer import currencies, dimensions, levels, rows, term_texts
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
@@ -23,6 +23,7 @@ from portal.composer.params import Param
 from portal.composer.spelled import span_problems
 from portal.composer.term_boxes import sentence, term_box, term_problems
 from portal.composer.typed import Charge, Price, Typed, keys_of
+from portal.composer.waiting import waiting
 
 BELOW = {"price": PRICE_LIMIT, "quantity": QUANTITY_LIMIT, "rate": RATE_LIMIT}
 _PATH = re.compile(r"charges\[[0-9]+\]\.?(?P<rest>.*)")
@@ -37,6 +38,7 @@ class Checked:
     problems: dict[str, str] = field(default_factory=dict)
     plan: Plan | None = None
     labels: dict[str, str] = field(default_factory=dict)  # Charge name by box id.
+    waiting: list[Charge] = field(default_factory=list)  # Not begun: not judged yet.
 
     def add(self, box: str, message: str, label: str = "") -> None:
         """Note a problem; the first one of a box stays."""
@@ -53,12 +55,24 @@ class Checked:
         ]
 
 
-def check(typed: Typed, metrics: Mapping[str, Metric]) -> Checked:
-    """Return what is wrong with the form; `metrics` are the tenant's by code."""
+def check(
+    typed: Typed, metrics: Mapping[str, Metric], *, patient: bool = False
+) -> Checked:
+    """Return what is wrong with the form; `metrics` are the tenant's by code.
+
+    A patient check leaves charges out that were added and not begun: the plan of it
+    is without them, so that figures go on while one is typed. Publishing has none.
+    """
     checked = Checked()
     keys = keys_of(typed.charges)
+    numbers = {c.uid: number for number, c in enumerate(typed.charges, start=1)}
+    if patient and (later := waiting(typed)):
+        checked.waiting = later
+        begun = [c for c in typed.charges if c not in later]
+        typed = replace(typed, charges=begun)
     bodies, right = [], []
-    for number, charge in enumerate(typed.charges, start=1):
+    for charge in typed.charges:
+        number = numbers[charge.uid]
         label = charge.name.strip() or f"Charge {number}"
         before = len(checked.problems)
         for box, message in _charge_problems(charge, metrics):
@@ -241,6 +255,8 @@ def _price_problems(price: Price, prefix: str) -> Iterator[tuple[str, str]]:
             yield from rows.problems(param, typed, prefix)
         else:
             yield from _param_problems(param, price, prefix, per)
+    if price.model == "dimensions" and not dimensions.prices(price):
+        yield f"{prefix}-tool_invocations-0-rate", dimensions.NOTHING
     if form.tiered:
         yield from _tier_problems(price, prefix, per)
     if price.inner is not None:

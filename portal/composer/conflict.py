@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.describe import describe
 from catalog.models import Metric, PlanVersion
+from catalog.ownership import MARKUP, is_recipe
 from catalog.plans import metric_json
 from catalog.pricing import PlanError, parse_plan
 from portal.composer.bodies import to_body
@@ -106,10 +107,20 @@ def _words(
     try:
         # Alone, without the levels that its conditions may name.
         plan = parse_plan({"currency": currency, "charges": [row]}, published=True)
-        return describe(plan)
+        return describe(plan) + markup_words(row)
     except PlanError:
         price = row.get("price")
         parts = price.items() if isinstance(price, Mapping) else [("price", price)]
         return f"{row.get('name')} (incomplete): " + ", ".join(
             f"{name} {value}" for name, value in parts
         )
+
+
+def markup_words(row: Mapping[str, Any]) -> str:
+    """Return finance's markup of a recipe, which customers' words leave out."""
+    price = row.get("price")
+    if not is_recipe(row) or not isinstance(price, Mapping):
+        return ""
+    markup = price.get(MARKUP)
+    said = f"{markup} %" if markup not in (None, "") else "none"
+    return f" Finance's markup: {said}."

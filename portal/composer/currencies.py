@@ -25,6 +25,7 @@ from portal.composer.typed import Typed, keys_of
 # Under which a price is kept that has another shape than the plan's own.
 AS_JSON = "json"
 SECTION = "currencies-summary"
+UNSEEN_MAX = 5  # Figures that one problem names.
 # The part that is no charge: what holds for the plan as a whole.
 WHOLE = "whole"
 _BOUNDS = {"minimum": "Minimum per period", "maximum": "Maximum per period"}
@@ -136,7 +137,7 @@ def _price(data: Any, path: Path, prefix: str) -> Iterator[Figure]:
                 yield Figure((*path, "tiers", at, name), words, str(tier[name]), unit)
     for name, label in _RATES.items():
         rates = data.get(name)
-        for key, rate in rates.items() if isinstance(rates, Mapping) else ():
+        for key, rate in sorted(rates.items()) if isinstance(rates, Mapping) else ():
             what = "another tool" if key == "*" else str(key)
             yield Figure((*path, name, key), f"{prefix}{label} {what}", str(rate))
     for name, label in _LEVELS.items():
@@ -243,8 +244,25 @@ def box_id(currency: str, uid: str, name: str) -> str:
     return f"cur-{currency}-{uid}-{name}"
 
 
+def settle(typed: Typed, body: Mapping[str, Any]) -> None:
+    """Give every figure its text in every further currency, blank where none is typed.
+
+    A page shows a box for each of them, so each can be told what it lacks.
+    """
+    for texts in typed.currencies.values():
+        for part in parts(typed, body):
+            said = texts.setdefault(part.uid, {})
+            if AS_JSON not in said:
+                for figure in figures(part.row):
+                    said.setdefault(figure.name, "")
+
+
 def problems(typed: Typed, body: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with the figures: box, problem, name of the part."""
+    """Yield what is wrong with the figures: box, problem, name of the part.
+
+    Figures whose boxes are not on the page yet are told together.
+    """
+    unseen = []
     for currency, texts in typed.currencies.items():
         for part in parts(typed, body):
             said = texts.get(part.uid, {})
@@ -254,13 +272,20 @@ def problems(typed: Typed, body: Mapping[str, Any]) -> Iterator[tuple[str, str, 
                 text = said.get(figure.name, "")
                 if figure.is_bound and not text.strip():
                     continue
-                shown = figure.name in said
-                box = box_id(currency, part.uid, figure.name) if shown else SECTION
                 label = f"{figure.label} in {currency}"
+                if figure.name not in said:
+                    unseen.append(f"{part.title}: {label}")
+                    continue
                 try:
                     read(text, label, below=PRICE_LIMIT, per=figure.per)
                 except PlanError as error:
+                    box = box_id(currency, part.uid, figure.name)
                     yield box, error.message, part.title
+    if unseen:
+        more = f" and {len(unseen) - UNSEEN_MAX} more" * (len(unseen) > UNSEEN_MAX)
+        lacking = ", ".join(unseen[:UNSEEN_MAX]) + more
+        verb = "is" if len(unseen) == 1 else "are"
+        yield SECTION, f"{lacking} {verb} blank. Press “Show all figures”.", ""
 
 
 def box_of_path(typed: Typed, path: str) -> tuple[str, str]:

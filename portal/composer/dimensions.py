@@ -182,6 +182,10 @@ PARAMS = (
         off="nothing is priced that could be discounted",
     ),
 )
+NOTHING = (
+    "This charge prices nothing yet. Type a rate of calls, tokens or durations, the"
+    " fee of a session, or the price of a commitment."
+)
 _TABLES = {param.name: param for param in PARAMS if param.kind == "rows"}
 _RATES = ("tool_invocations", "token_multipliers", "tool_multipliers")
 _LEVELS = ("volume_tiers", "volume_discounts")
@@ -197,6 +201,14 @@ _KEYS = frozenset(
         "included_tool_count",
     }
 )
+
+
+def prices(price: Price) -> bool:
+    """Tell whether something has a price: multipliers and discounts alone have not."""
+    fees = (price.values.get(n, "") for n in ("base_session_fee", "committed_price"))
+    return any(fee.strip() for fee in fees) or any(
+        rows.filled(_TABLES[name], price.rows.get(name, [])) for name in _RATED
+    )
 
 
 def read_dimensions(data: Mapping[str, Any]) -> Price | None:

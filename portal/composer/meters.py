@@ -79,6 +79,7 @@ class Meter:
     events: int = 1
     unit_cost: Decimal | None = None
     problems: dict[str, str] = field(default_factory=dict)
+    covered: str = ""  # What else of a customer's month a fee covers, in words.
     part: str = ""  # Of a charge by dimensions; see catalog.pricing.dimensions.
 
     @property
@@ -142,7 +143,7 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
         if charge.metric is None:
             continue
         if isinstance(charge.model, Dimensions):
-            for part in labels_of(charge.model):
+            for part in _in_order(labels_of(charge.model)):
                 meter = _part_meter(charge, part, typed, costs)
                 found[meter.id] = meter
             continue
@@ -171,6 +172,13 @@ def meters(plan: Plan, typed: Mapping[str, str], costs: UnitCosts) -> list[Meter
         _read(meter)
         found[name] = meter
     return list(found.values())
+
+
+def _in_order(parts: list[str]) -> list[str]:
+    """Return the parts with the tools by name, those without a name after them."""
+    tools = [p for p in parts if p.startswith("tool:")]
+    tools.sort(key=lambda part: (part == "tool:*", part.casefold(), part))
+    return tools + [p for p in parts if not p.startswith("tool:")]
 
 
 def _several(charge: Charge) -> str:

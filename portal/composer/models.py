@@ -35,6 +35,7 @@ class ModelForm:
     name: str  # As in plan JSON.
     label: str
     hint: str
+    use: str  # What it is for, in the list of models.
     params: tuple[Param, ...] = ()
     tiered: bool = False
     inner: str = ""  # The member of the JSON that holds another price.
@@ -46,6 +47,11 @@ class ModelForm:
     template: str = "portal/composer_price.html"
     reader: Callable[[Mapping[str, Any]], Price | None] | None = None
     writer: Callable[[Price], dict[str, Any]] | None = None
+
+    @property
+    def choice(self) -> tuple[str, str]:
+        """What the list of models says: the label and what the model is for."""
+        return self.name, f"{self.label}: {self.use}"
 
     def read(self, data: Mapping[str, Any]) -> Price | None:
         """Return the JSON as texts; None when the form cannot show all of it."""
@@ -194,12 +200,14 @@ _FORMS = (
         "per_unit",
         "Per unit",
         "One price for every unit.",
+        "the same price for every unit",
         (Param("unit_amount", "Price", "price"), _PER),
     ),
     ModelForm(
         "graduated",
         "Graduated",
         "Each unit at the price of the tier that it falls into.",
+        "later units get another price",
         (_PER,),
         tiered=True,
     ),
@@ -207,6 +215,7 @@ _FORMS = (
         "volume",
         "Volume",
         "All units at the price of the tier that the whole quantity reaches.",
+        "the whole quantity gets one price, by its size",
         (_PER,),
         tiered=True,
     ),
@@ -214,6 +223,7 @@ _FORMS = (
         "included",
         "Included quota",
         "Units that are free; another model prices what goes beyond.",
+        "some units are free, the rest is priced",
         (Param("units", "Included units", "quantity", positive=True),),
         inner="overage",
         inner_label="Beyond the quota",
@@ -223,6 +233,7 @@ _FORMS = (
         "package",
         "Package",
         "Units sold in whole packages; a started one counts.",
+        "units sold by the hundred or thousand",
         (Param("size", "Units in a package", "quantity", positive=True),),
         inner="price",
         inner_label="Price of packages",
@@ -234,6 +245,7 @@ _FORMS = (
         "percentage",
         "Percentage",
         "A share of a sum of money, such as our cost.",
+        "a share of money, such as cost plus 30 %",
         (
             Param("rate", "Rate in %", "rate", hint="130 bills cost plus 30 %."),
             Param("fixed_amount", "Fixed fee per event", "price", optional=True),
@@ -249,6 +261,7 @@ _FORMS = (
         "flat",
         "Flat",
         "A fixed amount per period; it counts nothing.",
+        "a fixed fee each period, whatever is used",
         (
             Param("amount", "Amount", "price"),
             Param("due", "Posted", "choice", choices=DUE, start="advance"),
@@ -261,6 +274,7 @@ _FORMS = (
         "dimensions",
         "Dimensions",
         "Rates by tool, tokens, duration and session that are multiplied together.",
+        "rates by tool, tokens, time and session in one charge",
         DIMENSION_PARAMS,
         metered=False,
         off="each rate names what it counts",
@@ -271,6 +285,7 @@ _FORMS = (
         "compound",
         "Outcome",
         "One price for what many metered events achieve together.",
+        "one price for a result, such as a solved case",
         OUTCOME_PARAMS,
         inner="price",
         inner_label="Price of an outcome",
@@ -286,6 +301,7 @@ _FORMS = (
         "recipe",
         "Recipe",
         "Meters of an event become units, such as credits, and units have the price.",
+        "usage becomes credits, and credits have a price",
         RECIPE_PARAMS,
         inner="price",
         inner_label="Price of a unit",

@@ -13,11 +13,12 @@ from catalog.pricing.words import number_words
 GROUPED_MAX = 40  # Digits: far beyond every quantity that is taken.
 _GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII)
 _COMMA = re.compile(r"[0-9]+,[0-9]+", re.ASCII)
+_POWER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?[eE][+-]?[0-9]{1,2}", re.ASCII)
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 def clean(text: str) -> str:
-    """Return a number without spaces and thousands commas.
+    """Return a number without spaces and thousands commas, a power of ten written out.
 
     What is no number stays as it was typed.
     """
@@ -26,6 +27,8 @@ def clean(text: str) -> str:
         short = short.replace(",", "")
     if short.startswith("."):
         short = f"0{short}"
+    if _POWER.fullmatch(short):
+        short = f"{Decimal(short):f}"
     return short if _PLAIN.fullmatch(short) else text.strip()
 
 

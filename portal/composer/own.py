@@ -130,5 +130,5 @@ def _models(charge: Charge) -> list[tuple[str, str]]:
     if model == JSON_MODEL:
         return [(JSON_MODEL, "Other, as JSON")]
     if model in APART:
-        return [(model, MODELS[model].label)]
-    return [(m.name, m.label) for m in MODELS.values() if m.name not in APART]
+        return [MODELS[model].choice]
+    return [m.choice for m in MODELS.values() if m.name not in APART]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from portal.composer import rows
@@ -69,6 +69,8 @@ class Section:
 
     legend: str
     parts: list[Part]
+    folds: bool  # It can be closed: nothing in it is needed.
+    is_open: bool  # In use, with a problem or with the focus.
 
 
 def sections(
@@ -78,10 +80,33 @@ def sections(
     boxes: Mapping[str, Box],
     problems: Mapping[str, str],
     notes: Mapping[str, str],
+    focus: str = "",
 ) -> list[Section]:
-    """Return parameters under their headings; `boxes` are those that are no table."""
+    """Return parameters under their headings; `boxes` are those that are no table.
+
+    Those of rates by dimension close while they are not in use, but the first one
+    where none is.
+    """
+    made = _sections(params, price, prefix, boxes, problems, notes, focus)
+    if made and made[0].folds and not any(section.is_open for section in made):
+        made[0] = replace(made[0], is_open=True)
+    return made
+
+
+def _sections(
+    params: Sequence[Param],
+    price: Price,
+    prefix: str,
+    boxes: Mapping[str, Box],
+    problems: Mapping[str, str],
+    notes: Mapping[str, str],
+    focus: str,
+) -> list[Section]:
+    """Return parameters under their headings, open where they are in use."""
     by_name = {param.name: param for param in params}
     shown = [p for p in params if p.kind == "rows" or p.name in boxes]
+    grouped_by = groupby(shown, key=lambda param: param.group)
+    groups = [(legend, list(members)) for legend, members in grouped_by]
     return [
         Section(
             legend,
@@ -99,9 +124,22 @@ def sections(
                 )
                 for param in members
             ],
+            price.model == "dimensions",
+            _in_use(members, price, prefix, (*problems, focus)),
         )
-        for legend, members in groupby(shown, key=lambda param: param.group)
+        for legend, members in groups
     ]
+
+
+def _in_use(
+    members: Sequence[Param], price: Price, prefix: str, boxes: Sequence[str]
+) -> bool:
+    """Tell whether something is typed into a section, or a box of it is named."""
+    starts = [f"{prefix}-{param.name}" for param in members]
+    named = any(
+        box == start or box.startswith(f"{start}-") for box in boxes for start in starts
+    )
+    return named or any(is_filled(param, price) for param in members)
 
 
 def is_idle(param: Param, by_name: Mapping[str, Param], price: Price) -> bool:

@@ -120,7 +120,7 @@ class Shower:
         uid = charge.uid
         form = MODELS.get(charge.price.model)
         count = sum(box.startswith(f"{uid}-") for box in self.problems)
-        models = [(m.name, m.label) for m in MODELS.values()]
+        models = [m.choice for m in MODELS.values()]
         if form is None:
             models.append((JSON_MODEL, "Other, as JSON"))
         fixed = charge.key in self.fixed_keys and bool(charge.key)
@@ -248,7 +248,9 @@ class Shower:
         }
         shown.boxes = list(boxes.values())
         problems, notes = self.problems, self.notes
-        shown.sections = sections(form.params, price, prefix, boxes, problems, notes)
+        shown.sections = sections(
+            form.params, price, prefix, boxes, problems, notes, self.focus
+        )
         if form.tiered:
             shown.tiers = self._tiers(price, prefix)
         if form.inner and price.inner is not None:
@@ -267,7 +269,7 @@ class Shower:
 
     def _inner_choice(self, form: ModelForm, inner: Price, prefix: str) -> Box:
         """Return the choice of the model inside another."""
-        choices = [(name, MODELS[name].label) for name in form.inner_models]
+        choices = [MODELS[name].choice for name in form.inner_models]
         if form.name == "package":
             choices[0] = ("per_unit", "One amount for each package")
         return self._box(

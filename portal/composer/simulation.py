@@ -19,6 +19,7 @@ from catalog.models import Product
 from catalog.plans import PricedPlan
 from catalog.pricing import (
     Charge,
+    Dimensions,
     Finding,
     Graduated,
     Included,
@@ -223,6 +224,7 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         if meter.part and isinstance(used, Dims):
             in_all = {**used.use, SESSIONS: Decimal(used.sessions)}
             meter.quantity = in_all.get(meter.part, ZERO)
+            meter.covered = _covered_words(meter, used)
         elif meter.part:
             known = quantities_of(used) if isinstance(used, Weighed) else {}
             meter.quantity = known.get(meter.part, ZERO)
@@ -232,6 +234,30 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         lines = total(live.plan, counted[1].state, starts_on=asked.starts_on)
         result.live_total = sum((line.amount for line in lines), ZERO)
     return own.state
+
+
+def _covered_words(meter: Meter, used: Dims) -> str:
+    """Return what covers calls that are not in a meter; empty where nothing does.
+
+    What is kept of a month tells how many calls there were and how many are priced, not
+    which tools the others called.
+    """
+    model = meter.charge.model
+    if not isinstance(model, Dimensions) or not model.included_tools:
+        return ""
+    if not meter.part.startswith("tool"):
+        return ""
+    calls = (n for part, n in used.use.items() if part.startswith("tool"))
+    covered = used.invocations - sum(calls, ZERO)
+    if covered <= 0:
+        return ""
+    # A tool without a rate is counted and priced nowhere: it may be among these.
+    named_only = model.other_tools is None and not model.volume_rates
+    free = " or have no rate" if named_only else ""
+    return (
+        f"{quantity_text(Decimal(covered))} calls of the charge's tools are covered by"
+        f" session fees ({model.included_tools:,} calls each){free}"
+    )
 
 
 def _comparable(plan: Plan, asked: Scenario, result: Simulation) -> PricedPlan | None:

@@ -79,7 +79,8 @@ def test_a_currency_is_added_blank_and_every_blank_is_a_problem() -> None:
     assert list(typed.currencies) == ["EUR"]
     checked = check(typed, METRICS)
     assert checked.problems == {
-        "currencies-summary": "Price in EUR is blank. Type a number."
+        "currencies-summary": "Charge 0: Price in EUR is blank."
+        " Press “Show all figures”."
     }
     typed.currencies["EUR"]["c1"] = {"price/unit_amount": "0.9", "minimum": ""}
     assert check(typed, METRICS).problems == {}

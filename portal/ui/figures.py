@@ -74,7 +74,21 @@ def percent_text(value: Decimal | None, places: int = 1) -> str:
     if value is None:
         return UNKNOWN
     step = Decimal(1).scaleb(-places)
-    shown = (value * 100).quantize(step, rounding=ROUND_HALF_UP)
+    exact = value * 100
+    shown = exact.quantize(step, rounding=ROUND_HALF_UP)
+    # Nearly all is not all, and nearly nothing is not nothing: with more places where
+    # two tell it, in words beyond.
+    if (shown in (0, 100, -100)) and shown != exact:
+        fine = exact.quantize(step.scaleb(-1), rounding=ROUND_HALF_UP)
+        if fine not in (0, 100, -100):
+            return f"{fine:,f} %".replace("-", "−")
+        if shown == 0:
+            sign = "<" if exact > 0 else ">−"
+            return f"{sign}{step:f} %"
+        near = shown - step if shown > 0 else shown + step
+        # Just below 100 %, or just above it.
+        if abs(exact) < 100:
+            return f"{'>' if shown > 0 else '<'}{near:,f} %".replace("-", "−")
     if shown == 0:
         shown = abs(shown)
     return f"{shown:,f} %".replace("-", "−")

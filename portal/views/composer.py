@@ -25,6 +25,7 @@ from portal.composer.acts import act
 from portal.composer.as_of import AsOf
 from portal.composer.bodies import from_body, own_body, to_body
 from portal.composer.checking import Checked, box_of, check
+from portal.composer.currencies import settle
 from portal.composer.currencies import shown as shown_currencies
 from portal.composer.effects import effects
 from portal.composer.folds import folds
@@ -175,6 +176,7 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     desk = desk_of(request, public_id)
     deed = request.POST.get("do", "save")
     if request.method == "GET":
+        settle(desk.typed, own_body(desk.typed))
         return page_of(desk)
     if deed in SAVES:
         return _save(desk, deed)
@@ -183,6 +185,7 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     if deed == "currency.add":
         deed = f"currency.{request.POST.get('currency_new', '')}.add"
     focus = act(desk.typed, deed)
+    settle(desk.typed, own_body(desk.typed))
     if desk.role == Role.PRODUCT_MANAGER:
         _keep_markups(request, desk.typed, desk.newest, desk.live)
     return page_of(desk, focus=focus, quiet=True)
@@ -256,7 +259,7 @@ def _not_theirs(desk: Desk, deed: str, error: AforoError) -> HttpResponse:
 def simulation(request: HttpRequest, public_id: str) -> HttpResponse:
     """Price the form as it is typed: problems always, figures when there are none."""
     desk = desk_of(request, public_id)
-    checked = check(desk.typed, desk.metrics)
+    checked = check(desk.typed, desk.metrics, patient=True)
     context = simulated(desk, checked)
     shown: Simulation | None = context["simulation"]
     posted = set(request.POST.getlist("meter"))
@@ -281,7 +284,7 @@ def page_of(
     status: int = 200,
 ) -> HttpResponse:
     """Render the whole composer; `quiet` marks no box of a row just added."""
-    checked = checked or check(desk.typed, desk.metrics)
+    checked = checked or check(desk.typed, desk.metrics, patient=True)
     context = simulated(desk, checked)
     names = seen(desk.plan.product)
     shower = Shower(
@@ -347,6 +350,7 @@ def simulated(desk: Desk, checked: Checked) -> dict[str, Any]:
         "plan": desk.plan,
         "simulation": result,
         "usage_problems": problems,
+        "waiting": [charge.uid for charge in checked.waiting],
         "summary": [
             *checked.summary,
             *((box, text, text) for box, text in problems.items()),

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_http_methods
 
 from aforo.core.roles import PRICING, role_required, staff_required
@@ -129,9 +130,11 @@ def _too_late(
     version = was.exclude(state=PlanVersion.State.DRAFT).first()
     if version is not None:
         words = publication.published_words(version)
-        messages.error(request, f"{words} Your click changed nothing.")
-    else:
-        messages.error(request, f"{found} has no draft to publish.")
+        link = plan_url(found, version)
+        said = '{} Your click changed nothing. <a href="{}">See v{}</a>'
+        messages.info(request, format_html(said, words, link, version.number))
+        return redirect(link)
+    messages.error(request, f"{found} has no draft to publish.")
     return redirect(plan_url(found))
 
 

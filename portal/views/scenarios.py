@@ -37,7 +37,7 @@ def scenario(request: HttpRequest, public_id: str) -> HttpResponse:
     asks |= {"scenario_name": given.get("scenario_name", "") if problem else ""}
     status = 422 if problem else 200
     if getattr(request, "htmx", False):
-        context = simulated(desk, check(desk.typed, desk.metrics)) | asks
+        context = simulated(desk, check(desk.typed, desk.metrics, patient=True)) | asks
         context["scenario_said"] = said
         answer = "portal/composer_usage.html"
         return render(request, answer, context, status=status)

@@ -155,6 +155,7 @@ async function save() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of ["save-state", "conflict"])
       document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
+    if (answer.ok) document.querySelectorAll("[role=status].ok").forEach((old) => old.remove());
     if (answer.ok) document.dispatchEvent(new CustomEvent("aforo:saved"));
     else document.getElementById("conflict").scrollIntoView({ block: "nearest" });
   } catch {
@@ -176,6 +177,7 @@ function typed({ target }) {
   }
   const table = target.closest("[data-tiers]");
   if (table) arrange(table);
+  target.closest("[data-charge]")?.querySelector("[data-waiting]")?.remove();
   if (/^c\d+-name$/.test(target.id))
     target.closest("[data-charge]").querySelector("[data-title]").textContent = target.value || "New charge";
   if (!target.closest("#usage")) later();
