@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from django.test import Client
 
+from aforo.core.models import Role
 from catalog.pricing import lint, parse_plan
 from portal.composer.acts import act
 from portal.composer.bodies import from_body, own_body
@@ -19,7 +19,7 @@ from portal.composer.numbers import clean
 from portal.composer.shown import Shower
 from portal.composer.waiting import waiting
 from portal.tests.composer_kit import EACH, METRICS, body_of, boxes, make_plan, path
-from portal.tests.scene import Scene
+from portal.tests.scene import Scene, sign_in
 
 
 def form(*prices: dict[str, Any]) -> Any:
@@ -58,9 +58,9 @@ def test_a_charge_that_a_discount_names_does_not_wait() -> None:
 
 
 def test_the_page_is_calm_about_a_new_charge_and_saving_tells_what_it_lacks(
-    scene: Scene, client: Client
+    scene: Scene,
 ) -> None:
-    client.force_login(scene.owner)
+    client = sign_in(scene, Role.OWNER)
     plan = make_plan(scene)
     data = boxes(client.get(path(plan)).content.decode())
     html = client.post(path(plan), {**data, "do": "charge.add"}).content.decode()

@@ -40,9 +40,9 @@ def preview(request: HttpRequest, public_id: str) -> HttpResponse:
         "product": plan.product,
         "plans": offers,
         "currency": offers[0].currency if offers else "",
-        "currencies": [
+        "currencies": sorted(
             c for o in offers for c in o.currencies if len(o.currencies) > 1
-        ],
+        ),
         "preview": WORDS[PlanVersion.State(version.state)],
         "problem": problem,
         "version": version,

@@ -169,8 +169,13 @@ def page(request: HttpRequest, tenant_id: str, code: str) -> HttpResponse:
     currency = request.GET.get("currency", "")
     found = _read(request, tenant_id, code, currency)
     offered = sorted({name for offer in found.plans for name in offer.currencies})
+    shown = {offer.currency for offer in found.plans}
+    # Marked is what was asked for, else what all prices are in.
+    marked = currency if currency in offered else ""
+    if not marked and len(shown) == 1:
+        (marked,) = shown
     context = {
-        "currency": currency if currency in offered else "",
+        "currency": marked,
         "currencies": offered if len(offered) > 1 else [],
         "seller": found.seller,
         "product": found.product,
