@@ -110,9 +110,9 @@ function tiers(event) {
   const table = remove.closest("[data-tiers]");
   const row = remove.closest("[data-tier]");
   if (table.querySelectorAll("[data-tier]").length > 1) row.remove();
-  const rows = arrange(table);
-  rows.at(-1).querySelector("input:not([type=hidden])").focus();
-  fire(rows.at(-1).querySelector("input"));
+  const last = arrange(table).at(-1);
+  last.querySelector("input:not([type=hidden])").focus();
+  fire(last.querySelector("input"));
 }
 
 /** Put the problems of the list beside their boxes. */
@@ -155,7 +155,7 @@ async function save() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of ["save-state", "conflict"])
       document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
-    if (answer.ok) document.querySelectorAll("[role=status].ok").forEach((old) => old.remove());
+    document.querySelector("[role=status].ok")?.remove();
     if (answer.ok) document.dispatchEvent(new CustomEvent("aforo:saved"));
     else document.getElementById("conflict").scrollIntoView({ block: "nearest" });
   } catch {

@@ -22,7 +22,7 @@ function arrange(table) {
     row.querySelector("[data-row-remove]").value = table.dataset.rows.replace(/add$/, `${at}.remove`);
     const end = row.querySelector("[data-derived]");
     const other = rows[table.dataset.spans === "ends" ? at - 1 : at + 1];
-    if (end) end.textContent = other ? cells(other)[0].value : at ? "∞" : table.dataset.spans === "ends" ? "0" : "∞";
+    if (end) end.textContent = other ? cells(other)[0].value : table.dataset.spans === "ends" ? "0" : "∞";
   });
   if (rest) for (const box of cells(rest)) if (box.id) box.id = `${table.id}-${rows.length}-${box.dataset.column}`;
   return rows;
