@@ -93,7 +93,7 @@ function keys(event) {
   }
 }
 
-/** Add and remove tiers here instead of asking the server. */
+/** Add and remove tiers here. */
 function tiers(event) {
   const add = event.target.closest("[data-tier-add]");
   const remove = event.target.closest("[data-tier-remove]");

@@ -50,7 +50,7 @@ function add(table) {
 
 const start = (row) => cells(row).find((box) => !box.readOnly)?.focus();
 
-/** Add and remove rows here instead of asking the server. */
+/** Add and remove rows here. */
 function buttons(event) {
   const button = event.target.closest("[data-row-add], [data-row-remove]");
   if (!button) return;
