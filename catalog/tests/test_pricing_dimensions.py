@@ -357,8 +357,8 @@ def test_wrong_dimensions_are_refused_with_their_place(
             },
             ["named_tools_keep_rate", "rate_unused"],
         ),
-        ({"tool_multipliers": {"a": 2}}, ["multipliers_unused"]),
-        ({"included_tool_count": 3}, ["included_without_fee"]),
+        ({"tool_multipliers": {"a": 2}}, ["prices_nothing", "multipliers_unused"]),
+        ({"included_tool_count": 3}, ["prices_nothing", "included_without_fee"]),
         ({"tool_invocations": {"*": 1}}, []),
     ],
 )
