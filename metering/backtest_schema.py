@@ -25,8 +25,8 @@ bill for each plan: `amount` sums the lines as invoices round them, `exact` has 
 places. Customers that were not priced have `left_out` instead: `no_subscription` in
 that month, or `not_over` in their time zone.
 
-`result` is of all customers. `customers` is a page of them, in a fixed order; `next` goes
-into `?after=` for the page that follows, and is null on the last.
+`result` is of all customers. `customers` is a page of them, in a fixed order; `next`
+goes into `?after=` for the page that follows, and is null on the last.
 """
 REFUSALS = {
     400: "Malformed: `code` says how, `field` where.",
