@@ -166,7 +166,7 @@ class Shower:
         )
 
     def _unit_hint(self, charge: Charge, *, is_metered: bool) -> str:
-        """Return what price lists call a unit that is left blank: as the metric does."""
+        """Return what price lists call a unit that is left blank, by its metric."""
         unit = self.units.get(charge.metric, "") if is_metered else ""
         return f"Blank: {unit}, as the metric says, on price lists." if unit else ""
 
