@@ -163,22 +163,6 @@ def outcome_words(model: Compound) -> str:
     return words
 
 
-def made_of_words(model: Compound) -> str:
-    """Return what an outcome is made of for customers, such as 2 × doc parsed."""
-    parts = []
-    for one in model.requirements:
-        words = f"{one.at_least} × " if one.at_least > 1 else ""
-        words += one.event_type.replace(".", " ").replace("_", " ")
-        if one.where.conditions:
-            words += f" when {filter_words(one.where, ALL_VALUES)}"
-        parts.append(words)
-    held = "session" if model.by is Grouping.SESSION else "piece of work"
-    words = f"{' and '.join(parts)} in one {held}"
-    if model.within_seconds is not None:
-        words += f", within {span_words(model.within_seconds)}"
-    return words
-
-
 def _signals(model: Compound) -> Iterator[Fact]:
     """Yield which events confirm and reverse an outcome."""
     for key, label, signal in (

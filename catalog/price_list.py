@@ -18,7 +18,6 @@ from catalog.facts import (
     MODELS,
     counted_words,
     dimension_facts,
-    made_of_words,
 )
 from catalog.level_words import LevelRow, level_rows
 from catalog.pricing import (
@@ -26,6 +25,7 @@ from catalog.pricing import (
     Compound,
     Dimensions,
     Graduated,
+    Grouping,
     Included,
     Model,
     Package,
@@ -40,7 +40,7 @@ from catalog.pricing.words import money_words, number_words
 from catalog.recipe_words import public_recipe, unit_of
 from catalog.recipe_words import rows as recipe_rows
 from catalog.term_words import public_terms
-from catalog.units import many
+from catalog.units import many, span_words
 
 # What a public price list says of a charge, beside its price.
 PUBLIC = ("name", "unit", "filter", "discount_percent", "minimum", "maximum")
@@ -99,6 +99,22 @@ def _with_unit(charge: Charge, units: Mapping[str, str]) -> Charge:
     if charge.unit or charge.metric is None or not counts:
         return charge
     return replace(charge, unit=units.get(charge.metric.key, ""))
+
+
+def made_of_words(model: Compound) -> str:
+    """Return what an outcome is made of for customers, such as 2 × doc parsed."""
+    parts = []
+    for one in model.requirements:
+        words = f"{one.at_least} × " if one.at_least > 1 else ""
+        words += one.event_type.replace(".", " ").replace("_", " ")
+        if one.where.conditions:
+            words += f" when {filter_words(one.where, ALL_VALUES)}"
+        parts.append(words)
+    held = "session" if model.by is Grouping.SESSION else "piece of work"
+    words = f"{' and '.join(parts)} in one {held}"
+    if model.within_seconds is not None:
+        words += f", within {span_words(model.within_seconds)}"
+    return words
 
 
 def levels(plan: Plan) -> list[LevelRow]:

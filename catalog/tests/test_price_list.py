@@ -11,6 +11,7 @@ TIERS = [
     {"up_to": None, "unit_amount": "0.005"},
 ]
 GRADUATED = {"model": "graduated", "tiers": TIERS}
+FLAT = {"model": "flat", "amount": "1", "due": "arrears"}
 
 
 def listed(price, **more):
@@ -123,6 +124,6 @@ def test_a_charge_without_a_unit_has_that_of_its_metric():
     assert prices(priced(unit="request"))[0].words == "$1.00 per request"
     other = priced(metric=METRIC | {"key": "gone"})
     assert prices(other)[0].words == "$1.00 per unit"
-    fee = {"key": "f", "name": "F", "price": {"model": "flat", "amount": "1"}}
+    fee = {"key": "f", "name": "F", "price": FLAT}
     flat = parse_plan({"currency": "USD", "charges": [fee]})
     assert with_units(flat, {"f": "page"}) == flat
