@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.describe import (
@@ -13,13 +13,19 @@ from catalog.describe import (
     level_names,
     per_words,
 )
-from catalog.facts import ALL_VALUES, MODELS, counted_words, dimension_facts
+from catalog.facts import (
+    ALL_VALUES,
+    MODELS,
+    counted_words,
+    dimension_facts,
+)
 from catalog.level_words import LevelRow, level_rows
 from catalog.pricing import (
     Charge,
     Compound,
     Dimensions,
     Graduated,
+    Grouping,
     Included,
     Model,
     Package,
@@ -34,7 +40,7 @@ from catalog.pricing.words import money_words, number_words
 from catalog.recipe_words import public_recipe, unit_of
 from catalog.recipe_words import rows as recipe_rows
 from catalog.term_words import public_terms
-from catalog.units import many
+from catalog.units import many, span_words
 
 # What a public price list says of a charge, beside its price.
 PUBLIC = ("name", "unit", "filter", "discount_percent", "minimum", "maximum")
@@ -63,12 +69,52 @@ class Price:
     tier_note: str  # What the tiers do with a quantity.
     window: str  # What the tiers count the units of: period, day …
     weights: tuple[tuple[str, str], ...] = ()  # What usage comes to in a recipe.
+    made_of: str = ""  # What an outcome is made of; empty for other charges.
 
 
 def prices(plan: Plan) -> list[Price]:
     """Return every charge of a plan in words."""
     names = level_names(plan)
     return [_price(charge, plan.currency, names) for charge in plan.charges]
+
+
+def with_units(plan: Plan, units: Mapping[str, str]) -> Plan:
+    """Return a plan whose charges without a unit have that of their metric.
+
+    `units` are labels by the metric's code. It is for reading only: what is priced and
+    written on invoices is the plan as it was.
+    """
+    return replace(
+        plan,
+        charges=tuple(_with_unit(charge, units) for charge in plan.charges),
+        variants=tuple(with_units(variant, units) for variant in plan.variants),
+    )
+
+
+def _with_unit(charge: Charge, units: Mapping[str, str]) -> Charge:
+    """Return a charge with its metric's unit, unless it has one or needs none."""
+    counts = charge.metric is not None and not isinstance(
+        charge.model, Compound | Recipe | Dimensions
+    )
+    if charge.unit or charge.metric is None or not counts:
+        return charge
+    return replace(charge, unit=units.get(charge.metric.key, ""))
+
+
+def made_of_words(model: Compound) -> str:
+    """Return what an outcome is made of for customers, such as 2 × doc parsed."""
+    parts = []
+    for one in model.requirements:
+        words = f"{one.at_least} × " if one.at_least > 1 else ""
+        words += one.event_type.replace(".", " ").replace("_", " ")
+        if one.where.conditions:
+            words += f" when {filter_words(one.where, ALL_VALUES)}"
+        parts.append(words)
+    held = "session" if model.by is Grouping.SESSION else "piece of work"
+    words = f"{' and '.join(parts)} in one {held}"
+    if model.within_seconds is not None:
+        words += f", within {span_words(model.within_seconds)}"
+    return words
 
 
 def levels(plan: Plan) -> list[LevelRow]:
@@ -117,6 +163,9 @@ def _price(charge: Charge, currency: str, names: Mapping[str, str]) -> Price:
         weights=tuple(recipe_rows(charge.model, charge.unit))
         if isinstance(charge.model, Recipe)
         else (),
+        made_of=made_of_words(charge.model)
+        if isinstance(charge.model, Compound)
+        else "",
         window=str(charge.metric.window if charge.metric else Window.PERIOD),
     )
 
@@ -173,6 +222,7 @@ def public_json(plan: Plan) -> dict[str, Any]:
         "charges": [
             {key: charge[key] for key in PUBLIC if key in charge}
             | _public_window(charge)
+            | ({"made_of": price.made_of} if price.made_of else {})
             | {"price": _public_price(charge["price"], own.model), "text": price.words}
             for own, charge, price in zip(
                 plan.charges, charges, prices(plan), strict=True
@@ -199,7 +249,7 @@ def _public_window(charge: dict[str, Any]) -> dict[str, Any]:
 
 
 def _public_price(price: dict[str, Any], model: Model) -> dict[str, Any]:
-    """Return a price without what is only metered: an outcome has its price alone."""
+    """Return a price without what is only metered; words say what an outcome is."""
     if isinstance(model, Recipe):
         return public_recipe(model, price["price"], price)
     if price["model"] == "compound":

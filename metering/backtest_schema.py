@@ -24,6 +24,9 @@ Amounts are exact decimals as texts. `old` is what was billed for the month, `ne
 bill for each plan: `amount` sums the lines as invoices round them, `exact` has twelve
 places. Customers that were not priced have `left_out` instead: `no_subscription` in
 that month, or `not_over` in their time zone.
+
+`result` is of all customers. `customers` is a page of them, in a fixed order; `next`
+goes into `?after=` for the page that follows, and is null on the last.
 """
 REFUSALS = {
     400: "Malformed: `code` says how, `field` where.",
@@ -137,6 +140,7 @@ SIMULATION: dict[str, Any] = {
                 },
             },
         },
+        "next": {"type": ["string", "null"], "description": "For `?after=`."},
     },
 }
 _ID = "bkt_agm3w4tnrn7nrj5q2h6k3v5x2e"
@@ -200,7 +204,9 @@ SHOW_EXAMPLES = [
 
 def responses(status: int, shape: dict[str, Any], text: str) -> dict[int, Any]:
     """Return the answers of an operation: its own, and the refusals."""
-    refusals = REFUSALS if status == 202 else {401: "", 403: "", 404: "", 503: ""}
+    refusals = (
+        REFUSALS if status == 202 else dict.fromkeys((400, 401, 403, 404, 503), "")
+    )
     return {
         status: OpenApiResponse(shape, description=text),
         **{

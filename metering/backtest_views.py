@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -31,6 +31,7 @@ from metering.service_calls import (
 # A backtest changes nothing that is billed: reading is enough.
 SCOPE = "read"
 ENDPOINT = "POST /v1/simulate"
+PAGE_SIZE, PAGE_MAX = 50, 100
 MEMBERS = ("versions", "plans", "customers", "month", "product")
 
 
@@ -101,6 +102,14 @@ class SimulationView(_Door):
         tags=["simulate"],
         summary="Progress and result of a backtest",
         description=backtest_schema.RESULT_DESCRIPTION,
+        parameters=[
+            OpenApiParameter(
+                "limit", int, description=f"Customers a page: 1 to {PAGE_MAX}, or 50."
+            ),
+            OpenApiParameter(
+                "after", str, description="What `next` of the page before was."
+            ),
+        ],
         responses=backtest_schema.responses(
             200,
             backtest_schema.SIMULATION,
@@ -111,8 +120,13 @@ class SimulationView(_Door):
     def get(self, request: Request, public_id: str) -> HttpResponse:
         """Return a backtest as far as it is."""
 
-        def show(_: HttpRequest, caller: Caller) -> HttpResponse:
-            return answer(200, told(_find(public_id, caller.tenant_id), rows=True))
+        def show(asked: HttpRequest, caller: Caller) -> HttpResponse:
+            found = _find(public_id, caller.tenant_id)
+            after, size = _page_of(asked, found)
+            shown = told(found)
+            if found.result is not None:
+                shown |= {"result": found.result, **_customers(found, after, size)}
+            return answer(200, shown)
 
         return self.answered(request, show)
 
@@ -211,8 +225,8 @@ def _find(public_id: str, tenant_id: uuid.UUID) -> Backtest:
     return found
 
 
-def told(found: Backtest, *, rows: bool = False) -> dict[str, Any]:
-    """Return a backtest as the API shows it, with its customers once it is done."""
+def told(found: Backtest) -> dict[str, Any]:
+    """Return a backtest as the API shows it, without what came out."""
     shown: dict[str, Any] = {
         "id": found.public_id,
         "url": f"/simulator/{found.public_id}",
@@ -227,16 +241,42 @@ def told(found: Backtest, *, rows: bool = False) -> dict[str, Any]:
     }
     if found.failure:
         shown["failure"] = found.failure
-    if rows and found.result is not None:
-        shown["result"] = found.result
-        shown["customers"] = _customers(found)
     return shown
 
 
-def _customers(found: Backtest) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of a finished backtest."""
-    rows = found.rows.order_by("pk").values_list("customer_id", "figures")
-    return [
+def _page_of(request: HttpRequest, found: Backtest) -> tuple[uuid.UUID | None, int]:
+    """Return after which row a page begins, and how many rows it has.
+
+    Raises AforoError 400 `unknown_parameter` or `invalid_parameter`.
+    """
+    for name in request.GET:
+        if name not in ("limit", "after"):
+            detail = f"{name[:80]} is not known here"
+            raise bad("unknown_parameter", detail, name[:80])
+    text = request.GET.get("limit", str(PAGE_SIZE))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= PAGE_MAX):
+        raise bad("invalid_parameter", f"from 1 to {PAGE_MAX}", "limit")
+    if "after" not in request.GET:
+        return None, int(text)
+    customer = ids.parse_public("cus", request.GET["after"])
+    rows = found.rows.filter(customer_id=customer) if customer else found.rows.none()
+    after = rows.values_list("pk", flat=True).first()
+    if after is None:
+        raise bad("invalid_parameter", "the id that `next` named", "after")
+    return after, int(text)
+
+
+def _customers(
+    found: Backtest, after: uuid.UUID | None, size: int
+) -> Mapping[str, Any]:
+    """Return a page of the rows of a finished backtest, and where the next begins."""
+    rows = found.rows.order_by("pk")
+    if after is not None:
+        rows = rows.filter(pk__gt=after)
+    read = list(rows.values_list("customer_id", "figures")[: size + 1])
+    shown = [
         {"customer": ids.public("cus", key), **(figures or {})}
-        for key, figures in rows.iterator(500)
+        for key, figures in read[:size]
     ]
+    more = len(read) > size
+    return {"customers": shown, "next": shown[-1]["customer"] if more else None}

@@ -80,6 +80,8 @@ def members_of(body: bytes, known: Collection[str]) -> dict[str, Any]:
         if name not in known:
             detail = f"{name[:80]} is not known here: {', '.join(known)}"
             raise bad("unknown_field", detail, name[:80])
+    if (path := strict_json.null_character(value)) is not None:
+        raise bad("invalid_field", "null characters are not allowed", path or None)
     return value
 
 

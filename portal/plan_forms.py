@@ -157,6 +157,8 @@ def document(text: str) -> Mapping[str, Any]:
         raise _invalid(_where(text) or f"This is not JSON: {error}.") from error
     if not isinstance(found, dict):
         raise _invalid('An object is expected: {"currency": …, "charges": […]}.')
+    if (path := strict_json.null_character(found)) is not None:
+        raise _invalid(f"{path or 'A key'}: null characters are not allowed.")
     return found
 
 

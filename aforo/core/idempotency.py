@@ -65,7 +65,7 @@ def wanted(
             "send 1 to 255 printable characters without spaces",
             field="Idempotency-Key",
         )
-    if len(endpoint) > ENDPOINT_MAX:
+    if len(endpoint) > ENDPOINT_MAX or "\0" in endpoint:
         endpoint = hashlib.sha256(endpoint.encode()).hexdigest()
     return Once(tenant_id, endpoint, key, hashlib.sha256(body).hexdigest())
 

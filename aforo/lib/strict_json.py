@@ -131,3 +131,26 @@ def loads(body: bytes) -> Any:
     ):
         return _careful.decode(body.decode())
     return value
+
+
+def null_character(value: Any, path: str = "") -> str | None:
+    """Return where a text or a key has a null character; None: nowhere.
+
+    JSON can say it, the database cannot keep it. The path is such as
+    `charges[0].name`, empty for the value itself; a key is found in what holds it.
+    """
+    if isinstance(value, str):
+        return path if "\0" in value else None
+    if isinstance(value, dict):
+        if any("\0" in name for name in value):
+            return path
+        inside = [(f"{path}.{k}" if path else k, v) for k, v in value.items()]
+    elif isinstance(value, list):
+        inside = [(f"{path}[{index}]", v) for index, v in enumerate(value)]
+    else:
+        return None
+    for name, member in inside:
+        found = null_character(member, name)
+        if found is not None:
+            return found
+    return None

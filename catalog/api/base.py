@@ -155,8 +155,9 @@ def find(rows: QuerySet[Row], name: str) -> Row:
     Raises AforoError 404 `not_found`, for another tenant's alike.
     """
     key = ids.parse_public(rows.model.public_prefix, name)
-    asked = {"pk": key} if key is not None else {"code": name.replace("\0", "")}
-    found = rows.filter(**asked).first()
+    asked = {"pk": key} if key is not None else {"code": name}
+    # No row has a null character, and the database takes none in a question.
+    found = None if "\0" in name else rows.filter(**asked).first()
     if found is None:
         kind = rows.model._meta.verbose_name
         raise AforoError("not_found", 404, f"There is no {kind} {name[:80]}.")

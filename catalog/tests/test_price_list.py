@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.price_list import prices, public_json
+from catalog.price_list import prices, public_json, with_units
 from catalog.pricing import parse_plan
 
 METRIC = {"key": "calls", "aggregation": "count", "event_types": ["b", "a"]}
@@ -11,6 +11,7 @@ TIERS = [
     {"up_to": None, "unit_amount": "0.005"},
 ]
 GRADUATED = {"model": "graduated", "tiers": TIERS}
+FLAT = {"model": "flat", "amount": "1", "due": "arrears"}
 
 
 def listed(price, **more):
@@ -88,3 +89,41 @@ def test_a_table_of_tiers_says_discount_minimum_and_maximum_too():
     assert found.tier_note.endswith(f"fall into it. {words}")
     flat = {"model": "included", "units": "500", "overage": GRADUATED}
     assert "% off" not in listed(flat, **more)[0].tier_note, "its words say it"
+
+
+def test_an_outcome_says_what_it_is_made_of():
+    outcome = {
+        "all": [
+            {"event_type": "doc.parsed"},
+            {"event_type": "tool.call", "at_least": 2, "where": {"tool": "search"}},
+        ],
+        "within_seconds": 1800,
+    }
+    inner = {"model": "per_unit", "unit_amount": "0.85"}
+    price = {"model": "compound", "outcome": outcome, "price": inner}
+    charge = {"key": "done", "name": "Review", "price": price}
+    plan = parse_plan({"currency": "USD", "charges": [charge]})
+    words = (
+        "doc parsed and 2 × tool call when tool is search in one piece of work,"
+        " within 30 minutes"
+    )
+    assert prices(plan)[0].made_of == words
+    (public,) = public_json(plan)["charges"]
+    assert (public["made_of"], public["price"]) == (words, inner)
+
+
+def test_a_charge_without_a_unit_has_that_of_its_metric():
+    def priced(**more):
+        price = {"model": "per_unit", "unit_amount": "1"}
+        charge = {"key": "c", "name": "C", "metric": METRIC, "price": price, **more}
+        plan = parse_plan({"currency": "USD", "charges": [charge]})
+        return with_units(plan, {"calls": "call", "other": "page"})
+
+    assert prices(priced())[0].words == "$1.00 per call"
+    assert public_json(priced())["charges"][0]["unit"] == "call"
+    assert prices(priced(unit="request"))[0].words == "$1.00 per request"
+    other = priced(metric=METRIC | {"key": "gone"})
+    assert prices(other)[0].words == "$1.00 per unit"
+    fee = {"key": "f", "name": "F", "price": FLAT}
+    flat = parse_plan({"currency": "USD", "charges": [fee]})
+    assert with_units(flat, {"f": "page"}) == flat

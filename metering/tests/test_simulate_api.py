@@ -14,6 +14,7 @@ from django.test import Client
 from aforo.core import service_keys
 from aforo.core.models import AuditEntry, IdempotencyKey
 from aforo.lib import clock
+from billing.models import Customer
 from billing.tests.cast import DAY, NOVEMBER, OCTOBER
 from metering import backtest_jobs, pipeline
 from metering.models import Backtest
@@ -48,10 +49,10 @@ def post(shop: Shop, value: Any, **headers: str) -> Any:
     )
 
 
-def show(shop: Shop, public_id: str) -> Any:
+def show(shop: Shop, public_id: str, **query: str) -> Any:
     """Ask for a backtest as the seller's backend."""
     headers = {"authorization": f"Bearer {shop.service_secret}"}
-    return Client().get(f"{PATH}/{public_id}", headers=headers)
+    return Client().get(f"{PATH}/{public_id}", query, headers=headers)
 
 
 def code(answer: Any) -> tuple[int, str, str | None]:
@@ -90,6 +91,54 @@ def test_a_backtest_is_asked_for_and_shown_when_it_is_done(shop: Shop) -> None:
     assert [line["charge"] for line in customer["new"][2]["lines"]] == ["x"]
     entry = AuditEntry.objects.get(action="backtest.requested")
     assert (entry.actor, entry.actor_label) == (None, "service key")
+
+
+def test_the_customers_of_a_result_come_a_page_at_a_time(shop: Shop) -> None:
+    others = [
+        Customer.objects.create(tenant=shop.tenant, name=f"C{n}", currency="USD")
+        for n in range(4)
+    ]
+    names = [shop.customer.public_id, *(other.public_id for other in others)]
+    given = {"month": "2026-10", "plans": [NAMED], "customers": names}
+    public_id = json.loads(post(shop, given).content)["id"]
+    assert "next" not in json.loads(show(shop, public_id).content)
+    backtest_jobs.run()
+    whole = json.loads(show(shop, public_id).content)
+    assert whole["next"] is None
+    seen: list[Any] = []
+    query = {"limit": "2"}
+    sizes = []
+    while True:
+        told = json.loads(show(shop, public_id, **query).content)
+        assert told["result"] == whole["result"]
+        sizes.append(len(told["customers"]))
+        seen += told["customers"]
+        if told["next"] is None:
+            break
+        query["after"] = told["next"]
+    assert sizes == [2, 2, 1]
+    assert seen == whole["customers"]
+    assert {row["customer"] for row in seen} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refused"),
+    [
+        *(("limit", text, "invalid_parameter") for text in ("0", "101", "x", "²", "")),
+        *(("after", text, "invalid_parameter") for text in ("x", "\0", "cus_x", "")),
+        ("page", "2", "unknown_parameter"),
+    ],
+)
+def test_a_wrong_parameter_is_named(
+    shop: Shop, name: str, value: str, refused: str
+) -> None:
+    public_id = json.loads(post(shop, FOR_ALL).content)["id"]
+    assert code(show(shop, public_id, **{name: value})) == (400, refused, name)
+    stranger = Customer.objects.create(
+        tenant=shop.tenant, name="Not in it", currency="USD"
+    )
+    other = show(shop, public_id, after=stranger.public_id)
+    assert code(other) == (400, "invalid_parameter", "after")
 
 
 def test_without_customers_all_subscribers_are_priced(shop: Shop) -> None:
@@ -140,6 +189,11 @@ WRONG: list[tuple[Any, tuple[int, str, str | None]]] = [
     ({"month": "2026-10", "plans": [NAMED] * 5}, (422, "too_many_plans", "versions")),
     ({**FOR_ALL, "customers": "all"}, (400, "invalid_field", "customers")),
     ({**FOR_ALL, "customers": ["x"]}, (422, "unknown_customer", "customers")),
+    ({**FOR_ALL, "customers": ["a\0"]}, (400, "invalid_field", "customers[0]")),
+    (
+        {"month": "2026-10", "plans": [{**NAMED, "note": {"a\0": 1}}]},
+        (400, "invalid_field", "plans[0].note"),
+    ),
     ({**FOR_ALL, "product": 7}, (400, "invalid_field", "product")),
     ({**FOR_ALL, "product": "prd_x"}, (422, "unknown_product", "product")),
 ]

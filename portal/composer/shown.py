@@ -98,9 +98,11 @@ class Shower:
         self.effects = effects or {}
         self.typed = typed
         self.problems = problems
+        known = list(metrics)
         self.metrics = [("", "Choose a metric")] + [
-            (m.code, f"{m.name} ({m.code}){_window_words(m)}") for m in metrics
+            (m.code, f"{m.name} ({m.code}){_window_words(m)}") for m in known
         ]
+        self.units = {m.code: m.unit for m in known}
         self.fixed_keys = fixed_keys
         self.focus = focus
 
@@ -140,7 +142,14 @@ class Shower:
             form is None or form.filtered,
             self._box(uid, "name", "Name", charge.name, hint="As the invoice says it."),
             self._box(uid, "key", "Key", charge.key, hint=key_hint, is_fixed=fixed),
-            self._box(uid, "unit", "Unit", charge.unit, is_optional=True),
+            self._box(
+                uid,
+                "unit",
+                "Unit",
+                charge.unit,
+                is_optional=True,
+                hint=self._unit_hint(charge, is_metered=form is None or form.metered),
+            ),
             self._box(
                 uid,
                 "metric",
@@ -155,6 +164,11 @@ class Shower:
             self._price(charge.price, uid),
             made_key,
         )
+
+    def _unit_hint(self, charge: Charge, *, is_metered: bool) -> str:
+        """Return what price lists call a unit that is left blank, by its metric."""
+        unit = self.units.get(charge.metric, "") if is_metered else ""
+        return f"Blank: {unit}, as the metric says, on price lists." if unit else ""
 
     def _bounds(self, charge: Charge) -> list[Box]:
         """Return the boxes of a charge's discount, minimum and maximum."""

@@ -41,6 +41,7 @@ from portal.context import acting_tenant, exists
 from portal.pages import find, person, refuse
 from portal.selectors import month_usage, unit_costs
 from portal.selectors.seen import seen
+from portal.views.price_lists import public_url
 
 SAVES = ("save", "autosave", "overwrite")
 NEW_METRIC = ("/metrics/new", "/metrics", "/admin/catalog/metric/add/")
@@ -319,6 +320,8 @@ def page_of(
         "new_metric": new_metric,
         "can_publish": exists("/plans/pln_0/publish") and desk.role != Role.FINANCE,
         "has_page": exists("/plans/pln_0"),
+        "public_url": public_url(desk.plan.product),
+        "may_publish": desk.role != Role.FINANCE,
         "failed": status in (403, 422) and not more,
         **(more or {}),
     }

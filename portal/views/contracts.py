@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,9 +16,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 from aforo.core.roles import role_required
 from aforo.lib import clock, ids
 from aforo.lib.errors import AforoError
-from billing import contracts, moving, own_prices, subscriptions, trials
+from billing import contracts, moving, subscriptions, trials
 from billing.models import Customer, Subscription, SubscriptionSnapshot
-from billing.periods import period_at
 from billing.trials import Trial
 from catalog.describe import describe
 from catalog.models import Plan, PlanVersion
@@ -28,7 +25,6 @@ from catalog.plans import PricedPlan, load_plans
 from metering import repricing
 from portal.contract_forms import (
     NEXT,
-    NOW,
     NextPlanForm,
     PlanForm,
     TermsForm,
@@ -36,7 +32,13 @@ from portal.contract_forms import (
     running,
 )
 from portal.pages import find, person, posted, refuse
-from portal.views.own_prices import CONTRACTS
+from portal.views.contract_pages import (
+    CONTRACTS,
+    NOW,
+    digest,
+    open_contract,
+    since_words,
+)
 
 CUSTOMERS_SHOWN = 25
 CONFIRM = "Tick it once you have read what changes."
@@ -146,36 +148,29 @@ def _make(
 @require_http_methods(["GET", "POST"])
 def change(request: HttpRequest, public_id: str) -> HttpResponse:
     """Ask which plan comes next and when; review and announce it."""
-    rows = Subscription.objects.select_related("customer", "product", "agent")
-    found = find(rows, "sub", public_id)
-    back = reverse("customer", args=[found.customer.public_id])
-    try:
-        last = own_prices.last_snapshot(found)
-    except AforoError as error:
-        messages.error(request, error.detail)
-        return redirect(back)
-    assert last.plan_version is not None, "last_snapshot refuses an end"
+    opened = open_contract(request, public_id)
+    if isinstance(opened, HttpResponse):
+        return opened
+    found, last, shared = opened
+    assert last.plan_version is not None, "it is open"
     form = NextPlanForm(found, last.plan_version, posted(request))
     before = contracts.plans_of([last])[last.pk]
     context: dict[str, Any] = {
-        "subscription": found,
-        "customer": found.customer,
+        **shared,
         "last": last,
         "old": before,
         "words": describe(before.plan),
         "form": form,
         "when": NOW if form["when"].value() == NOW else NEXT,
-        "next_at": period_at(found.customer_id, clock.now()).end_at,
-        "back": back,
     }
     if request.method == "GET":
         return render(request, "portal/subscription_plan.html", context)
     try:
         if form.is_valid() and _move(request, found, last, form, context):
-            since = "from now on" if context["when"] == NOW else "from the next period"
+            since = since_words(context["when"])
             words = f"{found.customer} has {form.chosen} {since}."
             messages.success(request, words)
-            return redirect(back)
+            return redirect(context["back"])
     except AforoError as error:
         field = error.field if error.field in form.fields else "version"
         refuse(form, AforoError(error.code, error.status, error.detail, field=field))
@@ -221,11 +216,7 @@ def _move(
 def _reviewed(trial: Trial, said: list[Any]) -> dict[str, Any]:
     """Return what a review shows, and a digest of it."""
     seen = [said, [(d.name, d.plan, d.currency, d.amount) for d in trial.dues]]
-    text = json.dumps(seen, default=str, sort_keys=True)
-    return {
-        "trial": trial,
-        "reviewed": hashlib.sha256(text.encode()).hexdigest(),
-    }
+    return {"trial": trial, "reviewed": digest(seen)}
 
 
 def _is_confirmed(request: HttpRequest, context: dict[str, Any]) -> bool:

@@ -38,7 +38,8 @@ from portal.pages import admin_url, find, may
 from portal.selectors import customers, figures
 from portal.selectors.figures import Span
 from portal.ui import figures as words
-from portal.views.own_prices import CONTRACTS, commitment_words
+from portal.views.contract_pages import CONTRACTS
+from portal.views.own_prices import commitment_words
 
 SORTS = {
     "name": "name",

@@ -1,4 +1,7 @@
-"""Home: what came in this month, what needs somebody, what happens now."""
+"""Home: what came in this month, what needs somebody, what happens now.
+
+A customer's own people find theirs at the same address: it is where sign-in leads.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from aforo.core.roles import PRICING, staff_required
+from aforo.core.models import Role
+from aforo.core.roles import PRICING, membership, role_required
 from aforo.lib import clock
 from portal import live_home
 from portal.context import acting_tenant
 from portal.pages import days_of, may
 from portal.selectors import figures, home
+from portal.views import own_home
 
 TREND_DAYS = 30
 
 
-@staff_required
+@role_required(*Role)
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
-    """Show the month to date, the concerns and the feed."""
+    """Show month to date, concerns and feed; to a developer, what is its customer's."""
+    if membership(request).role == Role.DEVELOPER:
+        return own_home.show(request)
     now = clock.now()
     seen = live_home.overview(acting_tenant(request), now)
     sample = home.sample()

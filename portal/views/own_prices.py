@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from decimal import Decimal
 from typing import Any
 
@@ -14,14 +12,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from aforo.core.models import Role
 from aforo.core.roles import role_required
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from billing import contracts, own_prices
 from billing.models import Subscription, SubscriptionSnapshot
 from billing.own_prices import Review
-from billing.periods import period_at
 from catalog import effective
 from catalog.models import Metric
 from catalog.plans import PricedPlan, load_plans
@@ -30,10 +26,15 @@ from catalog.pricing.words import money_words
 from metering import repricing
 from portal.composer.own import OwnForm
 from portal.composer.posting import without_nul
-from portal.pages import find, person
-
-CONTRACTS = (Role.OWNER, Role.PRODUCT_MANAGER, Role.FINANCE)
-NOW, NEXT = "now", "next"
+from portal.pages import person
+from portal.views.contract_pages import (
+    CONTRACTS,
+    NEXT,
+    NOW,
+    digest,
+    open_contract,
+    since_words,
+)
 
 
 @role_required(*CONTRACTS)
@@ -41,22 +42,15 @@ NOW, NEXT = "now", "next"
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the plan's prices beside the contract's own; review and set these."""
-    rows = Subscription.objects.select_related("customer", "product", "agent")
-    found = find(rows, "sub", public_id)
-    customer = reverse("customer", args=[found.customer.public_id])
-    try:
-        last = own_prices.last_snapshot(found)
-    except AforoError as error:
-        messages.error(request, error.detail)
-        return redirect(customer)
+    opened = open_contract(request, public_id)
+    if isinstance(opened, HttpResponse):
+        return opened
+    found, last, shared = opened
     form = OwnForm.stored(*_plans(last), last.overrides.get("charges", {}))
     context: dict[str, Any] = {
-        "subscription": found,
-        "customer": found.customer,
+        **shared,
         "version": last.plan_version,
-        "back": customer,
         "act_url": reverse("own-prices", args=[found.public_id]),
-        "next_at": period_at(found.customer_id, clock.now()).end_at,
         "when": NEXT,
         "reason": "",
         "problems": {},
@@ -118,8 +112,7 @@ def _decide(
                 reason=context["reason"],
             )
             words = f"{found.customer} has these prices"
-            since = "from now on" if context["when"] == NOW else "from the next period"
-            messages.success(request, f"{words} {since}.")
+            messages.success(request, f"{words} {since_words(context['when'])}.")
             return redirect(context["back"])
     except AforoError as error:
         box = form.box(error.field or "") or "review"
@@ -135,11 +128,10 @@ def _reviewed(
 ) -> dict[str, Any]:
     """Return what the review shows, and a digest of it."""
     said = [review.agreed.overrides, context["when"]]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
     impact = repricing.last_month({found: review.before.plan}, review.after.plan)
     return {
         "changes": review.changes,
-        "reviewed": digest,
+        "reviewed": digest(said),
         "impact": impact,
         "effect": impact.effects[0] if impact.effects else None,
     }

@@ -17,7 +17,13 @@ from django.views.decorators.http import (
     require_POST,
 )
 
-from aforo.core.roles import DRAFTING, PRICING, role_required, staff_required
+from aforo.core.roles import (
+    DRAFTING,
+    PRICING,
+    SIMULATE,
+    role_required,
+    staff_required,
+)
 from aforo.lib import clock, ids
 from aforo.lib.errors import AforoError
 from aforo.lib.money import display
@@ -30,14 +36,15 @@ from catalog.pricing import in_currency
 from catalog.term_words import plan_terms
 from portal import keyset, paging
 from portal.composer.shares import has_recipe
-from portal.context import acting_tenant, exists
+from portal.context import acting_tenant
 from portal.filters import empty_model, text_box
 from portal.pages import admin_url, find, may, person
 from portal.selectors import outcomes, plans
 from portal.selectors.plans import VersionRow
 from portal.versions import difference, pair, summary_of, terms_of
 from portal.views.actions import Deed, ask
-from portal.views.own_prices import CONTRACTS
+from portal.views.contract_pages import CONTRACTS
+from portal.views.price_lists import public_url
 
 TABS = (("prices", "Prices"), ("subscriptions", "Subscriptions"), ("audit", "Audit"))
 # What a plan can charge, for those who have none yet.
@@ -151,7 +158,8 @@ def plan(request: HttpRequest, public_id: str) -> HttpResponse:
         and may(request, DRAFTING)
         and any(has_recipe(v.body) for v in (row.draft or row.live,) if v),
         "admin_url": admin_url(found),
-        "simulator_url": "/simulator" if exists("/simulator") else "",
+        "simulator_url": "/simulator" if may(request, SIMULATE) else "",
+        "public_url": public_url(found.product),
         "edit_url": f"/plans/{found.public_id}/edit",
         "publish_url": reverse("plan-publish", args=[found.public_id]),
         **summary_of(shown),

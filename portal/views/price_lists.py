@@ -21,9 +21,9 @@ from aforo.core.tenancy import enter
 from aforo.lib import ids
 from catalog.describe import describe
 from catalog.level_words import LevelRow
-from catalog.models import Plan, PlanVersion, Product
+from catalog.models import Metric, Plan, PlanVersion, Product
 from catalog.plans import load_plans
-from catalog.price_list import Price, levels, prices, public_json
+from catalog.price_list import Price, levels, prices, public_json, with_units
 from catalog.pricing import Plan as Priced
 from catalog.pricing import in_currency
 from catalog.products import show_prices
@@ -109,6 +109,8 @@ def offer(version: PlanVersion, plan: Priced, currency: str = "") -> Offer:
 
     A currency that it is not sold in is its own.
     """
+    metrics = Metric.objects.filter(tenant_id=version.tenant_id)
+    plan = with_units(plan, dict(metrics.values_list("code", "unit")))
     code = currency if currency in plan.currencies else plan.currency
     shown = in_currency(plan, code)
     return Offer(
