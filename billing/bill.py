@@ -380,7 +380,7 @@ def supposed(
         for key, group in groups.items()
     }
     overall = {}
-    for row in plan_terms.worked_out(Span(term, period, parts, True)):
+    for row in plan_terms.worked_out(Span((term,), period, parts, True)):
         key = row.line.charge_key
         overall[term.snapshot_id, key] = row.line
         _add(groups[key], term.snapshot_id, ZERO, row.line.amount, row.fixed)

@@ -1,9 +1,10 @@
 """What holds for a contract as a whole: discounts, maximum and minimum spend.
 
-Worked out of the ledger as the invoice is made, once for each snapshot and the usage
-period that its charges belong to. Late usage is not discounted a second time: the
-terms of its own period are worked out again with it, and the next invoice has what
-that differs from what was posted before.
+Worked out of the ledger as the invoice is made, once for each usage period and the
+snapshots of a contract that say the same in it: a change that leaves the terms alone,
+such as an own price, does not split them. Late usage is not discounted a second time:
+the terms of its own period are worked out again with it, and the next invoice has
+what that differs from what was posted before.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from aforo.lib.money import ZERO, round_minor
 from billing.ledger import Entry
 from billing.models import BillingPeriod, LedgerEntry
 from billing.recurring import Term, share
-from catalog.pricing import Line, steps_to_json
+from catalog.pricing import Line, Plan, steps_to_json
+from catalog.pricing.plan import Discount
 from catalog.pricing.terms import (
     MAXIMUM,
     MINIMUM,
@@ -38,12 +40,53 @@ Amounts = dict[uuid.UUID, dict[uuid.UUID, dict[str, Parts]]]
 
 
 class Span(NamedTuple):
-    """One snapshot in one usage period, with what the ledger has of it."""
+    """A contract's snapshots of the same terms in one usage period, by time."""
 
-    term: Term
+    terms: tuple[Term, ...]
     of: BillingPeriod
-    amounts: Mapping[str, Parts]
-    is_last: bool  # Of its contract's snapshots in the usage period.
+    amounts: Mapping[str, Parts]  # What the ledger has of them.
+    is_last: bool  # Whether the contract's last snapshot in the period is one of them.
+
+    @property
+    def term(self) -> Term:
+        """The last snapshot: what is posted is posted for it."""
+        return self.terms[-1]
+
+    @property
+    def plan(self) -> Plan:
+        """The last plan, with charges that only earlier ones had after its own."""
+        plan = self.term.priced.plan
+        charges = {charge.key: charge for charge in plan.charges}
+        for term in self.terms:
+            for charge in term.priced.plan.charges:
+                charges.setdefault(charge.key, charge)
+        return replace(plan, charges=tuple(charges.values()))
+
+    def share(self, amount: Decimal) -> Decimal:
+        """Return an amount's part for the days on which the snapshots are in force.
+
+        Those that follow each other are one stretch, so that whole periods are whole.
+        """
+        stretches: list[tuple[dt.datetime, dt.datetime]] = []
+        for term in self.terms:
+            since = max(term.start, self.of.start_at)
+            until = min(term.end or self.of.end_at, self.of.end_at)
+            if stretches and stretches[-1][1] == since:
+                since = stretches.pop()[0]
+            stretches.append((since, until))
+        parts = (share(amount, self.of, since, until) for since, until in stretches)
+        return sum(parts, ZERO)
+
+
+class _Same(NamedTuple):
+    """What makes the terms of two snapshots one."""
+
+    subscription_id: uuid.UUID
+    currency: str
+    prorate: bool
+    minimum: Decimal | None
+    maximum: Decimal | None
+    discounts: tuple[Discount, ...]
 
 
 AMOUNTS = """
@@ -75,8 +118,12 @@ def _add(
 ) -> None:
     """Add to what a charge comes to."""
     own = found.setdefault(of, {}).setdefault(snapshot, {})
-    before = own.get(key, NOTHING)
-    own[key] = Parts(before.fixed + more.fixed, before.usage + more.usage)
+    own[key] = _sum(own.get(key, NOTHING), more)
+
+
+def _sum(one: Parts, other: Parts) -> Parts:
+    """Add what a charge comes to, fixed and by usage apart."""
+    return Parts(one.fixed + other.fixed, one.usage + other.usage)
 
 
 def _amounts(period: BillingPeriod, extra: Iterable[Entry]) -> Amounts:
@@ -109,31 +156,47 @@ def _add_earlier(
 def _spans(
     terms: Sequence[Term], of: BillingPeriod, amounts: Amounts
 ) -> Iterator[Span]:
-    """Yield the snapshots that are in force at any time of a usage period."""
+    """Yield the snapshots in force at any time of a usage period, by same terms."""
     own = amounts.get(of.pk, {})
     meeting = [term for term in terms if term.meets(of)]
     last = {term.subscription_id: term.snapshot_id for term in meeting}
+    groups: dict[_Same, list[Term]] = defaultdict(list)
     for term in meeting:
         if term.priced.plan.has_terms:
-            is_last = last[term.subscription_id] == term.snapshot_id
-            yield Span(term, of, own.get(term.snapshot_id, {}), is_last)
+            groups[_same(term)].append(term)
+    for group in groups.values():
+        found: dict[str, Parts] = {}
+        for term in group:
+            for key, part in own.get(term.snapshot_id, {}).items():
+                found[key] = _sum(found.get(key, NOTHING), part)
+        is_last = last[group[-1].subscription_id] == group[-1].snapshot_id
+        yield Span(tuple(group), of, found, is_last)
+
+
+def _same(term: Term) -> _Same:
+    """Return what snapshots have in common whose terms are one over a period."""
+    plan = term.priced.plan
+    return _Same(
+        term.subscription_id,
+        plan.currency,
+        term.priced.prorate,
+        plan.minimum,
+        plan.maximum,
+        plan.discounts,
+    )
 
 
 def worked_out(span: Span) -> list[PlanLine]:
-    """Return a snapshot's plan-level lines of a usage period.
+    """Return the plan-level lines of a usage period for snapshots of the same terms.
 
-    With proration amounts are shared by its days. Without, they are whole: a minimum
+    With proration amounts are shared by their days. Without, they are whole: a minimum
     is that of the plan in force at the end, an amount is taken off once, by the last
-    plan; percentages and the maximum are of each plan's own usage.
+    plan; percentages and the maximum are of what was charged under the same terms.
     """
-    term, of, plan = span.term, span.of, span.term.priced.plan
-    since, until = of.start_at, of.end_at
-    ends_inside = term.end is not None and term.end < of.end_at
-    if term.priced.prorate:
-        since = max(term.start, of.start_at)
-        until = term.end if ends_inside and term.end else of.end_at
-    else:
-        if ends_inside:
+    of, plan, prorate = span.of, span.plan, span.term.priced.prorate
+    if not prorate:
+        end = span.term.end
+        if end is not None and end < of.end_at:
             plan = replace(plan, minimum=None)
         if not span.is_last:
             kept = tuple(d for d in plan.discounts if d.percent is not None)
@@ -143,7 +206,7 @@ def worked_out(span: Span) -> list[PlanLine]:
         plan,
         charges,
         starts_on=of.start_at.astimezone(ZoneInfo(of.timezone)).date(),
-        share=lambda amount: share(amount, of, since, until),
+        share=span.share if prorate else lambda amount: amount,
     )
 
 
@@ -169,7 +232,7 @@ def entries(
 
 
 def _entries(span: Span, period: BillingPeriod) -> list[Entry]:
-    """Return what a snapshot's lines differ from what was posted, fixed part apart.
+    """Return what a span's lines differ from what was posted, fixed part apart.
 
     The part that falls on usage is no recurring amount: the wallet paid that usage.
     """
