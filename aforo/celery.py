@@ -47,6 +47,7 @@ app.conf.update(
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
         "journal": {"task": "guard.collect_decisions", "schedule": 2.0},
         "beat": {"task": "aforo.beat", "schedule": 10.0},
+        "prune-stamps": {"task": "aforo.prune_stamps", "schedule": 3600.0},
     },
 )
 # Messages are sent from threads too, where there is no current app.

@@ -5,23 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg import Cursor
 
-from aforo.core import fx
+from aforo.core.stamps import WORLD
 from aforo.lib import sql
 from aforo.lib.money import ZERO
-from billing import contracts
-from billing.contracts import Account
 from billing.rating import Fact
-from catalog import costs
-from catalog.costs import Cost, CostBook
+from catalog.costs import Cost
 from catalog.pricing import UsageEvent
-from catalog.tools import NO_TOOLS, PROPERTY, Listed, Name, Registry, registry
+from catalog.tools import PROPERTY
+from metering.enrichment import Known, Stamp
 from metering.measurements import contradiction, priced, unknown
 
 
@@ -54,32 +51,50 @@ class Row(NamedTuple):
     team_id: uuid.UUID | None
     product_id: uuid.UUID | None
     body: str
+    session_id: uuid.UUID | None  # None: its session is not made yet.
 
 
-EVENTS = """
-SELECT id, tenant_id, customer_id, event_id, event_type, tool_name, status, request_id,
-  session_key, correlation_id, occurred_at, received_at, agent_id, team_id, product_id,
-  body::text
-FROM metering_usageevent WHERE id = ANY(%b) ORDER BY id
-"""
-AGENTS = """
-SELECT a.id, a.agent_type, a.tier, t.tier, c.segment
-FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
-JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
-"""
-METRICS = """
-SELECT tenant_id, field FROM catalog_metric WHERE tenant_id = ANY(%b)
-"""
-# The tools that the events name, each with every name it has had, oldest first.
-TOOLS = """
-SELECT t.product_id, t.name, t.deprecated_at, n.name, n.version, n.valid_from,
-  n.valid_to
-FROM catalog_tool t LEFT JOIN catalog_toolname n ON n.tool_id = t.id
-WHERE t.tenant_id = ANY(%(tenants)b) AND (t.name = ANY(%(names)b::text[])
-  OR t.id IN (SELECT tool_id FROM catalog_toolname
-    WHERE tenant_id = ANY(%(tenants)b) AND name = ANY(%(names)b::text[])))
-ORDER BY t.id, n.valid_from NULLS FIRST, n.id
-"""
+# The events with their sessions, as far as those are known, and with the stamps of
+# their customers: this looks after the books were locked, so it sees every change
+# that was made before.
+EVENTS = f"""
+WITH owners AS MATERIALIZED (
+  SELECT customer_id, tenant_id FROM billing_customerbooks WHERE customer_id = ANY(%b)
+), scopes AS MATERIALIZED (
+  SELECT scope, aforo_stamp(scope) AS stamp FROM (
+    SELECT customer_id AS scope FROM owners
+    UNION SELECT tenant_id FROM owners UNION SELECT '{WORLD}'::uuid
+  ) AS s
+)
+SELECT {{queue}}, own.stamp, shared.stamp, world.stamp,
+  e.id, e.tenant_id, e.customer_id, e.event_id, e.event_type, e.tool_name, e.status,
+  e.request_id, e.session_key, e.correlation_id, e.occurred_at, e.received_at,
+  e.agent_id, e.team_id, e.product_id, e.body::text, s.id
+FROM {{source}}
+LEFT JOIN metering_session s
+  ON s.customer_id = e.customer_id AND s.key = e.session_key AND e.session_key <> ''
+JOIN scopes own ON own.scope = e.customer_id
+JOIN scopes shared ON shared.scope = e.tenant_id
+JOIN scopes world ON world.scope = '{WORLD}'
+ORDER BY e.id
+"""  # noqa: S608 - of our own constant
+TAKE = EVENTS.format(
+    queue="p.id",
+    source="""metering_pendingevents p CROSS JOIN unnest(p.event_ids) AS t (event_id)
+JOIN metering_usageevent e ON e.id = t.event_id AND p.id = ANY(%b)""",
+)
+READ = EVENTS.format(
+    queue="NULL::uuid",
+    source="metering_usageevent e JOIN unnest(%b::uuid[]) AS t (id) ON e.id = t.id",
+)
+
+
+class Batch(NamedTuple):
+    """Stored events in the order in which they were stored, and what they hang on."""
+
+    rows: list[Row]
+    stamps: dict[uuid.UUID, Stamp]  # By customer.
+    queue: list[uuid.UUID]  # The queue rows that hold them.
 
 
 @dataclass(slots=True)
@@ -118,86 +133,42 @@ class Item:
         return int(get("input_tokens", ZERO) + get("output_tokens", ZERO))
 
 
-@dataclass(slots=True)
-class Context:
-    """What the events of a batch are judged by."""
-
-    accounts: dict[uuid.UUID, Account]
-    books: dict[uuid.UUID, CostBook]
-    metrics: dict[uuid.UUID, frozenset[str]]
-    agents: dict[uuid.UUID, dict[str, str]]
-    tools: dict[uuid.UUID, Registry]  # By product.
-    rates: fx.Rates
-    now: dt.datetime
-
-
 _decode = msgspec.json.Decoder(Body).decode
 
 
-def read(event_ids: Sequence[uuid.UUID]) -> list[Row]:
-    """Return the events in the order in which they were stored."""
+def take(row_ids: Sequence[uuid.UUID], customers: Collection[uuid.UUID]) -> Batch:
+    """Return the events of queue rows; the customers' books are locked."""
+    return _read(TAKE, row_ids, customers)
+
+
+def read(event_ids: Sequence[uuid.UUID], customers: Collection[uuid.UUID]) -> Batch:
+    """Return events by id; the customers' books are locked."""
+    return _read(READ, event_ids, customers)
+
+
+def _read(
+    statement: str, wanted: Sequence[uuid.UUID], customers: Collection[uuid.UUID]
+) -> Batch:
+    """Return what a statement finds of the customers whose books are locked."""
     with sql.cursor() as cursor:
         # Binary: times and ids are read three times as fast.
-        rows = cursor.execute(EVENTS, [list(event_ids)], binary=True).fetchall()
-    return [Row(*row) for row in rows]
+        found = cursor.execute(
+            statement, [list(customers), list(wanted)], binary=True
+        ).fetchall()
+    rows, stamps, queue = [], {}, set()
+    for queued, own, shared, world, *columns in found:
+        row = Row(*columns)
+        rows.append(row)
+        stamps[row.customer_id] = Stamp(own, shared, world)
+        queue.add(queued)
+    return Batch(rows, stamps, sorted(queue - {None}))
 
 
-def context(rows: Sequence[Row], now: dt.datetime) -> Context:
-    """Load what a batch is judged by, in a fixed number of statements."""
-    accounts = contracts.load({(r.customer_id, r.tenant_id) for r in rows})
-    tenants = {r.tenant_id for r in rows}
-    agent_ids = {r.agent_id for r in rows if r.agent_id is not None}
-    fields: dict[uuid.UUID, set[str]] = {t: set() for t in tenants}
-    with sql.cursor() as cursor:
-        for tenant, name in cursor.execute(METRICS, [list(tenants)]).fetchall():
-            fields[tenant].add(name)
-        found = cursor.execute(AGENTS, [list(agent_ids)]).fetchall()
-        registries = _registries(cursor, rows, tenants)
-    return Context(
-        accounts=accounts,
-        books=costs.load(tenants),
-        metrics={t: frozenset(names) for t, names in fields.items()},
-        agents={
-            key: {
-                "agent.type": kind,
-                "agent.tier": tier,
-                "team.tier": team_tier,
-                "customer.segment": segment,
-            }
-            for key, kind, tier, team_tier, segment in found
-        },
-        tools=registries,
-        rates=fx.Rates(tenants),
-        now=now,
-    )
-
-
-def _registries(
-    cursor: Cursor[Any], rows: Sequence[Row], tenants: Collection[uuid.UUID]
-) -> dict[uuid.UUID, Registry]:
-    """Return the tools that the events name, by product; no statement without any.
-
-    Read in the transaction that rates, and not remembered: an alias counts for the
-    next batch, and the few rows that a batch names cost less than asking for changes.
-    """
-    names = {row.tool_name for row in rows} - {""}
-    if not names:
-        return {}
-    asked = {"tenants": list(tenants), "names": list(names)}
-    listed: dict[uuid.UUID, dict[str, Listed]] = {}
-    for product, tool, deprecated_at, name, *known in cursor.execute(TOOLS, asked):
-        of_product = listed.setdefault(product, {})
-        before = of_product.get(tool) or Listed(tool, deprecated_at)
-        more = () if name is None else (Name(name, *known),)
-        of_product[tool] = replace(before, names=(*before.names, *more))
-    return {product: registry(found.values()) for product, found in listed.items()}
-
-
-def judge(row: Row, known: Context, session_id: uuid.UUID | None) -> Item:
+def judge(row: Row, known: Known, session_id: uuid.UUID | None) -> Item:
     """Return the event with its cost, and who pays for it or why nobody does."""
     body = _decode(row.body)
     measurements = {name: Decimal(text) for name, text in body.measurements.items()}
-    book = known.books[row.tenant_id]
+    book = known.tenants[row.tenant_id].costs
     tool = _canonical(row, row.product_id, known) if row.tool_name else ""
     cost = book.cost(
         event_type=row.event_type,
@@ -216,9 +187,9 @@ def judge(row: Row, known: Context, session_id: uuid.UUID | None) -> Item:
     return item
 
 
-def _canonical(row: Row, product_id: uuid.UUID | None, known: Context) -> str:
+def _canonical(row: Row, product_id: uuid.UUID | None, known: Known) -> str:
     """Return the name that the event's tool was registered under, or its own."""
-    tools = known.tools.get(product_id, NO_TOOLS) if product_id else NO_TOOLS
+    tools = known.tenants[row.tenant_id].registry(product_id)
     return tools.canonical(row.tool_name, row.occurred_at)
 
 
@@ -233,20 +204,20 @@ def with_tool(properties: dict[str, str], tool: str) -> dict[str, str]:
     return {**properties, PROPERTY: tool}
 
 
-def _refusal(item: Item, known: Context) -> tuple[str, str] | None:
+def _refusal(item: Item, known: Known) -> tuple[str, str] | None:
     """Return why the event cannot be priced whatever the contract says."""
     if item.body.product and item.row.product_id is None:
         return "unknown_product", f"No product is called `{item.body.product}`."
     if item.body.usage is not None and not item.measurements:
         return "usage_not_read", "The usage block has a form that is not known."
-    strangers = unknown(item.measurements, known.metrics[item.row.tenant_id])
+    strangers = unknown(item.measurements, known.tenants[item.row.tenant_id].metrics)
     if strangers:
         return "unknown_metric", strangers
     wrong = contradiction(item.measurements)
     return ("inconsistent_measurements", wrong) if wrong else None
 
 
-def _attribute(item: Item, known: Context) -> None:
+def _attribute(item: Item, known: Known) -> None:
     """Find the contract, the periods and the cost in the plan's currency."""
     row = item.row
     account = known.accounts[row.customer_id]
@@ -260,7 +231,7 @@ def _attribute(item: Item, known: Context) -> None:
     assert snapshot.plan is not None, "a snapshot in force has a plan"
     item.currency = snapshot.plan.currency
     if item.cost.amount is not None:
-        item.cost_amount = known.rates.convert(
+        item.cost_amount = known.tenants[row.tenant_id].rates.convert(
             item.cost.amount,
             tenant_id=row.tenant_id,
             base=item.cost.currency,
@@ -271,10 +242,10 @@ def _attribute(item: Item, known: Context) -> None:
     if priced_as:
         product_id = contract.product_id
         item.tool = _canonical(row, product_id, known)
-        tools = known.tools.get(product_id, NO_TOOLS)
+        tools = known.tenants[row.tenant_id].registry(product_id)
         priced_as = tools.priced_as(priced_as, row.occurred_at, snapshot.plan.tools)
     usage_period = account.period_at(row.occurred_at)
-    facets = known.agents.get(row.agent_id) if row.agent_id else None
+    facets = known.customers[row.customer_id].facets(row.agent_id)
     properties = with_tool(item.body.properties, priced_as)
     item.fact = Fact(
         id=row.id,

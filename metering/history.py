@@ -30,13 +30,18 @@ from catalog.pricing import (
 )
 from catalog.pricing.bulk import Layout, Tabulation
 from catalog.pricing.state import SessionUse
-from metering.batch import AGENTS, Body, with_tool
+from metering.batch import Body, with_tool
 from metering.measurements import priced
 
 # Rows that travel at once, and that are held at once.
 FETCH = 5_000
 RATE_BATCH = 1_000
 
+AGENTS = """
+SELECT a.id, a.agent_type, a.tier, t.tier, c.segment
+FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
+JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
+"""
 # What the month's own invoice charges: late usage stands on a later one.
 EVENTS = """
 SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,

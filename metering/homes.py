@@ -31,7 +31,8 @@ from catalog.pricing.outcomes import (
     says,
     with_event,
 )
-from metering.batch import Context, Item
+from metering.batch import Item
+from metering.enrichment import Known
 
 # Groups of the same contract that other events of these correlations have made.
 GROUPS = """
@@ -63,7 +64,7 @@ class _Said(NamedTuple):
     group: str
 
 
-def bring_home(items: Sequence[Item], known: Context) -> None:
+def bring_home(items: Sequence[Item], known: Known) -> None:
     """Move confirmations and reversals to the periods of their outcomes.
 
     Only where the event's own period has no piece of the outcome and an earlier one

@@ -28,18 +28,12 @@ Key = tuple[uuid.UUID, str]  # Customer id and session key.
 
 def identify(rows: Iterable[Row]) -> dict[Key, uuid.UUID]:
     """Return the session ids of the events' keys: those known, and new ones."""
-    keys = sorted({(r.customer_id, r.session_key) for r in rows if r.session_key})
-    if not keys:
-        return {}
-    with sql.cursor() as cursor:
-        known = cursor.execute(
-            "SELECT s.customer_id, s.key, s.id FROM metering_session s"
-            " JOIN unnest(%b::uuid[], %b::text[]) AS k (customer_id, key)"
-            " USING (customer_id, key)",
-            [[k[0] for k in keys], [k[1] for k in keys]],
-        ).fetchall()
-    found = {(customer, key): session for customer, key, session in known}
-    return {key: found.get(key) or ids.new_id() for key in keys}
+    found: dict[Key, uuid.UUID] = {}
+    for row in rows:
+        if row.session_key:
+            key = row.customer_id, row.session_key
+            found[key] = row.session_id or found.get(key) or ids.new_id()
+    return found
 
 
 @dataclass(slots=True)

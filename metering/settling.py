@@ -89,7 +89,7 @@ def _settle_customer(customer_id: uuid.UUID, tenant_id: uuid.UUID) -> int:
     rating.save_totals(totals.values())
     group_totals.save(totals.values())
     _add_prices(posting.entries)
-    pipeline.burn(postings)
+    pipeline.burn(postings, pipeline.wallets_of(postings))
     posting.touch()
     books.write([posting])
     return len({row.ended.session_id for row in rows})

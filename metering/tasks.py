@@ -7,7 +7,15 @@ import datetime as dt
 from celery import shared_task
 
 from aforo.lib import clock, sql
-from metering import backtest_jobs, pipeline, relay, sessions, settling, wake
+from metering import (
+    backtest_jobs,
+    enrichment,
+    pipeline,
+    relay,
+    sessions,
+    settling,
+    wake,
+)
 
 # Usage that waits longer lost its message.
 PATIENCE = dt.timedelta(seconds=5)
@@ -19,6 +27,7 @@ def rate() -> None:
     wake.taken()
     if pipeline.rate():
         relay.run()
+        enrichment.note(relay.streams())
 
 
 @shared_task(name="metering.sweep")

@@ -22,6 +22,7 @@ from aforo.core.models import JobSlot
 from aforo.embedded import state
 from aforo.lib import clock
 from aforo.management.commands.prepare import pending_migrations
+from metering import enrichment
 
 DISK_FREE_BYTES_MIN = 1_000_000_000
 CLOCK_SKEW_MS_MAX = 500
@@ -84,8 +85,25 @@ def examine() -> Iterator[Finding]:
     if database_ok:
         yield clocks()
     yield worker()
+    yield memory()
     if migrated:
         yield beat(last_beat())
+
+
+def memory() -> Finding:
+    """Say how often rating had what it must know of customers in memory, today."""
+    store = redis.Redis.from_url(settings.TOPICS_REDIS_URL, socket_timeout=5)
+    try:
+        hits, misses = enrichment.figures(store, clock.now().date())
+    except redis.RedisError as error:
+        return Finding(False, "rating", f"The figures of today do not come: {error}")
+    finally:
+        store.close()
+    total = hits + misses
+    if not total:
+        return Finding(True, "rating", "nothing was rated today")
+    text = f"{hits / total:.1%} of {total:,} look-ups of customers came from memory"
+    return Finding(True, "rating", f"{text} today")
 
 
 def _data_disk() -> Path:

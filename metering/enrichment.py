@@ -1,0 +1,346 @@
+"""What rating must know of customers and tenants, remembered between batches.
+
+One entry of a customer holds all that leads from a credential's agent to a price:
+contracts with their versions and plans as of any time, periods, agents and teams,
+wallets. One entry of a tenant holds its metrics, tools, rates of exchange and costs.
+An entry is used only while its stamp (aforo.core.stamps) is the one read after the
+books were locked, so a change counts for the next batch, in every process at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+
+import redis
+from django.db import transaction
+
+from aforo.core import fx
+from aforo.lib import clock, sql
+from billing import contracts
+from billing.contracts import Account
+from catalog import costs
+from catalog.costs import CostBook
+from catalog.tools import NO_TOOLS, Listed, Name, Registry, registry
+
+log = logging.getLogger(__name__)
+
+CUSTOMERS_MAX = 10_000
+TENANTS_MAX = 200
+# What nobody asked for that long is dropped, whatever its stamp.
+UNUSED_S = 600.0
+
+
+class Stamp(NamedTuple):
+    """How the scopes of one customer stood, read under its lock."""
+
+    customer: str
+    tenant: str
+    world: str
+
+
+class Named(Protocol):
+    """An event as far as it names whom it belongs to."""
+
+    @property
+    def customer_id(self) -> uuid.UUID:
+        """The customer that pays."""
+
+    @property
+    def tenant_id(self) -> uuid.UUID:
+        """The tenant."""
+
+    @property
+    def agent_id(self) -> uuid.UUID | None:
+        """The agent, if any."""
+
+
+class AgentFacts(NamedTuple):
+    """What charges may ask about an agent."""
+
+    kind: str
+    tier: str
+    team_tier: str
+
+
+@dataclass(slots=True)
+class CustomerEntry:
+    """One customer, as it was when its stamp was read."""
+
+    account: Account
+    segment: str
+    wallets: tuple[str, ...]  # The currencies that it has a wallet in.
+    agents: dict[uuid.UUID, AgentFacts] = field(default_factory=dict)
+
+    def fresh_account(self) -> Account:
+        """Return the account for one batch, which may find periods of its own."""
+        return replace(self.account, periods=list(self.account.periods))
+
+    def facets(self, agent_id: uuid.UUID | None) -> dict[str, str]:
+        """Return what charges may ask about an agent of the customer."""
+        facts = self.agents.get(agent_id) if agent_id else None
+        if facts is None:
+            return {}
+        return {
+            "agent.type": facts.kind,
+            "agent.tier": facts.tier,
+            "team.tier": facts.team_tier,
+            "customer.segment": self.segment,
+        }
+
+
+@dataclass(slots=True)
+class TenantEntry:
+    """One tenant's catalog, as far as rating asks for it."""
+
+    metrics: frozenset[str]
+    tools: dict[uuid.UUID, Registry]  # By product.
+    rates: fx.Rates
+    costs: CostBook
+
+    def registry(self, product_id: uuid.UUID | None) -> Registry:
+        """Return the tools of a product."""
+        return self.tools.get(product_id, NO_TOOLS) if product_id else NO_TOOLS
+
+
+Entry = TypeVar("Entry")
+
+
+class Memory(Generic[Entry]):
+    """The entries of one kind that this process remembers, the newest used last."""
+
+    def __init__(self, limit: int) -> None:
+        """Remember at most so many entries."""
+        self._limit = limit
+        self._kept: OrderedDict[uuid.UUID, tuple[object, Entry, float]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: uuid.UUID, stamp: object) -> Entry | None:
+        """Return the entry if it is still true, and count whether it was."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None or found[0] != stamp:
+                self.misses += 1
+                return None
+            self.hits += 1
+            self._kept[key] = (stamp, found[1], time.monotonic())
+            self._kept.move_to_end(key)
+            return found[1]
+
+    def put(self, key: uuid.UUID, stamp: object, entry: Entry) -> None:
+        """Remember an entry, and drop what nobody used for long."""
+        now = time.monotonic()
+        with self._lock:
+            self._kept[key] = (stamp, entry, now)
+            self._kept.move_to_end(key)
+            while True:  # The one just put ends it.
+                oldest, (_, _, used_at) = next(iter(self._kept.items()))
+                if len(self._kept) <= self._limit and now - used_at < UNUSED_S:
+                    return
+                del self._kept[oldest]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
+
+FIGURES = "aforo:enrichment:"
+FIGURES_KEPT_S = 3 * 86_400
+_noted = [0, 0]
+_customers: Memory[CustomerEntry] = Memory(CUSTOMERS_MAX)
+_tenants: Memory[TenantEntry] = Memory(TENANTS_MAX)
+
+
+def forget() -> None:
+    """Forget what this process remembers; for tests that count statements."""
+    _customers.clear()
+    _tenants.clear()
+
+
+def counts() -> tuple[int, int]:
+    """Return how many look-ups of customers this process answered, and how many not."""
+    return _customers.hits, _customers.misses
+
+
+def note(store: redis.Redis) -> None:
+    """Add what was looked up since the last note to the day's figures of all workers.
+
+    They are for people: a store that does not answer loses some.
+    """
+    hits, misses = counts()
+    fresh = hits - _noted[0], misses - _noted[1]
+    if not any(fresh):
+        return
+    _noted[:] = hits, misses
+    key = f"{FIGURES}{clock.now():%Y-%m-%d}"
+    try:
+        pipe = store.pipeline(transaction=False)
+        pipe.hincrby(key, "hits", fresh[0])
+        pipe.hincrby(key, "misses", fresh[1])
+        pipe.expire(key, FIGURES_KEPT_S)
+        pipe.execute()
+    except redis.RedisError:
+        log.warning("the look-ups of a batch are not counted", exc_info=True)
+
+
+def figures(store: redis.Redis, day: dt.date) -> tuple[int, int]:
+    """Return the look-ups of a day that were answered from memory, and that were not.
+
+    Raises redis.RedisError when the store does not answer.
+    """
+    found = cast(list[bytes | None], store.hmget(f"{FIGURES}{day}", "hits", "misses"))
+    return int(found[0] or 0), int(found[1] or 0)
+
+
+@dataclass(slots=True)
+class Known:
+    """What the events of one batch are judged by."""
+
+    customers: dict[uuid.UUID, CustomerEntry]
+    tenants: dict[uuid.UUID, TenantEntry]
+    accounts: dict[uuid.UUID, Account]
+    now: dt.datetime
+
+
+def of(
+    rows: Collection[Named], found: Mapping[uuid.UUID, Stamp], now: dt.datetime
+) -> Known:
+    """Return what is known of the events' customers and tenants.
+
+    `found` are the stamps of the customers, read after their books were locked. No
+    statement while all of it is remembered.
+    """
+    tenants = {row.customer_id: row.tenant_id for row in rows}
+    customers = _remembered(
+        _customers,
+        {c: found[c].customer for c in tenants},
+        lambda missing: _load_customers({c: tenants[c] for c in missing}),
+    )
+    owners = {
+        tenants[c]: (stamp.tenant, stamp.world)
+        for c, stamp in found.items()
+        if c in tenants
+    }
+    of_tenants = _remembered(_tenants, owners, _load_tenants)
+    _add_agents(rows, customers)
+    accounts = {key: entry.fresh_account() for key, entry in customers.items()}
+    return Known(customers, of_tenants, accounts, now)
+
+
+def _remembered(
+    memory: Memory[Entry],
+    wanted: Mapping[uuid.UUID, object],
+    load: Callable[[list[uuid.UUID]], dict[uuid.UUID, Entry]],
+) -> dict[uuid.UUID, Entry]:
+    """Return the entries of keys with these stamps, read where none is remembered.
+
+    What was read is remembered after the commit: it may hold rows of the transaction.
+    """
+    entries, missing = {}, []
+    for key, stamp in wanted.items():
+        entry = memory.get(key, stamp)
+        if entry is None:
+            missing.append(key)
+        else:
+            entries[key] = entry
+    if missing:
+        read = load(sorted(missing))
+        entries.update(read)
+
+        def remember() -> None:
+            for key, entry in read.items():
+                memory.put(key, wanted[key], entry)
+
+        transaction.on_commit(remember)
+    return entries
+
+
+CUSTOMERS = """
+SELECT c.id, c.segment, ARRAY(SELECT w.currency::text FROM billing_wallet w
+  WHERE w.customer_id = c.id ORDER BY w.id)
+FROM billing_customer c WHERE c.id = ANY(%b)
+"""
+
+
+def _load_customers(
+    wanted: Mapping[uuid.UUID, uuid.UUID],
+) -> dict[uuid.UUID, CustomerEntry]:
+    """Read customers, by id with their tenants."""
+    accounts = contracts.load(wanted.items())
+    with sql.cursor() as cursor:
+        rows = cursor.execute(CUSTOMERS, [list(wanted)]).fetchall()
+    return {
+        key: CustomerEntry(accounts[key], segment, tuple(wallets))
+        for key, segment, wallets in rows
+    }
+
+
+AGENTS = """
+SELECT a.id, a.agent_type, a.tier, t.tier
+FROM billing_agent a JOIN billing_team t ON t.id = a.team_id WHERE a.id = ANY(%b)
+"""
+
+
+def _add_agents(
+    rows: Iterable[Named], customers: Mapping[uuid.UUID, CustomerEntry]
+) -> None:
+    """Put the agents of the events into their customers' entries."""
+    missing: dict[uuid.UUID, set[uuid.UUID]] = {}
+    for row in rows:
+        agent_id = row.agent_id
+        if agent_id and agent_id not in customers[row.customer_id].agents:
+            missing.setdefault(agent_id, set()).add(row.customer_id)
+    if not missing:
+        return
+    with sql.cursor() as cursor:
+        found = cursor.execute(AGENTS, [list(missing)]).fetchall()
+    for agent_id, *facts in found:
+        for customer_id in missing[agent_id]:
+            customers[customer_id].agents[agent_id] = AgentFacts(*facts)
+
+
+METRICS = "SELECT tenant_id, field FROM catalog_metric WHERE tenant_id = ANY(%b)"
+# Each tool with every name it has had, oldest first.
+TOOLS = """
+SELECT t.tenant_id, t.product_id, t.name, t.deprecated_at, n.name, n.version,
+  n.valid_from, n.valid_to
+FROM catalog_tool t LEFT JOIN catalog_toolname n ON n.tool_id = t.id
+WHERE t.tenant_id = ANY(%b) ORDER BY t.id, n.valid_from NULLS FIRST, n.id
+"""
+
+
+def _load_tenants(wanted: list[uuid.UUID]) -> dict[uuid.UUID, TenantEntry]:
+    """Read tenants' catalogs."""
+    fields: dict[uuid.UUID, set[str]] = {tenant: set() for tenant in wanted}
+    products: dict[uuid.UUID, dict[uuid.UUID, dict[str, Listed]]] = {
+        tenant: {} for tenant in wanted
+    }
+    with sql.cursor() as cursor:
+        for tenant, name in cursor.execute(METRICS, [wanted]).fetchall():
+            fields[tenant].add(name)
+        for tenant, product, tool, ended_at, name, *known in cursor.execute(
+            TOOLS, [wanted]
+        ).fetchall():
+            of_product = products[tenant].setdefault(product, {})
+            before = of_product.get(tool) or Listed(tool, ended_at)
+            more = () if name is None else (Name(name, *known),)
+            of_product[tool] = replace(before, names=(*before.names, *more))
+    books = costs.load(wanted)
+    return {
+        tenant: TenantEntry(
+            frozenset(fields[tenant]),
+            {key: registry(own.values()) for key, own in products[tenant].items()},
+            fx.Rates([tenant]),
+            books[tenant],
+        )
+        for tenant in wanted
+    }
