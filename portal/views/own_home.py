@@ -14,7 +14,9 @@ from portal.selectors import own_home
 
 def show(request: HttpRequest) -> HttpResponse:
     """Show a developer its customer; whoever calls checked the role."""
-    customer = Customer.objects.get(pk=membership(request).customer_id)
+    customer_id = membership(request).customer_id
+    assert customer_id is not None, "a developer belongs to a customer"
+    customer = Customer.objects.get(pk=customer_id)
     context = own_home.overview(customer, clock.now())
     context["seller"] = acting_tenant(request)
     return render(request, "portal/own_home.html", context)
