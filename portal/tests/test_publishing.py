@@ -184,7 +184,9 @@ def test_without_a_draft_there_is_nothing_to_publish(scene: Scene) -> None:
         client.get(path(scene, "/publish"), follow=True),
         client.post(path(scene, "/publish"), {"number": "²"}, follow=True),
     ):
-        assert "has no draft to publish" in answer.content.decode()
+        page = answer.content.decode()
+        assert "has no draft to publish" in page
+        assert "was published" in page
 
 
 def test_an_incomplete_draft_is_not_published(scene: Scene) -> None:

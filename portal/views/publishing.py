@@ -134,7 +134,11 @@ def _too_late(
         said = '{} Your click changed nothing. <a href="{}">See v{}</a>'
         messages.info(request, format_html(said, words, link, version.number))
         return redirect(link)
-    messages.error(request, f"{found} has no draft to publish.")
+    text = f"{found} has no draft to publish."
+    newest = found.versions.exclude(state=PlanVersion.State.DRAFT).first()
+    if newest is not None:
+        text += f" {publication.published_words(newest)}"
+    messages.info(request, text)
     return redirect(plan_url(found))
 
 
