@@ -9,7 +9,7 @@ APPS := aforo catalog billing guard metering portal tests bench conftest.py mana
 speed ?= 60
 args ?=
 
-.PHONY: help up demo test test-full lint format types arch bench-ingest bench-check \
+.PHONY: help up demo test test-full lint format types arch bench-ingest bench-paced bench-check \
 	bench-rating bench-backtest bench-composer verify doctor clean ci browser
 
 help: ## list the commands
@@ -45,6 +45,9 @@ arch: .venv/.dev ## check who imports whom
 
 bench-ingest: .venv/.dev ## events per second, HTTP to committed ledger
 	$(BIN)/python -m bench.ingest $(args)
+
+bench-paced: .venv/.dev ## ingest at a fixed pace: backlog, lateness, memory, single events
+	$(BIN)/python -m bench.paced $(args)
 
 bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
 	$(BIN)/python -m bench.check $(args)
