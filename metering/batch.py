@@ -22,6 +22,8 @@ from catalog import costs
 from catalog.costs import Cost, CostBook
 from catalog.pricing import UsageEvent
 from catalog.tools import NO_TOOLS, PROPERTY, Listed, Name, Registry, registry
+from metering import blocks
+from metering.blocks import Stored
 from metering.measurements import contradiction, priced, unknown
 
 
@@ -31,7 +33,8 @@ class Body(msgspec.Struct):
     properties: dict[str, str] = {}
     measurements: dict[str, str] = {}
     cost: dict[str, str] | None = None
-    usage: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"")  # The provider's block, not decoded.
+    reading: Stored | None = None  # What was made of the block when it came.
     product: str | None = None  # Named by the reporter, perhaps unknown.
 
 
@@ -99,6 +102,8 @@ class Item:
     replayed: bool = False
     # Replayed, and the cost that was not known then is known now.
     cost_found: bool = False
+    # Replayed, and its usage could not be read when it was counted.
+    usage_found: bool = False
     # Filled by rating.
     amount: Decimal = ZERO
     currency: str = ""
@@ -132,6 +137,27 @@ class Context:
 
 
 _decode = msgspec.json.Decoder(Body).decode
+
+
+def decode(text: str) -> Body:
+    """Return a stored body as rating reads it.
+
+    A block that was not understood when it came is read by the reader of today;
+    `reading.refused` says that it still is not.
+    """
+    body = _decode(text)
+    known = body.reading
+    if not len(bytes(body.usage)) or (known and not known.refused):
+        return body
+    if known is None and body.measurements:
+        return body  # Of the time when a block was kept and not read.
+    found = blocks.again(body.usage, known, body.properties)
+    sent = known.sent if known else {}
+    body.reading = Stored(found.refused, list(found.reading.doubts), sent)
+    if not found.refused:
+        body.measurements = found.measurements
+        body.properties = blocks.with_context(body.properties, found.reading)
+    return body
 
 
 def read(event_ids: Sequence[uuid.UUID]) -> list[Row]:
@@ -193,19 +219,28 @@ def _registries(
     return {product: registry(found.values()) for product, found in listed.items()}
 
 
+# A block that could not be read says nothing of what the call cost.
+NOT_MEASURED = Cost(None, "USD", [], "", "the usage block was not understood")
+
+
 def judge(row: Row, known: Context, session_id: uuid.UUID | None) -> Item:
     """Return the event with its cost, and who pays for it or why nobody does."""
-    body = _decode(row.body)
+    body = decode(row.body)
     measurements = {name: Decimal(text) for name, text in body.measurements.items()}
     book = known.books[row.tenant_id]
     tool = _canonical(row, row.product_id, known) if row.tool_name else ""
-    cost = book.cost(
-        event_type=row.event_type,
-        model=body.properties.get("model", ""),
-        # A rate of the name itself comes first: listing a tool moves no cost.
-        tool=row.tool_name if book.has_tool(row.tool_name) else tool,
-        measurements=measurements,
-        at=row.occurred_at,
+    unread = body.reading is not None and body.reading.refused
+    cost = (
+        NOT_MEASURED
+        if unread
+        else book.cost(
+            event_type=row.event_type,
+            model=body.properties.get("model", ""),
+            # A rate of the name itself comes first: listing a tool moves no cost.
+            tool=row.tool_name if book.has_tool(row.tool_name) else tool,
+            measurements=measurements,
+            at=row.occurred_at,
+        )
     )
     item = Item(row, body, measurements, cost, tool, session_id)
     item.cost_amount = cost.amount
@@ -237,8 +272,9 @@ def _refusal(item: Item, known: Context) -> tuple[str, str] | None:
     """Return why the event cannot be priced whatever the contract says."""
     if item.body.product and item.row.product_id is None:
         return "unknown_product", f"No product is called `{item.body.product}`."
-    if item.body.usage is not None and not item.measurements:
-        return "usage_not_read", "The usage block has a form that is not known."
+    reading = item.body.reading
+    if reading is not None and reading.refused:
+        return reading.refused, blocks.said(reading.doubts)
     strangers = unknown(item.measurements, known.metrics[item.row.tenant_id])
     if strangers:
         return "unknown_metric", strangers

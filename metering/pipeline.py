@@ -169,7 +169,12 @@ def process(
     ]
     if replayed:
         unknown = writing.unknown_costs(event_ids)
+        unread = writing.unread(event_ids)
         for item in items:
+            reading = item.body.reading
+            item.usage_found = item.row.id in unread and not (
+                reading is not None and reading.refused
+            )
             item.replayed = True
             item.cost_found = item.row.id in unknown and item.cost_amount is not None
     homes.bring_home(items, known)
