@@ -54,6 +54,14 @@ class Merged:
         return said(self.reading.doubts)
 
 
+def _texts(reading: Reading) -> dict[str, str]:
+    """Return the measurements of a reading as decimal texts."""
+    return {
+        name: str(count) if type(count) is int else plain(Decimal(count))
+        for name, count in reading.measurements.items()
+    }
+
+
 def said(doubts: list[str] | tuple[str, ...]) -> str:
     """Return doubts as one text of bounded length."""
     return "; ".join(doubts)[:DETAIL_MAX]
@@ -65,13 +73,13 @@ def merge(reading: Reading, sent: Mapping[str, str]) -> Merged:
     Those count for names that the block does not give. They stand in for a block that
     says nothing, flagged; they do not settle one that can be read in two ways.
     """
-    given = {name: plain(Decimal(n)) for name, n in reading.measurements.items()}
+    given = _texts(reading)
     both = dict(sent) | given
     merged = Merged(reading, both, list(reading.flags))
     merged.differs = sorted(
         name
-        for name in given
-        if name in sent and Decimal(sent[name]) != Decimal(given[name])
+        for name in sent
+        if name in given and Decimal(sent[name]) != Decimal(given[name])
     )
     if merged.differs:
         merged.flags.append(DIFFERS)
@@ -105,9 +113,7 @@ def take(body: dict[str, Any], block: bytes) -> tuple[dict[str, Any], list[str]]
         told["doubts"] = list(reading.doubts)
     if merged.refused:
         told["refused"] = merged.refused
-        told["guess"] = {
-            name: plain(Decimal(n)) for name, n in reading.measurements.items()
-        }
+        told["guess"] = _texts(reading)
     stored = {
         **body,
         "usage": msgspec.Raw(block),

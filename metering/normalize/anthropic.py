@@ -76,7 +76,7 @@ def _sums(block: Block) -> dict[str, int | None]:
         block.doubt("iterations is no list")
         return sums
     for entry in iterations:
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             block.doubt("an iteration is no object")
             continue
         kind = entry.get("type")

@@ -53,7 +53,7 @@ def _by_duration(block: Block) -> dict[str, int]:
         block.doubt("cacheDetails is no list")
         return found
     for entry in details:
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             block.doubt("an entry of cacheDetails is no object")
             continue
         own = Block(entry, block.doubts)

@@ -43,6 +43,6 @@ def model_of(facts: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     """Return a short text, or one inside {"type": …}; empty for anything else."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("type")
     return value if isinstance(value, str) and len(value) <= TEXT_MAX else ""

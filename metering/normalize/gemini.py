@@ -114,7 +114,7 @@ def _kinds(block: Block, *names: str) -> dict[str, int]:
         block.doubt(f"{name} is no list")
         return found
     for entry in details:
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             block.doubt(f"an entry of {name} is no object")
             continue
         own = Block(entry, block.doubts)

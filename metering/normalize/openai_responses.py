@@ -84,7 +84,7 @@ def _tools(block: Block) -> int | None:
     used = block.value("tool_usage")
     if used is None:
         return None
-    if not isinstance(used, Mapping):
+    if not isinstance(used, dict):
         block.doubt("tool_usage is no object")
         return None
     for name, figures in used.items():
@@ -95,6 +95,6 @@ def _tools(block: Block) -> int | None:
 
 def _counts_something(figures: Any) -> bool:
     """Tell whether an object holds a count above zero, at its top or one below."""
-    values = list(figures.values()) if isinstance(figures, Mapping) else [figures]
-    values += [v for one in values if isinstance(one, Mapping) for v in one.values()]
+    values = list(figures.values()) if isinstance(figures, dict) else [figures]
+    values += [v for one in values if isinstance(one, dict) for v in one.values()]
     return any(as_count(value) for value in values)

@@ -75,7 +75,7 @@ class Block:
         for step in path:
             if found is None:
                 return None
-            if not isinstance(found, Mapping):
+            if not isinstance(found, dict) and found is not self.fields:
                 self.doubt(f"{'.'.join(path)}: {path[0]} is no object")
                 return None
             found = found.get(step)
@@ -83,9 +83,11 @@ class Block:
 
     def count(self, *path: str) -> int | None:
         """Return a whole number by its path; None when it is absent or no count."""
-        found = self.value(*path)
+        found = self.fields.get(path[0]) if len(path) == 1 else self.value(*path)
         if found is None:
             return None
+        if type(found) is int and 0 <= found < COUNT_LIMIT:
+            return found
         number = as_count(found)
         if number is None:
             self.doubt(f"{'.'.join(path)} is not a count")

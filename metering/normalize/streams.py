@@ -55,7 +55,7 @@ class Found(NamedTuple):
 
 def find(block: Any) -> Found:
     """Return the usage of a block, of a response or of the events of a stream."""
-    if isinstance(block, Mapping):
+    if isinstance(block, dict):
         if (carrier := carried(block)) is not None:
             return Found(carrier.usage, carrier.facts, _is_final([block]), ())
         if shapes.shape_of(block) is None and any(name in block for name in USAGE):
@@ -63,7 +63,7 @@ def find(block: Any) -> Found:
         return Found(block, block, True, ())
     if not isinstance(block, list):
         return Found({}, {}, True, ("it is neither an object nor a list",))
-    events = [event for event in block if isinstance(event, Mapping)]
+    events = [event for event in block if isinstance(event, dict)]
     carriers = [c for c in map(_of_event, events) if c is not None]
     if not carriers:
         return Found(None, {}, False, ())
@@ -86,13 +86,13 @@ def carried(outer: Mapping[str, Any], depth: int = 0) -> Carrier | None:
     for name in USAGE:
         usage = outer.get(name)
         # A block of figures may hold like-named ones of its parts; those are its own.
-        if isinstance(usage, Mapping) and (
+        if isinstance(usage, dict) and (
             name == "usage_info" or shapes.shape_of(outer) is None
         ):
             return Carrier(usage, outer)
     if depth < NEST_MAX:
         for name in NESTED:
-            if isinstance(inner := outer.get(name), Mapping):
+            if isinstance(inner := outer.get(name), dict):
                 found = carried(inner, depth + 1)
                 if found is not None:
                     return Carrier(found.usage, {**outer, **found.facts})
@@ -138,17 +138,17 @@ def _reasons(candidates: Any) -> list[Any]:
     """Return why Gemini's candidates ended, those that did."""
     if not isinstance(candidates, list):
         return []
-    found = (c.get("finishReason") for c in candidates if isinstance(c, Mapping))
+    found = (c.get("finishReason") for c in candidates if isinstance(c, dict))
     return [reason for reason in found if reason]
 
 
 def strip(block: Any) -> Any:
     """Return what of a block is kept: its usage as it came, without any content."""
-    if isinstance(block, Mapping):
+    if isinstance(block, dict):
         return _without_content(block)
     if not isinstance(block, list):
         return block
-    events = [e for e in block if isinstance(e, Mapping)]
+    events = [e for e in block if isinstance(e, dict)]
     bearing = [e for e in events if _of_event(e) is not None]
     kept = [_without_content(e) for e in bearing]
     # An event that only says that Gemini's answer ended.
@@ -159,7 +159,7 @@ def strip(block: Any) -> Any:
 def _without_content(outer: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """Return a response or event without what was said in it; a block as it is."""
     told = any(name in outer for name in USAGE)
-    nested = {n for n in NESTED if isinstance(outer.get(n), Mapping)}
+    nested = {n for n in NESTED if isinstance(outer.get(n), dict)}
     is_block = shapes.shape_of(outer) is not None
     if depth == 0 and (is_block or not (told or nested or "candidates" in outer)):
         return {name: v for name, v in outer.items() if name not in CONTENT}

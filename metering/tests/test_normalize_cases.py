@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -127,3 +129,16 @@ def test_the_reader_loads_no_framework_and_no_json_library() -> None:
         check=True,
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_examples_of_the_docs_measure_what_they_say() -> None:
+    text = (Path(__file__).parents[2] / "docs/usage-blocks.md").read_text()
+    bodies = re.findall(r"-d '(\{.*?\})'", text, re.DOTALL)
+    first, second = [read(json.loads(body)["usage"]) for body in bodies]
+    assert dict(first.measurements) == {
+        "input_tokens": 9_550,
+        "output_tokens": 420,
+        "cache_read_tokens": 8_000,
+        "cache_write_tokens": 1_500,
+    }
+    assert dict(second.measurements) == {"input_tokens": 1_200, "output_tokens": 300}

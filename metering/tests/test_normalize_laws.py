@@ -267,7 +267,19 @@ def test_a_broken_stream_keeps_its_input_and_not_its_output() -> None:
     assert dict(reading.measurements) == {"input_tokens": 10, "cache_read_tokens": 1}
 
 
-JUNK = [None, True, -1, 10**40, "7", "", [], {}, [[{}]], {"a": {"b": 1}}, float("inf")]
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    10**40,
+    "7",
+    "",
+    [],
+    {},
+    [[{}]],
+    {"a": {"b": 1}},
+    float("inf"),
+]
 JUNK += [
     float("nan"),
     1.5,
