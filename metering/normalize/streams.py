@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metering.normalize import shapes
-from metering.normalize.reading import as_count
+from metering.normalize.reading import DOUBTS_MAX, as_count
 
 # Members of a response or an event under which its usage stands.
 USAGE = (
@@ -108,7 +108,8 @@ def _last(carriers: Sequence[Carrier]) -> tuple[dict[str, Any], list[str]]:
             if value is None:
                 continue
             before, now = as_count(usage.get(name)), as_count(value)
-            if before is not None and now is not None and now < before:
+            fell = before is not None and now is not None and now < before
+            if fell and len(doubts) < DOUBTS_MAX:
                 doubts.append(
                     f"{name[:60]} fell from {before} to {now}: it is not cumulative"
                 )
@@ -148,12 +149,18 @@ def strip(block: Any) -> Any:
         return _without_content(block)
     if not isinstance(block, list):
         return block
-    events = [e for e in block if isinstance(e, dict)]
-    bearing = [e for e in events if _of_event(e) is not None]
-    kept = [_without_content(e) for e in bearing]
-    # An event that only says that Gemini's answer ended.
-    ends = [e for e in events if _reasons(e.get("candidates")) and e not in bearing]
-    return _thin(kept) + [_without_content(e) for e in ends[-1:]]
+    bearing: list[dict[str, Any]] = []
+    end: list[
+        dict[str, Any]
+    ] = []  # An event that only says that Gemini's answer ended.
+    for event in block:
+        if not isinstance(event, dict):
+            continue
+        if _of_event(event) is not None:
+            bearing.append(_without_content(event))
+        elif _reasons(event.get("candidates")):
+            end = [_without_content(event)]
+    return _thin(bearing) + end
 
 
 def _without_content(outer: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:

@@ -335,3 +335,16 @@ def test_a_block_that_is_nested_without_end_is_only_not_read() -> None:
     for _ in range(5_000):
         block = {"usage": block, "response": block}
     assert read(block).flags
+
+
+def test_a_stream_of_thousands_of_odd_events_is_read_in_bounds() -> None:
+    ends = [{"candidates": [{"finishReason": str(n)}]} for n in range(4_000)]
+    falls = [
+        {"usage": {"input_tokens": 9_000 - n, "output_tokens": n}} for n in range(4_000)
+    ]
+    events = [*ends, *falls, *ends]
+    reading, kept = read(events), strip(events)
+    assert reading.flags == (AMBIGUOUS,)
+    assert len(reading.doubts) <= 5
+    assert read(kept).flags == (AMBIGUOUS,)
+    assert len(json.dumps(kept)) < 8_192
