@@ -51,10 +51,10 @@ STREAM = [
 ]
 # Provider, model, what it sends.
 PROVIDERS: tuple[tuple[str, str, Any], ...] = (
-    ("anthropic", "claude-sonnet-4-5", ANTHROPIC),
+    ("anthropic", "claude-haiku-4-5", ANTHROPIC),
     ("openai", "gpt-4o", STREAM),
     ("google", "gemini-2.5-flash", GEMINI),
-    ("aws", "claude-sonnet-4-5", BEDROCK),
+    ("aws", "claude-haiku-4-5", BEDROCK),
 )
 
 

@@ -35,7 +35,7 @@ def test_a_block_that_was_read_is_shown_beside_its_measurements(scene: Scene) ->
     assert "openai.chat" in text
     assert "by the block, which counts" in text
     assert "usage_differs" in text
-    assert "In doubt" not in text
+    assert "in doubt" not in text
 
 
 def test_a_doubt_is_told_with_what_it_would_be(scene: Scene) -> None:
