@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +18,8 @@ from billing.rating import Fact
 from catalog.costs import Cost
 from catalog.pricing import UsageEvent
 from catalog.tools import PROPERTY
+from metering import blocks
+from metering.blocks import Stored
 from metering.enrichment import Known, Stamp
 from metering.measurements import contradiction, priced, unknown
 
@@ -28,7 +30,8 @@ class Body(msgspec.Struct):
     properties: dict[str, str] = {}
     measurements: dict[str, str] = {}
     cost: dict[str, str] | None = None
-    usage: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"")  # The provider's block, not decoded.
+    reading: Stored | None = None  # What was made of the block when it came.
     product: str | None = None  # Named by the reporter, perhaps unknown.
 
 
@@ -114,6 +117,8 @@ class Item:
     replayed: bool = False
     # Replayed, and the cost that was not known then is known now.
     cost_found: bool = False
+    # Replayed, and its usage could not be read when it was counted.
+    usage_found: bool = False
     # Filled by rating.
     amount: Decimal = ZERO
     currency: str = ""
@@ -146,6 +151,27 @@ def read(event_ids: Sequence[uuid.UUID], customers: Collection[uuid.UUID]) -> Ba
     return _read(READ, event_ids, customers)
 
 
+def decode(text: str) -> Body:
+    """Return a stored body as rating reads it.
+
+    A block that was not understood when it came is read by the reader of today;
+    `reading.refused` says that it still is not.
+    """
+    body = _decode(text)
+    known = body.reading
+    if not len(bytes(body.usage)) or (known and not known.refused):
+        return body
+    if known is None and body.measurements:
+        return body  # Of the time when a block was kept and not read.
+    found = blocks.again(body.usage, known, body.properties)
+    sent = known.sent if known else {}
+    body.reading = Stored(found.refused, list(found.reading.doubts), sent)
+    if not found.refused:
+        body.measurements = found.measurements
+        body.properties = blocks.with_context(body.properties, found.reading)
+    return body
+
+
 def _read(
     statement: str, wanted: Sequence[uuid.UUID], customers: Collection[uuid.UUID]
 ) -> Batch:
@@ -164,19 +190,28 @@ def _read(
     return Batch(rows, stamps, sorted(queue - {None}))
 
 
+# A block that could not be read says nothing of what the call cost.
+NOT_MEASURED = Cost(None, "USD", [], "", "the usage block was not understood")
+
+
 def judge(row: Row, known: Known, session_id: uuid.UUID | None) -> Item:
     """Return the event with its cost, and who pays for it or why nobody does."""
-    body = _decode(row.body)
+    body = decode(row.body)
     measurements = {name: Decimal(text) for name, text in body.measurements.items()}
     book = known.tenants[row.tenant_id].costs
     tool = _canonical(row, row.product_id, known) if row.tool_name else ""
-    cost = book.cost(
-        event_type=row.event_type,
-        model=body.properties.get("model", ""),
-        # A rate of the name itself comes first: listing a tool moves no cost.
-        tool=row.tool_name if book.has_tool(row.tool_name) else tool,
-        measurements=measurements,
-        at=row.occurred_at,
+    unread = body.reading is not None and body.reading.refused
+    cost = (
+        NOT_MEASURED
+        if unread
+        else book.cost(
+            event_type=row.event_type,
+            model=body.properties.get("model", ""),
+            # A rate of the name itself comes first: listing a tool moves no cost.
+            tool=row.tool_name if book.has_tool(row.tool_name) else tool,
+            measurements=measurements,
+            at=row.occurred_at,
+        )
     )
     item = Item(row, body, measurements, cost, tool, session_id)
     item.cost_amount = cost.amount
@@ -208,8 +243,9 @@ def _refusal(item: Item, known: Known) -> tuple[str, str] | None:
     """Return why the event cannot be priced whatever the contract says."""
     if item.body.product and item.row.product_id is None:
         return "unknown_product", f"No product is called `{item.body.product}`."
-    if item.body.usage is not None and not item.measurements:
-        return "usage_not_read", "The usage block has a form that is not known."
+    reading = item.body.reading
+    if reading is not None and reading.refused:
+        return reading.refused, blocks.said(reading.doubts)
     strangers = unknown(item.measurements, known.tenants[item.row.tenant_id].metrics)
     if strangers:
         return "unknown_metric", strangers

@@ -10,7 +10,6 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-import msgspec
 import psycopg
 from django.db import connection, transaction
 
@@ -30,7 +29,7 @@ from catalog.pricing import (
 )
 from catalog.pricing.bulk import Layout, Tabulation
 from catalog.pricing.state import SessionUse
-from metering.batch import Body, with_tool
+from metering.batch import decode, with_tool
 from metering.measurements import priced
 
 # Rows that travel at once, and that are held at once.
@@ -68,8 +67,6 @@ IN_ORDER = " ORDER BY e.id"
 # Where spend levels decide, the order is that of time.
 BY_TIME = " ORDER BY e.occurred_at, e.event_id"
 FACETS = ("agent.type", "agent.tier", "team.tier", "customer.segment")
-
-_decode = msgspec.json.Decoder(Body).decode
 
 
 @dataclass(slots=True)
@@ -127,7 +124,7 @@ class Reader:
         """Return an event as rating priced it."""
         _, event_id, at, event_type, text, agent_id, cost, currency, *held = row
         session_id, correlation_id, tool = held
-        body = _decode(text)
+        body = decode(text)
         properties = with_tool(body.properties, tool)
         if agent_id is not None:
             properties = {**properties, **agents[agent_id]}

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from aforo.lib import ids
 from aforo.lib.errors import AforoError
-from metering import canonical
+from metering import blocks, canonical
 from metering.directory import Agent, Book, Caller, Credential, Customer, Product
 from metering.shapes import Draft, invalid_credentials, require_whole
 
@@ -88,6 +88,11 @@ def identify(draft: Draft, caller: Caller, book: Book, now: dt.datetime) -> Even
         draft.body["product"] = draft.names["product"]
     body = canonical.encode(draft.body)
     body_hash = canonical.digest(_head(draft, party), body)
+    if draft.usage:
+        # After the hash: a better reader changes nothing of what was sent.
+        stored, said = blocks.take(draft.body, draft.usage)
+        body = canonical.encode(stored)
+        flags += said
     key = ids.new_id()
     shown_id = draft.event_id or _absent_id(draft, key, body_hash)
     own = caller.credential

@@ -11,12 +11,13 @@ from aforo.lib.money import ZERO
 TOKENS = frozenset(
     """input_tokens output_tokens total_tokens cache_read_tokens cache_write_tokens
     cache_write_5m_tokens cache_write_1h_tokens reasoning_tokens tool_use_tokens
-    input_audio_tokens output_audio_tokens input_image_tokens
-    input_uncached_tokens""".split()
+    input_audio_tokens output_audio_tokens input_image_tokens output_image_tokens
+    input_text_tokens output_text_tokens input_video_tokens output_video_tokens
+    input_tool_tokens cache_audio_read_tokens input_uncached_tokens""".split()
 )
 COUNTS = frozenset(
-    """requests tool_calls web_searches vector_lookups reasoning_steps pages images
-    documents""".split()
+    """requests tool_calls web_searches web_fetches vector_lookups reasoning_steps pages
+    images documents""".split()
 )
 AMOUNTS = frozenset(
     """tool_duration_ms latency_ms duration_ms audio_seconds bytes_written bytes_read

@@ -168,8 +168,14 @@ def _process(
         for row in rows
     ]
     if replayed:
-        unknown = writing.unknown_costs([row.id for row in rows])
+        replayed_ids = [row.id for row in rows]
+        unknown = writing.unknown_costs(replayed_ids)
+        unread = writing.unread(replayed_ids)
         for item in items:
+            reading = item.body.reading
+            item.usage_found = item.row.id in unread and not (
+                reading is not None and reading.refused
+            )
             item.replayed = True
             item.cost_found = item.row.id in unknown and item.cost_amount is not None
     homes.bring_home(items, known)

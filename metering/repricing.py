@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 from django.db.models import Sum
 
 from aforo.core import fx
@@ -30,7 +29,7 @@ from catalog.pricing import (
     with_level,
 )
 from catalog.pricing.lines import by_key
-from metering.batch import Body, with_tool
+from metering.batch import decode, with_tool
 from metering.measurements import priced
 
 # A page waits for the answer: what is beyond is left out, and said so.
@@ -73,7 +72,6 @@ def read(
     Where spend levels decided, an event says which one it was rated at.
     `where` is RATED with its conditions and ORDER; costs are in the entry's currency.
     """
-    decode = msgspec.json.Decoder(Body).decode
     rates = fx.Rates(tenant_ids)
     with sql.cursor() as cursor:
         for row in cursor.execute(where, values or None):

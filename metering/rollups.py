@@ -100,23 +100,30 @@ def save(items: Sequence[Item]) -> None:
             found.unknown -= 1
         if not item.replayed:
             _count(found, item)
+        elif item.usage_found:
+            _count_usage(found, item)
     if sums:
         _write(sorted(sums.items(), key=lambda pair: pair[0]))
 
 
 def _count(found: Sum, item: Item) -> None:
     """Add one event's counts and cost."""
-    get = item.measurements.get
     found.events += 1
     found.errors += item.row.status in ERRORS
-    found.input_tokens += int(get("input_tokens", ZERO))
-    found.output_tokens += int(get("output_tokens", ZERO))
-    found.cache_read_tokens += int(get("cache_read_tokens", ZERO))
-    found.duration_ms += int(get("tool_duration_ms", ZERO) + get("latency_ms", ZERO))
+    _count_usage(found, item)
     if item.cost_amount is None:
         found.unknown += 1
     else:
         found.cost += item.cost_amount
+
+
+def _count_usage(found: Sum, item: Item) -> None:
+    """Add what one event measured."""
+    get = item.measurements.get
+    found.input_tokens += int(get("input_tokens", ZERO))
+    found.output_tokens += int(get("output_tokens", ZERO))
+    found.cache_read_tokens += int(get("cache_read_tokens", ZERO))
+    found.duration_ms += int(get("tool_duration_ms", ZERO) + get("latency_ms", ZERO))
 
 
 def _write(rows: Sequence[tuple[Key, Sum]]) -> None:

@@ -66,7 +66,14 @@ COMPOUND_TYPES: dict[str, Any] = {
             "additionalProperties": False,
         },
     },
-    "usage": {"type": "object", "description": "The provider's own usage block."},
+    "usage": {
+        "oneOf": [
+            {"type": "object"},
+            {"type": "array", "items": {"type": ["object", "string"]}},
+        ],
+        "description": "The provider's own usage block, its whole response, or the "
+        "events of its stream; measured by us. Content in it is not kept.",
+    },
     "cost": {
         "type": "object",
         "required": ["amount", "currency"],

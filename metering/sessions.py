@@ -60,17 +60,18 @@ class Delta:
         """Count one event."""
         self.price += item.amount
         if item.replayed:
-            return  # All but its price was counted when it came.
-        row, get = item.row, item.measurements.get
+            # All but its price was counted when it came, as far as it was read.
+            if item.usage_found:
+                self._add_usage(item)
+            return
+        row = item.row
         self.started_at = min(self.started_at, row.occurred_at)
         self.last_event_at = max(self.last_event_at, row.occurred_at)
         self.last_received_at = max(self.last_received_at, row.received_at)
         self.events += 1
         self.tools += row.event_type == TOOL_EVENT
         self.errors += row.status in ERRORS
-        self.input_tokens += int(get("input_tokens", ZERO))
-        self.output_tokens += int(get("output_tokens", ZERO))
-        self.duration_ms += int(get("tool_duration_ms", ZERO) + get("latency_ms", ZERO))
+        self._add_usage(item)
         if item.cost_amount is None:
             self.unknown += 1
         else:
@@ -80,6 +81,13 @@ class Delta:
             self.state = ending
             closed = ending in (Session.State.COMPLETED, Session.State.FAILED)
             self.ended_at = row.occurred_at if closed else None
+
+    def _add_usage(self, item: Item) -> None:
+        """Add what one event measured."""
+        get = item.measurements.get
+        self.input_tokens += int(get("input_tokens", ZERO))
+        self.output_tokens += int(get("output_tokens", ZERO))
+        self.duration_ms += int(get("tool_duration_ms", ZERO) + get("latency_ms", ZERO))
 
 
 UPSERT = """

@@ -10,7 +10,7 @@ from typing import Any
 from aforo.lib import crypto
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
-from metering import canonical
+from metering import canonical, normalize
 from metering.canonical import bad
 from metering.measurements import CANONICAL, WHOLE
 
@@ -46,6 +46,7 @@ class Draft:
     occurred_at: dt.datetime | None = None  # None: the sender gave no time.
     flags: list[str] = field(default_factory=list)
     body: dict[str, Any] = field(default_factory=dict)
+    usage: bytes = b""  # A usage block as canonical JSON, without any content.
 
 
 Reader = Callable[[Draft, Any, str], None]
@@ -234,12 +235,19 @@ def _refuse_measurement(entry: Mapping[str, Any], key: str) -> None:
 
 
 def _usage(draft: Draft, value: Any, key: str) -> None:
-    if not isinstance(value, dict):
-        raise bad("invalid_usage", f"{key} is the provider's usage object", key)
+    """Keep a usage block, or the events of a stream; it is read when it is stored."""
+    events = value if isinstance(value, list) else [value]
+    if not isinstance(value, dict | list) or not all(
+        isinstance(event, dict | str) for event in events
+    ):
+        detail = f"{key} is the provider's usage object, or the events of its stream"
+        raise bad("invalid_usage", detail, key)
     clean = canonical.tree(value, key)
-    if len(canonical.encode(clean)) > USAGE_BYTES_MAX:
+    kept = canonical.encode(normalize.strip(clean))
+    if len(kept) > USAGE_BYTES_MAX:
         raise bad("invalid_usage", f"{key} may take {USAGE_BYTES_MAX} bytes", key)
     draft.body["usage"] = clean
+    draft.usage = kept
 
 
 def _cost(draft: Draft, value: Any, key: str) -> None:

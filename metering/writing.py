@@ -11,6 +11,7 @@ from aforo.lib import clock, ids, sql
 from aforo.lib.money import plain
 from billing.books import Posting
 from metering.batch import Item
+from metering.blocks import UNREAD
 
 _json = msgspec.json.Encoder().encode
 
@@ -57,6 +58,17 @@ def unknown_costs(event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
             "SELECT event_id FROM metering_costfact WHERE event_id = ANY(%b)"
             " GROUP BY event_id HAVING count(amount) = 0",
             [list(event_ids)],
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def unread(event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return those of the events that are listed because their usage was not read."""
+    with sql.cursor() as cursor:
+        rows = cursor.execute(
+            "SELECT event_id FROM metering_unrateable"
+            " WHERE event_id = ANY(%b) AND reason = ANY(%b)",
+            [list(event_ids), list(UNREAD)],
         ).fetchall()
     return {row[0] for row in rows}
 

@@ -29,7 +29,10 @@ def sources() -> list[Path]:
     return [ROOT / name for name in listed if "/migrations/0001" not in name]
 
 
-@pytest.mark.parametrize("core", ["catalog.pricing", "guard.engine", "aforo.lib.money"])
+@pytest.mark.parametrize(
+    "core",
+    ["catalog.pricing", "guard.engine", "aforo.lib.money", "metering.normalize"],
+)
 def test_a_pure_core_does_not_load_a_framework(core: str) -> None:
     code = (
         f"import sys, {core};"

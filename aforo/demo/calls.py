@@ -48,8 +48,13 @@ def compound(
     correlation: str,
     session: str = "",
     outcome: str = "",
+    usage: Any = None,
 ) -> Call:
-    """Return a call that is reported with several measurements."""
+    """Return a call that is reported with several measurements.
+
+    With a provider's block as `usage` the event carries that instead; `measurements`
+    are then what the guard is told to expect.
+    """
     event: dict[str, Any] = {
         "eventId": id,
         "eventType": kind,
@@ -61,7 +66,9 @@ def compound(
         "productId": actor.product,
         "properties": dict(properties),
     }
-    if measurements:
+    if usage is not None:
+        event["usage"] = usage
+    elif measurements:
         event["measurements"] = [
             {"metricKey": name, "value": value} for name, value in measurements.items()
         ]

@@ -248,6 +248,8 @@ MODELS = (
     ("openai", "gpt-4o-mini"),
     ("together", TOGETHER_LLAMA),
     ("groq", GROQ_LLAMA),
+    ("anthropic", "claude-haiku-4-5"),
+    ("google", "gemini-2.5-flash"),
 )
 # What is neither a model nor a tool, by event type; the end of a session is free, and
 # so is what is only said.

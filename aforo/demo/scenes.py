@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
-from aforo.demo import contract_scenes, specs
+from aforo.demo import contract_scenes, provider_scenes, specs
 from aforo.demo.calls import Actor, Call, compound, tokens, tool
 from aforo.demo.stretch import weekend_before
 from aforo.demo.traffic import ending
@@ -192,5 +192,6 @@ def every(prefix: str, end: dt.datetime) -> Iterator[Call]:
     yield from smart_search(prefix, end)
     yield from integration(prefix, end)
     yield from escalation(prefix, end)
+    yield from provider_scenes.providers(prefix, end)
     yield from contract_scenes.every(prefix, end)
     yield from runaway(prefix, end)

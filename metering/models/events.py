@@ -129,6 +129,8 @@ class Unrateable(TenantModel):
         INVALID_PROPERTY = "invalid_property", "A property cannot be counted"
         TOO_MANY_UNIQUE = "too_many_unique", "Too many distinct values"
         USAGE_NOT_READ = "usage_not_read", "The provider's usage block is not known"
+        USAGE_AMBIGUOUS = "usage_ambiguous", "The usage block can be read in two ways"
+        USAGE_MISSING = "usage_missing", "The provider sent no final usage"
         QUARANTINED = "quarantined", "Rating it failed"
 
     event = models.OneToOneField(

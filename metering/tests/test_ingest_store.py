@@ -175,7 +175,7 @@ def test_the_row_holds_what_was_sent(door: Door, seller: Seller) -> None:
         parentId="p-1",
         outcome="resolved",
         cost={"amount": "0.00120", "currency": "USD"},
-        usage={"input_tokens": 10, "share": 0.25},
+        usage={"input_tokens": 10, "output_tokens": 2, "share": 0.25},
         properties={"model": "m", "tool": "s3.put", "status": "FAILED"},
         measurements=[{"metricKey": "bytes_written", "value": "4.2e6"}],
         degraded=True,
@@ -184,12 +184,21 @@ def test_the_row_holds_what_was_sent(door: Door, seller: Seller) -> None:
     [row] = seller.stored()
     assert row.body == {
         "cost": {"amount": "0.0012", "currency": "USD"},
-        "measurements": {"bytes_written": "4200000"},
+        "measurements": {
+            "bytes_written": "4200000",
+            "input_tokens": "10",
+            "output_tokens": "2",
+        },
+        "reading": {
+            "api": "tokens",
+            "provider": "",
+            "sent": {"bytes_written": "4200000"},
+        },
         "outcome": "resolved",
         "parent_id": "p-1",
         "product": "toolkit",
         "properties": {"model": "m", "status": "FAILED", "tool": "s3.put"},
-        "usage": {"input_tokens": 10, "share": Decimal("0.25")},
+        "usage": {"input_tokens": 10, "output_tokens": 2, "share": Decimal("0.25")},
     }
     assert (row.agent, row.team) == (seller.agent, seller.team)
     assert (row.request_id, row.session_key, row.correlation_id) == (

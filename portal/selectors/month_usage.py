@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 from django.core.cache import cache
 
 from aforo.core import fx
@@ -30,7 +29,7 @@ from catalog.pricing import (
     state_from_json,
     state_to_json,
 )
-from metering.batch import Body, with_tool
+from metering.batch import Body, decode, with_tool
 from metering.measurements import priced
 from portal.selectors.figures import Span, month_to_date
 
@@ -170,7 +169,6 @@ def _events(
     )
     if len(found) > EVENTS_MAX:
         return None
-    decode = msgspec.json.Decoder(Body).decode
     rates = fx.Rates([customer.tenant_id])
     return [as_rated(row, decode(row[3]), rates, currency) for row in found]
 
