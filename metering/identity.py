@@ -90,9 +90,7 @@ def identify(draft: Draft, caller: Caller, book: Book, now: dt.datetime) -> Even
     head = _logical(draft, party) if draft.logical_id else _head(draft, party)
     body_hash = canonical.digest(head, b"" if draft.logical_id else body)
     key = ids.new_id()
-    shown_id = (
-        draft.logical_id or draft.event_id or _absent_id(draft, key, body_hash)
-    )
+    shown_id = draft.logical_id or draft.event_id or _absent_id(draft, key, body_hash)
     own = caller.credential
     event_id = f"{ids.public('crd', own.id)}:{shown_id}" if own else shown_id
     return Event(

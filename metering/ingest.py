@@ -154,6 +154,7 @@ async def prepare(caller: Caller, raw_events: Sequence[object]) -> list[Judged]:
 
 def _read(raw: object) -> Draft | AforoError:
     try:
+        # Other forms than our own come read.
         return raw if isinstance(raw, AforoError | Draft) else shapes.read(raw)
     except AforoError as error:
         return error
