@@ -10,7 +10,7 @@ speed ?= 60
 args ?=
 
 .PHONY: help up demo test test-full lint format types arch bench-ingest bench-check \
-	bench-rating bench-backtest bench-composer verify doctor clean ci browser
+	bench-singles bench-rating bench-backtest bench-composer verify doctor clean ci browser
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
@@ -45,6 +45,9 @@ arch: .venv/.dev ## check who imports whom
 
 bench-ingest: .venv/.dev ## events per second, HTTP to committed ledger
 	$(BIN)/python -m bench.ingest $(args)
+
+bench-singles: .venv/.dev ## single-event requests per second, 64 connections
+	$(BIN)/python -m bench.singles $(args)
 
 bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
 	$(BIN)/python -m bench.check $(args)
