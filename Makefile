@@ -9,8 +9,8 @@ APPS := aforo catalog billing guard metering portal tests bench conftest.py mana
 speed ?= 60
 args ?=
 
-.PHONY: help up demo test test-full lint format types arch bench-ingest bench-paced bench-check \
-	bench-rating bench-backtest bench-composer verify doctor clean ci browser
+.PHONY: help up demo test test-full lint format types arch bench-ingest bench-paced bench-singles \
+	bench-check bench-rating bench-backtest bench-composer verify doctor clean ci browser
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
@@ -48,6 +48,9 @@ bench-ingest: .venv/.dev ## events per second, HTTP to committed ledger
 
 bench-paced: .venv/.dev ## ingest at a fixed pace: backlog, lateness, memory, single events
 	$(BIN)/python -m bench.paced $(args)
+
+bench-singles: .venv/.dev ## single-event requests per second, 64 connections
+	$(BIN)/python -m bench.singles $(args)
 
 bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
 	$(BIN)/python -m bench.check $(args)

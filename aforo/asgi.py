@@ -22,13 +22,18 @@ from django.urls import path
 from aforo.wsgi import application as django_application
 from guard.front import application as check_door
 from metering.front import application as ingest_door
+from metering.front import traces as traces_door
 from portal.consumers import LiveConsumer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-DOORS = {"/v1/check": check_door, "/v1/events": ingest_door}
+DOORS = {
+    "/v1/check": check_door,
+    "/v1/events": ingest_door,
+    "/v1/otlp/v1/traces": traces_door,
+}
 # Threads for pages: each holds a database connection while it answers.
 pages = WSGIMiddleware(django_application, workers=8)  # type: ignore[arg-type]
 sockets = AllowedHostsOriginValidator(

@@ -68,8 +68,13 @@ def taken(event: Event, stored: Stored | None) -> Verdict:
     }
 
 
+def ignored(reason: str) -> dict[str, Any]:
+    """Return the verdict on what is understood and no usage, so not kept."""
+    return {"status": "ignored", "reason": reason}
+
+
 def single(verdict: Verdict) -> bytes:
-    """Return the body for one event that was accepted before or now.
+    """Return the body for one event that was accepted before or now, or ignored.
 
     Raises the refusal of one that was not.
     """
@@ -80,7 +85,7 @@ def single(verdict: Verdict) -> bytes:
 
 def batch(verdicts: Sequence[Verdict]) -> bytes:
     """Return the body for a batch: counts, and one item for each event in order."""
-    counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
+    counts = {"accepted": 0, "duplicate": 0, "ignored": 0, "rejected": 0}
     items: list[dict[str, Any]] = []
     for index, verdict in enumerate(verdicts):
         if isinstance(verdict, AforoError):
@@ -93,6 +98,7 @@ def batch(verdicts: Sequence[Verdict]) -> bytes:
         {
             "accepted": counts["accepted"],
             "duplicates": counts["duplicate"],
+            "ignored": counts["ignored"],
             "rejected": counts["rejected"],
             "items": items,
         }

@@ -59,6 +59,19 @@ def open_envelope(body: bytes) -> Envelope:
     return Envelope(True, _limited(value["events"]))
 
 
+def parse(body: bytes) -> Any:
+    """Return the JSON of a body that holds one thing.
+
+    Raises AforoError 400: invalid_body or a code of strict_json.
+    """
+    if not body.strip(b" \t\r\n"):
+        raise bad("invalid_body", "the body is empty")
+    try:
+        return strict_json.loads(body)
+    except StrictJsonError as error:
+        raise bad(error.code, error.detail, error.field) from error
+
+
 def _limited(events: list[Any]) -> list[Any]:
     """Refuse a batch that is too long."""
     if len(events) > EVENTS_MAX:

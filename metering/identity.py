@@ -87,14 +87,15 @@ def identify(draft: Draft, caller: Caller, book: Book, now: dt.datetime) -> Even
     if "product" in draft.names:
         draft.body["product"] = draft.names["product"]
     body = canonical.encode(draft.body)
-    body_hash = canonical.digest(_head(draft, party), body)
+    head = _logical(draft, party) if draft.logical_id else _head(draft, party)
+    body_hash = canonical.digest(head, b"" if draft.logical_id else body)
     if draft.usage:
         # After the hash: a better reader changes nothing of what was sent.
         stored, said = blocks.take(draft.body, draft.usage)
         body = canonical.encode(stored)
         flags += said
     key = ids.new_id()
-    shown_id = draft.event_id or _absent_id(draft, key, body_hash)
+    shown_id = draft.logical_id or draft.event_id or _absent_id(draft, key, body_hash)
     own = caller.credential
     event_id = f"{ids.public('crd', own.id)}:{shown_id}" if own else shown_id
     return Event(
@@ -112,7 +113,7 @@ def identify(draft: Draft, caller: Caller, book: Book, now: dt.datetime) -> Even
         status=draft.status,
         request_id=draft.request_id,
         correlation_id=draft.correlation_id,
-        session_key=draft.session_key,
+        session_key=draft.session_key or _shared_session(draft, party),
         occurred_at=occurred_at,
         received_at=now,
         flags=flags,
@@ -138,6 +139,28 @@ def _head(draft: Draft, party: Party) -> bytes:
             "ids": [draft.request_id, draft.correlation_id, draft.session_key],
         }
     )
+
+
+def _logical(draft: Draft, party: Party) -> bytes:
+    """Return what makes two reports of one logical call the same.
+
+    Later rounds and polls differ in time, duration and outcome; whose call it was and
+    of which tool does not change.
+    """
+    return canonical.encode(
+        {
+            "logical": draft.logical_id,
+            "customer": str(party.customer.id),
+            "tool": draft.tool_name,
+        }
+    )
+
+
+def _shared_session(draft: Draft, party: Party) -> str:
+    """Return the agent's own session under a key that agents share; empty without."""
+    if not draft.shared_session or party.agent is None:
+        return draft.shared_session
+    return f"{draft.shared_session}/{ids.public('agt', party.agent.id)}"
 
 
 def _absent_id(draft: Draft, key: UUID, body_hash: bytes) -> str:

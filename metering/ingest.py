@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -13,10 +14,20 @@ import psycopg
 from aforo.lib import clock, crypto, http, ids
 from aforo.lib.crash import crashpoint
 from aforo.lib.errors import AforoError
-from metering import answers, directory, idempotency, identity, shapes, store, wake
+from metering import (
+    answers,
+    cloudevents,
+    directory,
+    idempotency,
+    identity,
+    shapes,
+    store,
+    wake,
+)
 from metering.answers import Answer, Verdict
 from metering.directory import Book, Caller
-from metering.envelope import Envelope, open_envelope
+from metering.envelope import Envelope
+from metering.groups import Groups
 from metering.identity import Event
 from metering.pool import Connection
 from metering.shapes import Draft, invalid_credentials
@@ -25,6 +36,8 @@ from metering.store import Stored
 logger = logging.getLogger(__name__)
 
 METHODS = ("POST",)
+# Requests of up to so many events share a transaction with others.
+GROUPED_MAX = 10
 
 
 async def answer(*, headers: Mapping[str, str], query: str, body: bytes) -> Answer:
@@ -48,21 +61,20 @@ async def take(*, headers: Mapping[str, str], query: str, body: bytes) -> Answer
     """
     http.refuse_key_in_url(query)
     caller = await authenticate(headers.get("authorization", ""))
-    http.require_json(headers.get("content-type", ""))
-    once = idempotency.wanted(headers.get("idempotency-key"), caller, body)
-    envelope = open_envelope(body)
+    key = headers.get("idempotency-key")
+    once = idempotency.wanted(key, caller, cloudevents.signed(headers, body))
+    envelope = cloudevents.open_request(headers, body)
     judged = await prepare(caller, envelope.events)
-    if once is None and not any(isinstance(item, Event) for item in judged):
-        return _render([i for i in judged if not isinstance(i, Event)], envelope)
+    if once is None:
+        return _render(await store_all(caller.tenant_id, judged), envelope)
     crashpoint("ingest.before")
 
     async def work(connection: Connection) -> Answer | Kept:
-        if once is not None:
-            earlier = await idempotency.find(connection, once)
-            if earlier is not None:
-                return answers.success(earlier, replayed=True)
+        earlier = await idempotency.find(connection, once)
+        if earlier is not None:
+            return answers.success(earlier, replayed=True)
         kept = await keep(connection, caller.tenant_id, judged)
-        if once is not None and (envelope.is_batch or kept.is_clean):
+        if envelope.is_batch or kept.is_clean:
             body = _render(kept.verdicts, envelope).body
             await idempotency.keep(connection, once, body)
         return kept
@@ -73,6 +85,24 @@ async def take(*, headers: Mapping[str, str], query: str, body: bytes) -> Answer
     if result.customers:
         wake.notify()
     return _render(result.verdicts, envelope)
+
+
+async def store_all(tenant_id: UUID, judged: Sequence[Judged]) -> list[Verdict]:
+    """Store what is an event, and return the verdict on everything, in order.
+
+    What is accepted is durable when this returns. Small requests of one moment share
+    a transaction. Raises AforoError: 409 in_flight, 503 store_unavailable.
+    """
+    if not any(isinstance(item, Event) for item in judged):
+        return [item for item in judged if not isinstance(item, Event)]
+    crashpoint("ingest.before")
+    if len(judged) <= GROUPED_MAX:
+        kept = await _groups.join(tenant_id, judged)
+    else:
+        kept = await _keep_alone(tenant_id, judged)
+    if kept.customers:
+        wake.notify()
+    return kept.verdicts
 
 
 def _render(verdicts: Sequence[Verdict], envelope: Envelope) -> Answer:
@@ -110,7 +140,8 @@ async def authenticate(authorization: str) -> Caller:
     return found
 
 
-Judged = AforoError | Event
+# An event, or the verdict on what is none.
+Judged = AforoError | Event | dict[str, Any]
 
 
 async def prepare(caller: Caller, raw_events: Sequence[object]) -> list[Judged]:
@@ -123,7 +154,8 @@ async def prepare(caller: Caller, raw_events: Sequence[object]) -> list[Judged]:
 
 def _read(raw: object) -> Draft | AforoError:
     try:
-        return raw if isinstance(raw, AforoError) else shapes.read(raw)
+        # Other forms than our own come read.
+        return raw if isinstance(raw, AforoError | Draft) else shapes.read(raw)
     except AforoError as error:
         return error
 
@@ -134,6 +166,8 @@ def _identify(
     try:
         if isinstance(draft, AforoError):
             return draft
+        if draft.ignored:
+            return answers.ignored(draft.ignored)
         return identity.identify(draft, caller, book, now)
     except AforoError as error:
         return error
@@ -188,7 +222,7 @@ async def keep(
     kept = Kept([], set())
     conflicts: list[tuple[Event, Stored]] = []
     for item in judged:
-        if isinstance(item, AforoError):
+        if not isinstance(item, Event):
             kept.verdicts.append(item)
         elif item.id in foreign:
             kept.verdicts.append(_foreign_session())
@@ -202,6 +236,52 @@ async def keep(
     if conflicts:
         await store.record_conflicts(connection, tenant_id, conflicts)
     return kept
+
+
+async def _keep_alone(tenant_id: UUID, judged: Sequence[Judged]) -> Kept:
+    """Store the events of one request in a transaction of its own."""
+
+    async def work(connection: Connection) -> Kept:
+        return await keep(connection, tenant_id, judged)
+
+    kept: Kept = await store.run(tenant_id, work)
+    return kept
+
+
+async def _keep_together(
+    tenant_id: UUID, requests: Sequence[Sequence[Judged]]
+) -> list[Kept]:
+    """Store the events of many requests in one transaction, the answers apart."""
+    received_at = max(
+        item.received_at
+        for judged in requests
+        for item in judged
+        if isinstance(item, Event)
+    )
+    for judged in requests:
+        for item in judged:
+            if isinstance(item, Event):
+                item.received_at = received_at
+    whole = await _keep_alone(tenant_id, [i for judged in requests for i in judged])
+    parts: list[Kept] = []
+    at = 0
+    for judged in requests:
+        verdicts = whole.verdicts[at : at + len(judged)]
+        at += len(judged)
+        # Whoever has new events is told of once, by any of the requests.
+        parts.append(Kept(verdicts, whole.customers))
+    return parts
+
+
+def _is_away(error: Exception) -> bool:
+    """Say whether a fault is the store's own: whoever asks next meets it too."""
+    away = isinstance(error, AforoError) and error.status == 503
+    return away or isinstance(error, psycopg.OperationalError)
+
+
+_groups: Groups[UUID, Sequence[Judged], Kept] = Groups(
+    _keep_together, _keep_alone, of_all=_is_away
+)
 
 
 def _foreign_session() -> AforoError:

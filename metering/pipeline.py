@@ -182,12 +182,12 @@ def _process(
     totals = _price(items, postings)
     rating.save_totals(totals)
     group_totals.save(totals)
-    sessions.save(items)
+    sessions.save(items, postings)
     rollups.save(items)
-    if replayed:
-        writing.save_costs([i for i in items if i.cost_found], kind="delta")
-    else:
-        writing.save_costs(items, kind="original")
+    costed = [i for i in items if i.cost_found] if replayed else items
+    kind = "delta" if replayed else "original"
+    writing.save_costs(costed, kind=kind)
+    writing.announce_costs(costed, postings, kind=kind)
     writing.list_unrateable([i for i in items if i.refusal is not None])
     burn(postings, {c: e.wallets for c, e in known.customers.items()})
     writing.announce(items, postings)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 from typing import Any
 
+import msgspec
 import redis
 from django.conf import settings
 from django.db import transaction
@@ -14,11 +14,11 @@ from aforo.core.models import OutboxMessage
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from metering.signals import usage_published
+from metering.topics import TOPICS, USAGE
 
-TOPIC = "aforo.usage.events"
-# What a stream keeps; consumers that fall further behind read Postgres. A message can
-# tell of two thousand events and take most of a megabyte of the server's memory.
-STREAM_MAX = 2_000
+_json = msgspec.json.Encoder().encode
+
+TOPIC = TOPICS[USAGE].stream
 BATCH = 200
 EVENTS_MAX = 5_000  # In one batch, give or take the last message.
 # One relay at a time: order is the point.
@@ -50,10 +50,28 @@ def _waiting() -> list[OutboxMessage]:
     events = 0
     for message in found.iterator(chunk_size=10):
         messages.append(message)
-        events += len(message.messages.get("usage", []))
+        events += len(message.messages.get(USAGE, []))
         if events >= EVENTS_MAX:
             break
     return messages
+
+
+def _add(pipe: redis.client.Pipeline, message: OutboxMessage) -> None:
+    """Add a version's entries: one on each topic that it tells something on.
+
+    The usage topic has an entry for every version, so that a gap is a gap.
+    """
+    for key, topic in TOPICS.items():
+        items = message.messages.get(key, [])
+        if not items and key != USAGE:
+            continue
+        fields: dict[Any, Any] = {
+            "tenant": message.tenant_id.hex,
+            "customer": message.customer_id.hex,
+            "version": message.version,
+            topic.member: _json(items),
+        }
+        pipe.xadd(topic.stream, fields, maxlen=topic.length_max, approximate=True)
 
 
 def _publish() -> int:
@@ -69,21 +87,16 @@ def _publish() -> int:
         if not messages:
             return 0
         pipe = streams().pipeline(transaction=False)
+        # Entry by entry, so each topic has a customer's versions in their order.
         for message in messages:
-            fields: dict[Any, Any] = {
-                "tenant": message.tenant_id.hex,
-                "customer": message.customer_id.hex,
-                "version": message.version,
-                "events": json.dumps(message.messages.get("usage", [])),
-            }
-            pipe.xadd(TOPIC, fields, maxlen=STREAM_MAX, approximate=True)
+            _add(pipe, message)
         pipe.execute()
         crashpoint("relay.published")
         OutboxMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
             published_at=clock.now()
         )
     for message in messages:
-        items = message.messages.get("usage", [])
+        items = message.messages.get(USAGE, [])
         if items:
             usage_published.send(sender=None, tenant_id=message.tenant_id, items=items)
     return len(messages)

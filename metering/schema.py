@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample
 
+from metering import cloudevents, mcp
 from metering.envelope import EVENTS_MAX
 from metering.shapes import COMPOUND_FIELDS, MEASUREMENTS_MAX, STATUSES, TOOL_FIELDS
 
@@ -18,6 +19,8 @@ event under a known id is refused with `event_conflict`.
 Send `Authorization: Bearer svc_…` (a service key with the scope `ingest`). Callers of
 products that allow it report for themselves with their own key, as
 `Bearer sk_…` or as Basic with client id and secret.
+
+CloudEvents 1.0 are taken too, in structured, batch and binary mode.
 
 A batch is always answered 200, with one item per event, unless the batch itself
 cannot be read; a single event that is refused is answered with its own status.
@@ -95,6 +98,17 @@ TOOL_TYPES: dict[str, Any] = {
     "is_parallel_call": BOOLEAN,
     "error_message": {"type": "string"},
     "degraded": BOOLEAN,
+    "mcp": {
+        "type": "object",
+        "properties": {
+            **dict.fromkeys(mcp.TEXTS, TEXT),
+            **dict.fromkeys(sorted(mcp.BOOLEANS), BOOLEAN),
+            **{n: {"enum": sorted(values)} for n, values in mcp.CHOICES.items()},
+            "trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        },
+        "additionalProperties": False,
+        "description": "What a gateway says of the MCP message.",
+    },
 }
 COMPOUND = {
     "title": "Compound event",
@@ -106,10 +120,23 @@ COMPOUND = {
 TOOL = {
     "title": "Tool event",
     "type": "object",
-    "required": ["tool_name"],
+    "description": "`tool_name` is required of what is usage.",
     "properties": {name: TOOL_TYPES.get(name, TEXT) for name in TOOL_FIELDS},
     "additionalProperties": False,
 }
+CLOUDEVENT = {
+    "title": "CloudEvent",
+    "type": "object",
+    "required": list(cloudevents.REQUIRED),
+    "properties": {
+        **dict.fromkeys((*cloudevents.REQUIRED, *cloudevents.OPTIONAL), TEXT),
+        "specversion": {"enum": [cloudevents.SPECVERSION]},
+        "time": TIME,
+        "data": {"type": "object", "description": "The members of an event."},
+        "data_base64": {"type": "string"},
+    },
+}
+CLOUDEVENTS = {"type": "array", "maxItems": EVENTS_MAX, "items": CLOUDEVENT}
 EVENT = {"oneOf": [COMPOUND, TOOL]}
 EVENTS = {"type": "array", "minItems": 1, "maxItems": EVENTS_MAX, "items": EVENT}
 REQUEST = {
@@ -132,10 +159,11 @@ ITEM = {
     "required": ["index", "status"],
     "properties": {
         "index": {"type": "integer"},
-        "status": {"enum": ["accepted", "duplicate", "rejected"]},
+        "status": {"enum": ["accepted", "duplicate", "ignored", "rejected"]},
         "event_id": {"type": "string"},
         "id": {"type": "string"},
         "flags": FLAGS,
+        "reason": {"type": "string"},
         "code": {"type": "string"},
         "detail": {"type": "string"},
         "field": {"type": "string"},
@@ -147,9 +175,10 @@ RESULT = {
         {
             "title": "One event",
             "type": "object",
-            "required": ["status", "event_id", "id", "flags"],
+            "required": ["status"],
             "properties": {
-                "status": {"enum": ["accepted", "duplicate"]},
+                "status": {"enum": ["accepted", "duplicate", "ignored"]},
+                "reason": {"type": "string"},
                 "event_id": {"type": "string"},
                 "id": {"type": "string"},
                 "flags": FLAGS,
@@ -158,10 +187,11 @@ RESULT = {
         {
             "title": "A batch",
             "type": "object",
-            "required": ["accepted", "duplicates", "rejected", "items"],
+            "required": ["accepted", "duplicates", "ignored", "rejected", "items"],
             "properties": {
                 "accepted": {"type": "integer"},
                 "duplicates": {"type": "integer"},
+                "ignored": {"type": "integer"},
                 "rejected": {"type": "integer"},
                 "items": {"type": "array", "items": ITEM},
             },
@@ -234,6 +264,7 @@ EXAMPLES = [
         value={
             "accepted": 0,
             "duplicates": 0,
+            "ignored": 0,
             "rejected": 1,
             "items": [
                 {

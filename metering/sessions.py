@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db import transaction
+
 from aforo.lib import clock, ids, sql
 from aforo.lib.money import ZERO
+from billing import books
+from billing.books import Posting
+from metering import topics
 from metering.batch import Item, Row
 from metering.models import Session
 
@@ -124,13 +129,15 @@ ON CONFLICT (customer_id, key) DO UPDATE SET
   price = s.price + excluded.price,
   cost = s.cost + excluded.cost,
   cost_unknown_count = s.cost_unknown_count + excluded.cost_unknown_count
+RETURNING s.id, old.state, s.state
 """
 
 
-def save(items: Sequence[Item]) -> None:
+def save(items: Sequence[Item], postings: Mapping[uuid.UUID, Posting]) -> None:
     """Add a batch's events to their sessions; the caller holds the books' locks.
 
     An event that arrives after its session ended is attached and leaves it ended.
+    What has changed its state, or is closed and has new figures, is told of.
     """
     deltas: dict[tuple[uuid.UUID, str, uuid.UUID], Delta] = {}
     for item in items:
@@ -174,8 +181,16 @@ def save(items: Sequence[Item]) -> None:
         [d.unknown for d in sums],
     ]
     with sql.cursor() as cursor:
-        cursor.execute(UPSERT, [clock.now(), *columns])
+        saved = cursor.execute(UPSERT, [clock.now(), *columns]).fetchall()
     _save_found_costs(items)
+    topics.tell_sessions(
+        postings,
+        {
+            session: before
+            for session, before, state in saved
+            if before != state or state in topics.CLOSED
+        },
+    )
 
 
 FOUND_COSTS = """
@@ -202,7 +217,19 @@ def _save_found_costs(items: Sequence[Item]) -> None:
             cursor.execute(FOUND_COSTS, columns)
 
 
-EXPIRE = """
+DUE = """
+FROM metering_session o
+LEFT JOIN catalog_product p ON p.id = o.product_id
+WHERE o.state IN ('active', 'idle')
+  AND o.last_received_at <= %(now)s - make_interval(secs => CASE o.state
+    WHEN 'idle' THEN COALESCE(p.session_expire_s, 3600)
+    ELSE COALESCE(p.session_idle_s, 600) END)
+"""
+CUSTOMERS = f"""
+SELECT DISTINCT customer_id FROM (
+  SELECT o.customer_id {DUE} ORDER BY o.id LIMIT 1000) AS due
+"""  # noqa: S608 - of our own text
+EXPIRE = f"""
 UPDATE metering_session s SET
   state = CASE WHEN s.last_received_at <= %(now)s - make_interval(secs => COALESCE(
       (SELECT p.session_expire_s FROM catalog_product p WHERE p.id = s.product_id),
@@ -211,17 +238,26 @@ UPDATE metering_session s SET
       (SELECT p.session_expire_s FROM catalog_product p WHERE p.id = s.product_id),
       3600)) THEN s.last_event_at ELSE NULL END
 WHERE s.id IN (
-  SELECT o.id FROM metering_session o
-  LEFT JOIN catalog_product p ON p.id = o.product_id
-  WHERE o.state IN ('active', 'idle')
-    AND o.last_received_at <= %(now)s - make_interval(secs => CASE o.state
-      WHEN 'idle' THEN COALESCE(p.session_expire_s, 3600)
-      ELSE COALESCE(p.session_idle_s, 600) END)
+  SELECT o.id {DUE} AND o.customer_id = ANY(%(customers)s)
   ORDER BY o.id LIMIT 1000 FOR UPDATE OF o SKIP LOCKED)
-"""
+RETURNING s.id, old.state
+"""  # noqa: S608 - of our own text
 
 
+@transaction.atomic
 def expire(now: dt.datetime) -> int:
-    """Mark sessions idle or expired by their product's intervals; return how many."""
+    """Mark sessions idle or expired by their product's intervals; return how many.
+
+    Under the locks of their customers' books, so that what is told of a session is in
+    the order of its changes. Customers whose books are busy have their turn next time.
+    """
     with sql.cursor() as cursor:
-        return cursor.execute(EXPIRE, {"now": now}).rowcount
+        due = [row[0] for row in cursor.execute(CUSTOMERS, {"now": now}).fetchall()]
+        postings = {p.customer_id: p for p in books.lock(due, wait=False)}
+        if not postings:
+            return 0
+        asked = {"now": now, "customers": list(postings)}
+        changed = cursor.execute(EXPIRE, asked).fetchall()
+    topics.tell_sessions(postings, dict(changed))
+    books.write(list(postings.values()))
+    return len(changed)

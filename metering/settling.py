@@ -15,7 +15,7 @@ from billing.contracts import Account
 from billing.group_totals import Ended
 from billing.ledger import Entry
 from billing.rating import Total, TotalKey
-from metering import pipeline
+from metering import pipeline, topics
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,8 @@ def _settle_customer(customer_id: uuid.UUID, tenant_id: uuid.UUID) -> int:
     rating.save_totals(totals.values())
     group_totals.save(totals.values())
     _add_prices(posting.entries)
+    priced = {e.session_id for e in posting.entries if e.session_id is not None}
+    topics.tell_sessions(postings, dict.fromkeys(priced, ""))
     pipeline.burn(postings, pipeline.wallets_of(postings))
     posting.touch()
     books.write([posting])

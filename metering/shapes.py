@@ -10,11 +10,12 @@ from typing import Any
 from aforo.lib import crypto
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
-from metering import canonical, normalize
+from metering import canonical, mcp, normalize
 from metering.canonical import bad
 from metering.measurements import CANONICAL, WHOLE
 
 TOOL_INVOKED = "mcp.tool_invoked"
+TOOL_MARKS = frozenset({"tool_name", "event_type", "mcp"})
 STATUSES = frozenset({"SUCCESS", "FAILED", "TIMEOUT", "RATE_LIMITED"})
 MEASUREMENTS_MAX = 100
 PROPERTIES_MAX = 50
@@ -47,6 +48,11 @@ class Draft:
     flags: list[str] = field(default_factory=list)
     body: dict[str, Any] = field(default_factory=dict)
     usage: bytes = b""  # A usage block as canonical JSON, without any content.
+    # A key that several agents may share: each has a session of its own under it.
+    shared_session: str = ""
+    logical_id: str = ""  # Of a call or task that may be reported more than once.
+    ignored: str = ""  # Why it is no usage; empty for what is.
+    mcp: dict[str, Any] | None = None
 
 
 Reader = Callable[[Draft, Any, str], None]
@@ -59,7 +65,7 @@ def read(raw: Any) -> Draft:
     """
     if not isinstance(raw, dict):
         raise bad("invalid_event", "an event is an object")
-    is_tool = "eventType" not in raw and ("tool_name" in raw or "event_type" in raw)
+    is_tool = "eventType" not in raw and not TOOL_MARKS.isdisjoint(raw)
     draft = Draft(is_tool)
     readers = TOOL_FIELDS if is_tool else COMPOUND_FIELDS
     for key, value in raw.items():
@@ -323,8 +329,16 @@ def _finish_compound(draft: Draft) -> None:
     draft.status = status if len(status) <= 16 else ""
 
 
+def _mcp(draft: Draft, value: Any, key: str) -> None:
+    draft.mcp = mcp.members(value, key)
+
+
 def _finish_tool(draft: Draft) -> None:
     """Ask for the tool's name, and count the call."""
+    if draft.mcp is not None:
+        mcp.finish(draft, draft.mcp)
+    if draft.ignored:
+        return
     if not draft.tool_name:
         raise bad("missing_field", "tool_name is missing", "tool_name")
     draft.event_type = draft.event_type or TOOL_INVOKED
@@ -384,5 +398,6 @@ TOOL_FIELDS: dict[str, Reader] = {
     "is_parallel_call": _parallel,
     "parent_tool_invocation_id": _kept("parent_id"),
     "properties": _properties,
+    "mcp": _mcp,
     "degraded": _flag("degraded"),
 }

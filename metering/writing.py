@@ -10,6 +10,7 @@ import msgspec
 from aforo.lib import clock, ids, sql
 from aforo.lib.money import plain
 from billing.books import Posting
+from metering import topics
 from metering.batch import Item
 from metering.blocks import UNREAD
 
@@ -162,6 +163,14 @@ def drop_event(
         )
 
 
+def announce_costs(
+    items: Sequence[Item], postings: dict[uuid.UUID, Posting], *, kind: str
+) -> None:
+    """Put on the outbox what save_costs() has written of the same items and kind."""
+    for item in items:
+        topics.tell_cost(postings[item.row.customer_id], item, kind=kind)
+
+
 def announce(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
     """Put on the outbox what happened: settled requests and the events' figures."""
     for item in items:
@@ -170,7 +179,7 @@ def announce(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
             posting.outbox("settled", row.request_id)
         cost = item.cost_amount
         posting.outbox(
-            "usage",
+            topics.USAGE,
             {
                 "id": row.id.hex,
                 "event_id": row.event_id,

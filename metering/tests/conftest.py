@@ -164,9 +164,14 @@ class Door:
 
 
 async def call_bare(
-    body: bytes, headers: Mapping[str, str], *, method: str = "POST", query: str = ""
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    method: str = "POST",
+    query: str = "",
+    application: Any = front.application,
 ) -> Reply:
-    """Call the bare ASGI application with one request."""
+    """Call a bare ASGI application with one request."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -182,7 +187,7 @@ async def call_bare(
         "query_string": query.encode(),
         "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
     }
-    await front.application(scope, receive, send)
+    await application(scope, receive, send)
     start, end = sent
     named = {k.decode(): v.decode() for k, v in start["headers"]}
     return Reply(start["status"], named, end["body"])

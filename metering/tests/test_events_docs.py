@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from metering import schema, shapes
+from metering import mcp, otlp_spans, schema, shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "events.md").read_text()
 SOURCES = """metering/canonical.py metering/shapes.py metering/identity.py
 metering/envelope.py metering/ingest.py metering/answers.py metering/store.py
+metering/cloudevents.py metering/mcp.py
 aforo/core/idempotency.py aforo/lib/http.py""".split()
 # The caller is gone; there is nobody who could read this code.
 UNSEEN = {"disconnected"}
@@ -29,6 +30,18 @@ def test_every_code_is_documented(source: str) -> None:
     raised = re.findall(r'(?:bad|AforoError)\(\s*"([a-z_0-9]+)"', code)
     assert raised
     assert [c for c in raised if f"`{c}`" not in TEXT and c not in UNSEEN] == []
+
+
+def test_what_is_read_of_mcp_and_of_spans_is_documented() -> None:
+    text = (ROOT / "docs" / "mcp.md").read_text()
+    named = [*mcp.MEMBERS, *mcp.TASK_STATUSES, *mcp.RESULT_TYPES, *mcp.NEVER_BILLED]
+    assert [name for name in named if f"`{name}`" not in text] == []
+    text = (ROOT / "docs" / "otlp.md").read_text()
+    named = [name for names in otlp_spans.USAGE.values() for name in names]
+    named += [*otlp_spans.OWN, *otlp_spans.INFERENCE, otlp_spans.BILL_TOOLS]
+    named += [*otlp_spans.KEPT.values(), *otlp_spans.SHARED_SESSIONS]
+    named += [*otlp_spans.MODEL, *otlp_spans.PROVIDER, *otlp_spans.OLD_OPERATIONS]
+    assert [name for name in named if f"`{name}`" not in text] == []
 
 
 def test_every_flag_is_documented() -> None:
