@@ -76,6 +76,8 @@ def _publish() -> int:
                 "version": message.version,
                 "events": json.dumps(message.messages.get("usage", [])),
             }
+            if "corrections" in message.messages:
+                fields["corrections"] = json.dumps(message.messages["corrections"])
             pipe.xadd(TOPIC, fields, maxlen=STREAM_MAX, approximate=True)
         pipe.execute()
         crashpoint("relay.published")

@@ -23,6 +23,9 @@ ENDINGS = {
 ERRORS = frozenset({"FAILED", "TIMEOUT", "RATE_LIMITED"})
 TOOL_EVENT = "mcp.tool_invoked"
 
+# A session that has ended stays ended; events that come later are only attached.
+ENDED = frozenset({Session.State.COMPLETED, Session.State.FAILED})
+
 Key = tuple[uuid.UUID, str]  # Customer id and session key.
 
 
@@ -51,6 +54,7 @@ class Delta:
     last_event_at: dt.datetime
     last_received_at: dt.datetime
     state: str = Session.State.ACTIVE
+    said: bool = False  # Whether an event says what became of it.
     ended_at: dt.datetime | None = None
     events: int = 0
     tools: int = 0
@@ -82,10 +86,27 @@ class Delta:
         else:
             self.cost += item.cost_amount
         ending = ENDINGS.get(row.event_type)
-        if ending is not None:
+        if ending is not None and self.state not in ENDED:
             self.state = ending
-            closed = ending in (Session.State.COMPLETED, Session.State.FAILED)
-            self.ended_at = row.occurred_at if closed else None
+            self.ended_at = row.occurred_at if ending in ENDED else None
+            self.said = True
+
+
+def standing(
+    said: Iterable[tuple[str, dt.datetime]],
+) -> tuple[str, dt.datetime | None]:
+    """Return the state that a session's own events leave it in, and when it ended.
+
+    `said` are its events of ENDINGS with their times, in the order of storing: the
+    first end holds, before it the last word.
+    """
+    state, ended_at = Session.State.ACTIVE, None
+    for event_type, at in said:
+        state = ENDINGS[event_type]
+        if state in ENDED:
+            ended_at = at
+            break
+    return state, ended_at
 
 
 UPSERT = """
@@ -106,9 +127,17 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::uuid
     started_at, last_event_at, last_received_at, ended_at, events, tools, errors,
     input_tokens, output_tokens, duration_ms, currency, price, cost, unknown)
 ON CONFLICT (customer_id, key) DO UPDATE SET
+  -- An end holds, and a pause until somebody says otherwise. What had only expired
+  -- can still be said to have completed or failed.
   state = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
+                 OR (s.state = 'paused' AND excluded.state = 'active'
+                   AND s.id <> ALL (%b::uuid[]))
+                 OR (s.state = 'expired'
+                   AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.state ELSE excluded.state END,
   ended_at = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
+                 OR (s.state = 'expired'
+                   AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.ended_at ELSE excluded.ended_at END,
   started_at = LEAST(s.started_at, excluded.started_at),
   last_event_at = GREATEST(s.last_event_at, excluded.last_event_at),
@@ -172,7 +201,8 @@ def save(items: Sequence[Item]) -> None:
         [d.unknown for d in sums],
     ]
     with sql.cursor() as cursor:
-        cursor.execute(UPSERT, [clock.now(), *columns])
+        said = [h[2] for h, d in rows if d.said]
+        cursor.execute(UPSERT, [clock.now(), *columns, said])
     _save_found_costs(items)
 
 
