@@ -230,6 +230,7 @@ def _save_found_costs(items: Sequence[Item]) -> None:
             cursor.execute(FOUND_COSTS, columns)
 
 
+EXPIRE_MAX = 1_000  # At a time.
 EXPIRE = """
 UPDATE metering_session s SET
   state = CASE WHEN s.last_received_at <= %(now)s - make_interval(secs => COALESCE(
@@ -245,11 +246,21 @@ WHERE s.id IN (
     AND o.last_received_at <= %(now)s - make_interval(secs => CASE o.state
       WHEN 'idle' THEN COALESCE(p.session_expire_s, 3600)
       ELSE COALESCE(p.session_idle_s, 600) END)
-  ORDER BY o.id LIMIT 1000 FOR UPDATE OF o SKIP LOCKED)
+  ORDER BY o.id LIMIT %(most)s FOR UPDATE OF o SKIP LOCKED)
 """
 
 
 def expire(now: dt.datetime) -> int:
-    """Mark sessions idle or expired by their product's intervals; return how many."""
+    """Mark sessions idle or expired by their product's intervals; return how many.
+
+    Sessions that another worker looks at meanwhile are left to it.
+    """
+    count = 0
     with sql.cursor() as cursor:
-        return cursor.execute(EXPIRE, {"now": now}).rowcount
+        while found := cursor.execute(
+            EXPIRE, {"now": now, "most": EXPIRE_MAX}
+        ).rowcount:
+            count += found
+            if found < EXPIRE_MAX:
+                break
+    return count

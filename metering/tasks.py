@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 
 from celery import shared_task
 
+from aforo.core.models import User
 from aforo.lib import clock, sql
-from metering import backtest_jobs, pipeline, relay, sessions, settling, wake
+from metering import (
+    backtest_jobs,
+    pipeline,
+    relay,
+    sessions,
+    settling,
+    unrateable,
+    wake,
+)
 
 # Usage that waits longer lost its message.
 PATIENCE = dt.timedelta(seconds=5)
@@ -44,6 +54,19 @@ def expire_sessions() -> None:
     """Mark sessions idle or expired, and settle those that have ended."""
     sessions.expire(clock.now())
     settling.settle()
+
+
+# A hundred thousand events take some minutes.
+@shared_task(name="metering.replay_reason", time_limit=3_600)
+def replay_reason(tenant_id: str, reason: str, until: str, actor_id: str) -> None:
+    """Replay what was listed with a reason; the page shows how many are left."""
+    unrateable.replay_all(
+        uuid.UUID(tenant_id),
+        reason,
+        until=uuid.UUID(until),
+        actor=User.objects.filter(pk=actor_id).first() if actor_id else None,
+    )
+    relay.run()
 
 
 # One customer with very many events may take longer than a slice.

@@ -1,4 +1,4 @@
-"""Take an event back: it stays stored, and nothing is charged, counted or costed for it.
+"""Take an event back: it stays stored, but nothing is charged or counted for it.
 
 Under the books' lock and in one transaction: the event's entry is reversed, one more
 entry (kind reprice) brings every charge to the price of the usage without the event,
@@ -84,7 +84,11 @@ def void_locked(
     replaced_by: UsageEvent | None = None,
     write: bool,
 ) -> Voided:
-    """Void an event whose customer's books are locked; `write` ends the posting."""
+    """Void an event whose customer's books are locked.
+
+    `write` ends the posting: wallets move and the books are written. Without it the
+    caller does both, with what else it posts.
+    """
     reason = checked_reason(reason)
     earlier = EventVoid.objects.filter(event=event).first()
     if earlier is not None:
@@ -102,7 +106,7 @@ def void_locked(
         currency=currency,
         amount=amount,
     )
-    returned = -_burn(event, posting, entries)
+    returned = -_burn(event, posting, entries) if write else ZERO
     posting.outbox(
         "corrections",
         {

@@ -14,6 +14,9 @@ class Migration(migrations.Migration):
 
     operations = [
         protect(
-            "metering", only=["eventvoid"], append_only=["eventvoid"], leaf=["eventvoid"]
+            "metering",
+            only=["eventvoid"],
+            append_only=["eventvoid"],
+            leaf=["eventvoid"],
         )
     ]
