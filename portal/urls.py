@@ -74,6 +74,11 @@ urlpatterns: list[URLPattern] = [
     ),
     path("products", products.table, name="products"),
     path("products/<str:public_id>", products.product, name="product"),
+    path(
+        "products/<str:public_id>/sessions",
+        corrections.intervals,
+        name="product-sessions",
+    ),
     path("plans/new", composer.new, name="plan-new"),
     path("plans/<str:public_id>/edit", composer.edit, name="plan-edit"),
     path("plans/<str:public_id>/simulate", composer.simulation, name="plan-simulate"),

@@ -1,4 +1,4 @@
-"""Events that staff take back, after seeing what that does to the money."""
+"""Events that staff take back, and when the sessions of a product end by themselves."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
-from aforo.core.roles import OPERATE, role_required
+from aforo.core.roles import OPERATE, PRICING, role_required
 from aforo.lib import ids
 from aforo.lib.money import ZERO, display
 from billing.models import BillingPeriod
+from catalog import products
+from catalog.models import Product
 from metering import voiding
 from metering.models import EventVoid, UsageEvent
 from metering.voiding import Voided
-from portal.pages import person
+from portal.pages import find, person, posted
 from portal.views.actions import Deed, ask
 
 
@@ -40,7 +42,7 @@ def void(request: HttpRequest, public_id: str) -> HttpResponse:
     back = f"/events/{public_id}"
     if EventVoid.objects.filter(event=event).exists():
         return redirect(back)
-    form = VoidForm(request.POST or None)
+    form = VoidForm(posted(request))
 
     def act() -> str:
         assert event is not None
@@ -96,3 +98,55 @@ def _effect(event: UsageEvent, found: Voided) -> list[str]:
             " next one carries the adjustment."
         )
     return [*told, *text]
+
+
+class IntervalsForm(forms.Form):
+    """After how many seconds without events a session is idle, and over."""
+
+    session_idle_s = forms.IntegerField(
+        label="Idle after (seconds)", min_value=1, max_value=86_400
+    )
+    session_expire_s = forms.IntegerField(
+        label="Expired after (seconds)",
+        min_value=1,
+        max_value=2_592_000,
+        help_text="Counted from the last event, too; longer than the first.",
+    )
+
+    def clean(self) -> dict[str, int]:
+        """Refuse a session that would be over before it is idle."""
+        given: dict[str, int] = super().clean() or {}
+        idle, expire = given.get("session_idle_s"), given.get("session_expire_s")
+        if idle and expire and expire <= idle:
+            self.add_error("session_expire_s", "Longer than the time until it is idle.")
+        return given
+
+
+@role_required(*PRICING)
+@require_http_methods(["GET", "POST"])
+def intervals(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Change when the sessions of a product become idle and expire."""
+    product = find(Product.objects.all(), "prd", public_id)
+    names = ("session_idle_s", "session_expire_s")
+    initial = {name: getattr(product, name) for name in names}
+    form = IntervalsForm(posted(request), initial=initial)
+
+    def act() -> str:
+        products.update_product(
+            product=product, changes=form.cleaned_data, actor=person(request)
+        )
+        return f"Sessions of {product} follow the new intervals."
+
+    back = f"/products/{product.public_id}"
+    deed = Deed(
+        title=f"Session intervals of {product}",
+        text=[
+            "A session without events becomes idle, and then expires. An expired"
+            " session is over: what it used stays billed, and events that come later"
+            " are attached to it."
+        ],
+        button="Save intervals",
+        back=back,
+        crumbs=(("Products", "/products"), (product.name, back)),
+    )
+    return ask(request, deed, form, act)
