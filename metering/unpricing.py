@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
@@ -26,6 +27,7 @@ from catalog.pricing import (
     groups_of,
     price,
 )
+from catalog.pricing.exact import EXACT
 from catalog.pricing.removal import without
 from metering import models, repricing
 
@@ -67,12 +69,13 @@ def take_back(
     usage = _usage(event, key)
     before = dict(total.state)
     after = _after(plan, total, usage, event)
-    moved = _difference(plan, before, after)
     (period,) = (one for one in account.periods if one.id == key.period_id)
     carrier = account.billing_period(period, now)
-    reversal = _mirror(entry, carrier.id, now)
-    entries = [reversal, *_reprice(entry, moved, carrier.id, now)]
-    _save(total, plan, usage, after, entries, event)
+    with decimal.localcontext(EXACT):
+        moved = _difference(plan, before, after)
+        reversal = _mirror(entry, carrier.id, now)
+        entries = [reversal, *_reprice(entry, moved, carrier.id, now)]
+        _save(total, plan, usage, after, entries)
     return entries
 
 
@@ -181,7 +184,6 @@ def _save(
     usage: UsageEvent,
     after: PlanState,
     entries: list[Entry],
-    event: models.UsageEvent,
 ) -> None:
     """Write the counter row, and the groups that the event was part of."""
     touched = groups_of(plan, [usage])

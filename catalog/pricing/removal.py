@@ -7,6 +7,9 @@ again from the events that stay.
 
 from __future__ import annotations
 
+import decimal
+
+from catalog.pricing.exact import EXACT
 from catalog.pricing.plan import Aggregation, Plan
 from catalog.pricing.rating import collect
 from catalog.pricing.state import (
@@ -34,15 +37,16 @@ def without(plan: Plan, state: PlanState, event: UsageEvent) -> PlanState | None
         if charge.metric is None or charge.metric.aggregation in SUMS
     }
     after = dict(state)
-    for key, part in collect(plan, (event,)).items():
-        whole = state.get(key)
-        left = _less(whole, part) if key in summed else None
-        if left is None:
-            return None
-        if left in (NO_TALLY, NO_WEIGHED):
-            del after[key]
-        else:
-            after[key] = left
+    part_of = collect(plan, (event,))
+    with decimal.localcontext(EXACT):
+        for key, part in part_of.items():
+            left = _less(state.get(key), part) if key in summed else None
+            if left is None:
+                return None
+            if left in (NO_TALLY, NO_WEIGHED):
+                del after[key]
+            else:
+                after[key] = left
     return after
 
 

@@ -13,6 +13,7 @@ from aforo.lib.errors import AforoError
 from aforo.management.commands.verify import breaks
 from billing import wallets
 from billing.models import GroupTotal, LedgerEntry, UsageTotal, Wallet
+from billing.tests.cast import DAY, DECEMBER, HOUR, NOVEMBER, OCTOBER, close_month
 from metering import pipeline, settling, unrateable, voiding
 from metering.models import (
     CostFact,
@@ -20,6 +21,7 @@ from metering.models import (
     PendingEvents,
     Session,
     Unrateable,
+    UsageEvent,
     UsageRollup,
 )
 from metering.tests.test_settling import PENALTY, body, call, end
@@ -188,8 +190,6 @@ def test_a_session_keeps_its_fee_until_its_last_event_is_void() -> None:
     for _ in range(3):
         call(shop, "s")
         pipeline.rate()
-    from metering.models import UsageEvent
-
     events = list(UsageEvent.objects.order_by("id"))
     assert spend(shop) == Decimal("5.05")
     # The first two are within the fee: without one of them so is the third.
@@ -212,8 +212,6 @@ def test_a_penalty_that_was_settled_follows_its_session() -> None:
     pipeline.rate()
     settling.settle()
     assert spend(shop) == 3
-    from metering.models import UsageEvent
-
     failed = UsageEvent.objects.filter(status="FAILED").first()
     assert failed is not None
     # One failure in 19 is still more than 5 %.
@@ -281,3 +279,28 @@ def test_a_trial_shows_the_effect_and_leaves_no_trace() -> None:
     assert not EventVoid.objects.exists()
     assert spend(shop) == 7
     assert_clean()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_issued_invoice_stays_and_the_next_one_carries_the_adjustment() -> None:
+    with clock.travel(OCTOBER):
+        shop = make_shop(body=GRADUATED, since=OCTOBER)
+    with clock.travel(OCTOBER + 3 * DAY):
+        at = OCTOBER + 2 * DAY
+        event = store_event(shop, {"input_tokens": 80}, at=at)
+        store_event(shop, {"input_tokens": 80}, at=at)
+        pipeline.rate()
+    (october,) = close_month(NOVEMBER)
+    with clock.travel(NOVEMBER + DAY):
+        store_event(shop, {"input_tokens": 70}, at=clock.now())
+        pipeline.rate()
+        done = voiding.void(event, reason="sent twice")
+        assert done.void.amount == -50
+        assert_clean()
+    (november,) = close_month(DECEMBER)
+    with clock.travel(DECEMBER + HOUR):
+        assert_clean()
+    october.refresh_from_db()
+    assert (october.subtotal, november.subtotal) == (130, 20)
+    lines = november.lines.values_list("usage_period__start_at", "amount")
+    assert sorted(lines, key=lambda line: line[1]) == [(OCTOBER, -50), (None, 70)]
