@@ -57,6 +57,9 @@ LEFT JOIN LATERAL (
 ) d ON true
 WHERE l.customer_id = %b AND l.billing_period_id = %b AND l.usage_period_id = %b
   AND l.kind = 'usage' AND l.subscription_id = ANY(%b)
+  -- What was voided before the invoice; a later void stands on a later one.
+  AND NOT EXISTS (SELECT FROM billing_ledgerentry r
+    WHERE r.reverses_id = l.id AND r.billing_period_id = l.billing_period_id)
 """
 ENDED = """
 SELECT id FROM metering_session

@@ -13,6 +13,8 @@ from metering.directory import Agent, Book, Caller, Credential, Customer, Produc
 from metering.shapes import Draft, invalid_credentials, require_whole
 
 AGE_MAX = dt.timedelta(days=35)
+# What staff and backends bring in by hand can be older: a year and a month.
+BACKFILL_AGE_MAX = dt.timedelta(days=400)
 AHEAD_MAX = dt.timedelta(minutes=5)
 OWN_AGE_MAX = dt.timedelta(hours=24)
 # A call that began while a key was good may be reported after its end.
@@ -66,7 +68,14 @@ class Party:
     team_id: UUID | None
 
 
-def identify(draft: Draft, caller: Caller, book: Book, now: dt.datetime) -> Event:
+def identify(
+    draft: Draft,
+    caller: Caller,
+    book: Book,
+    now: dt.datetime,
+    *,
+    age_max: dt.timedelta = AGE_MAX,
+) -> Event:
     """Return the event that a draft stands for.
 
     Ids that the sender names are checked against the credential. Raises AforoError:
@@ -74,7 +83,7 @@ def identify(draft: Draft, caller: Caller, book: Book, now: dt.datetime) -> Even
     """
     party = _party(draft, caller, book, draft.occurred_at or now)
     product = _product(draft, caller, party, book)
-    occurred_at = _occurred_at(draft, caller, now)
+    occurred_at = _occurred_at(draft, caller, now, age_max)
     flags = draft.flags
     sealed = party.customer.sealed_until
     if sealed is not None and occurred_at < sealed:
@@ -345,7 +354,9 @@ def _require_self_reporting(
         )
 
 
-def _occurred_at(draft: Draft, caller: Caller, now: dt.datetime) -> dt.datetime:
+def _occurred_at(
+    draft: Draft, caller: Caller, now: dt.datetime, age_max: dt.timedelta
+) -> dt.datetime:
     """Return when the usage happened, as far as the sender is believed."""
     at = draft.occurred_at
     if at is None:
@@ -360,6 +371,7 @@ def _occurred_at(draft: Draft, caller: Caller, now: dt.datetime) -> dt.datetime:
         raise canonical.bad(
             "timestamp_in_future", "over five minutes ahead; send it again then"
         )
-    if at < now - AGE_MAX:
-        raise AforoError("too_old", 422, "usage is taken for 35 days")
+    if at < now - age_max:
+        detail = f"usage is taken for {age_max.days} days"
+        raise AforoError("too_old", 422, detail)
     return at

@@ -144,12 +144,17 @@ async def authenticate(authorization: str) -> Caller:
 Judged = AforoError | Event | dict[str, Any]
 
 
-async def prepare(caller: Caller, raw_events: Sequence[object]) -> list[Judged]:
+async def prepare(
+    caller: Caller,
+    raw_events: Sequence[object],
+    *,
+    age_max: dt.timedelta = identity.AGE_MAX,
+) -> list[Judged]:
     """Return each event as it would be stored, or why it is refused."""
     drafts = [_read(raw) for raw in raw_events]
     book = await directory.book(caller.tenant_id, _names(caller, drafts))
     now = clock.now()
-    return [_identify(draft, caller, book, now) for draft in drafts]
+    return [_identify(draft, caller, book, now, age_max) for draft in drafts]
 
 
 def _read(raw: object) -> Draft | AforoError:
@@ -161,14 +166,18 @@ def _read(raw: object) -> Draft | AforoError:
 
 
 def _identify(
-    draft: Draft | AforoError, caller: Caller, book: Book, now: dt.datetime
+    draft: Draft | AforoError,
+    caller: Caller,
+    book: Book,
+    now: dt.datetime,
+    age_max: dt.timedelta,
 ) -> Judged:
     try:
         if isinstance(draft, AforoError):
             return draft
         if draft.ignored:
             return answers.ignored(draft.ignored)
-        return identity.identify(draft, caller, book, now)
+        return identity.identify(draft, caller, book, now, age_max=age_max)
     except AforoError as error:
         return error
 

@@ -24,20 +24,55 @@ def every_event_is_somewhere() -> Iterator[str]:
         """
         WITH waiting AS (
           SELECT unnest(event_ids) AS id FROM metering_pendingevents)
-        SELECT e.id, (l.id IS NOT NULL), (u.id IS NOT NULL), (w.id IS NOT NULL)
+        SELECT e.id, (l.id IS NOT NULL), (u.id IS NOT NULL), (w.id IS NOT NULL),
+          (v.id IS NOT NULL)
         FROM metering_usageevent e
+        LEFT JOIN metering_eventvoid v ON v.event_id = e.id
         LEFT JOIN billing_ledgerentry l
           ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
         LEFT JOIN metering_unrateable u
           ON u.event_id = e.id AND u.resolved_at IS NULL
         LEFT JOIN waiting w ON w.id = e.id
-        WHERE (l.id IS NOT NULL)::int + (u.id IS NOT NULL)::int
-          + (w.id IS NOT NULL)::int <> 1
+        WHERE CASE WHEN v.id IS NULL
+          THEN (l.id IS NOT NULL)::int + (u.id IS NOT NULL)::int
+            + (w.id IS NOT NULL)::int <> 1
+          ELSE u.id IS NOT NULL OR w.id IS NOT NULL
+            OR (l.id IS NOT NULL) <> (v.was = 'rated') END
         LIMIT 100
         """
     )
-    for key, rated, listed, waiting in found:
-        yield f"event {key}: rated {rated}, listed {listed}, pending {waiting}"
+    for key, rated, listed, waiting, void in found:
+        yield (
+            f"event {key}: rated {rated}, listed {listed}, pending {waiting},"
+            f" void {void}"
+        )
+
+
+def voids_mirror_their_events() -> Iterator[str]:
+    """Return voids whose entry is not reversed, and reversals without a void."""
+    found = rows(
+        """
+        SELECT l.event_id, l.amount, r.amount, v.amount, s.amount
+        FROM billing_ledgerentry l
+        LEFT JOIN metering_eventvoid v ON v.event_id = l.event_id
+        LEFT JOIN billing_ledgerentry r ON r.reverses_id = l.id
+        LEFT JOIN LATERAL (
+          SELECT COALESCE(sum(amount), 0) AS amount FROM billing_ledgerentry
+          WHERE customer_id = l.customer_id AND version = r.version
+            AND event_id = l.event_id AND kind IN ('reversal', 'reprice')
+        ) s ON true
+        WHERE l.kind IN ('usage', 'adjustment') AND l.event_id IS NOT NULL
+          AND (v.id IS NOT NULL OR r.id IS NOT NULL)
+          AND (v.id IS NULL OR r.id IS NULL OR r.amount <> -l.amount
+            OR v.amount <> s.amount)
+        LIMIT 100
+        """
+    )
+    for key, amount, reversed_, told, posted in found:
+        yield (
+            f"event {key}: charged {amount}, reversed {reversed_}; its void says"
+            f" {told}, the ledger {posted}"
+        )
 
 
 def nothing_waits_long() -> Iterator[str]:
@@ -117,10 +152,12 @@ def sums_equal_events() -> Iterator[str]:
     found = rows(
         """
         WITH facts AS (
-          SELECT e.customer_id, count(*) FILTER (WHERE f.kind = 'original') AS events,
+          SELECT e.customer_id, count(*) FILTER (
+              WHERE f.kind = 'original' AND v.id IS NULL) AS events,
             COALESCE(sum(f.amount), 0) AS cost
           FROM metering_usageevent e
           JOIN metering_costfact f ON f.event_id = e.id
+          LEFT JOIN metering_eventvoid v ON v.event_id = e.id
           GROUP BY 1),
         money AS (
           SELECT customer_id, sum(amount) AS revenue FROM billing_ledgerentry
@@ -188,6 +225,7 @@ INVARIANTS = [
         "I-19", "Every event is rated, listed or pending", every_event_is_somewhere
     ),
     Invariant("I-19b", "Nothing is pending for a minute", nothing_waits_long),
+    Invariant("I-3b", "Voids mirror their events", voids_mirror_their_events),
     Invariant("I-20", "Costs equal their lines and sums", costs_add_up),
     Invariant("I-20b", "Sums equal the events", sums_equal_events),
 ]

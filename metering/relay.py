@@ -71,6 +71,8 @@ def _add(pipe: redis.client.Pipeline, message: OutboxMessage) -> None:
             "version": message.version,
             topic.member: _json(items),
         }
+        if key == USAGE and "corrections" in message.messages:
+            fields["corrections"] = _json(message.messages["corrections"])
         pipe.xadd(topic.stream, fields, maxlen=topic.length_max, approximate=True)
 
 

@@ -52,6 +52,7 @@ LEFT JOIN (
   WHERE kind = 'delta' AND amount IS NOT NULL ORDER BY event_id, id
 ) d ON d.event_id = e.id AND f.amount IS NULL
 WHERE l.kind IN ('usage', 'adjustment')
+  AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
 """
 ORDER = "ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id"
 # Late usage of a period lands in a later one, never in one before it.

@@ -28,6 +28,9 @@ ENDINGS = {
 ERRORS = frozenset({"FAILED", "TIMEOUT", "RATE_LIMITED"})
 TOOL_EVENT = "mcp.tool_invoked"
 
+# A session that has ended stays ended; events that come later are only attached.
+ENDED = frozenset({Session.State.COMPLETED, Session.State.FAILED})
+
 Key = tuple[uuid.UUID, str]  # Customer id and session key.
 
 
@@ -50,6 +53,7 @@ class Delta:
     last_event_at: dt.datetime
     last_received_at: dt.datetime
     state: str = Session.State.ACTIVE
+    said: bool = False  # Whether an event says what became of it.
     ended_at: dt.datetime | None = None
     events: int = 0
     tools: int = 0
@@ -82,10 +86,10 @@ class Delta:
         else:
             self.cost += item.cost_amount
         ending = ENDINGS.get(row.event_type)
-        if ending is not None:
+        if ending is not None and self.state not in ENDED:
             self.state = ending
-            closed = ending in (Session.State.COMPLETED, Session.State.FAILED)
-            self.ended_at = row.occurred_at if closed else None
+            self.ended_at = row.occurred_at if ending in ENDED else None
+            self.said = True
 
     def _add_usage(self, item: Item) -> None:
         """Add what one event measured."""
@@ -93,6 +97,23 @@ class Delta:
         self.input_tokens += int(get("input_tokens", ZERO))
         self.output_tokens += int(get("output_tokens", ZERO))
         self.duration_ms += int(get("tool_duration_ms", ZERO) + get("latency_ms", ZERO))
+
+
+def standing(
+    said: Iterable[tuple[str, dt.datetime]],
+) -> tuple[str, dt.datetime | None]:
+    """Return the state that a session's own events leave it in, and when it ended.
+
+    `said` are its events of ENDINGS with their times, in the order of storing: the
+    first end holds, before it the last word.
+    """
+    state, ended_at = Session.State.ACTIVE, None
+    for event_type, at in said:
+        state = ENDINGS[event_type]
+        if state in ENDED:
+            ended_at = at
+            break
+    return state, ended_at
 
 
 UPSERT = """
@@ -113,9 +134,17 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::uuid
     started_at, last_event_at, last_received_at, ended_at, events, tools, errors,
     input_tokens, output_tokens, duration_ms, currency, price, cost, unknown)
 ON CONFLICT (customer_id, key) DO UPDATE SET
+  -- An end holds, and a pause until somebody says otherwise. What had only expired
+  -- can still be said to have completed or failed.
   state = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
+                 OR (s.state = 'paused' AND excluded.state = 'active'
+                   AND s.id <> ALL (%b::uuid[]))
+                 OR (s.state = 'expired'
+                   AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.state ELSE excluded.state END,
   ended_at = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
+                 OR (s.state = 'expired'
+                   AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.ended_at ELSE excluded.ended_at END,
   started_at = LEAST(s.started_at, excluded.started_at),
   last_event_at = GREATEST(s.last_event_at, excluded.last_event_at),
@@ -181,7 +210,8 @@ def save(items: Sequence[Item], postings: Mapping[uuid.UUID, Posting]) -> None:
         [d.unknown for d in sums],
     ]
     with sql.cursor() as cursor:
-        saved = cursor.execute(UPSERT, [clock.now(), *columns]).fetchall()
+        said = [h[2] for h, d in rows if d.said]
+        saved = cursor.execute(UPSERT, [clock.now(), *columns, said]).fetchall()
     _save_found_costs(items)
     topics.tell_sessions(
         postings,
@@ -217,6 +247,7 @@ def _save_found_costs(items: Sequence[Item]) -> None:
             cursor.execute(FOUND_COSTS, columns)
 
 
+EXPIRE_MAX = 1_000  # At a time.
 DUE = """
 FROM metering_session o
 LEFT JOIN catalog_product p ON p.id = o.product_id
@@ -227,7 +258,7 @@ WHERE o.state IN ('active', 'idle')
 """
 CUSTOMERS = f"""
 SELECT DISTINCT customer_id FROM (
-  SELECT o.customer_id {DUE} ORDER BY o.id LIMIT 1000) AS due
+  SELECT o.customer_id {DUE} ORDER BY o.id LIMIT %(most)s) AS due
 """  # noqa: S608 - of our own text
 EXPIRE = f"""
 UPDATE metering_session s SET
@@ -239,24 +270,36 @@ UPDATE metering_session s SET
       3600)) THEN s.last_event_at ELSE NULL END
 WHERE s.id IN (
   SELECT o.id {DUE} AND o.customer_id = ANY(%(customers)s)
-  ORDER BY o.id LIMIT 1000 FOR UPDATE OF o SKIP LOCKED)
+  ORDER BY o.id LIMIT %(most)s FOR UPDATE OF o SKIP LOCKED)
 RETURNING s.id, old.state
 """  # noqa: S608 - of our own text
 
 
-@transaction.atomic
 def expire(now: dt.datetime) -> int:
     """Mark sessions idle or expired by their product's intervals; return how many.
 
     Under the locks of their customers' books, so that what is told of a session is in
-    the order of its changes. Customers whose books are busy have their turn next time.
+    the order of its changes. Customers whose books are busy, and sessions that another
+    worker looks at, are left for the next time.
     """
+    count = 0
+    while found := _expire_some(now):
+        count += found
+        if found < EXPIRE_MAX:
+            break
+    return count
+
+
+@transaction.atomic
+def _expire_some(now: dt.datetime) -> int:
+    """Mark the sessions that are due, as many as one transaction takes."""
     with sql.cursor() as cursor:
-        due = [row[0] for row in cursor.execute(CUSTOMERS, {"now": now}).fetchall()]
+        asked: dict[str, object] = {"now": now, "most": EXPIRE_MAX}
+        due = [row[0] for row in cursor.execute(CUSTOMERS, asked).fetchall()]
         postings = {p.customer_id: p for p in books.lock(due, wait=False)}
         if not postings:
             return 0
-        asked = {"now": now, "customers": list(postings)}
+        asked["customers"] = list(postings)
         changed = cursor.execute(EXPIRE, asked).fetchall()
     topics.tell_sessions(postings, dict(changed))
     books.write(list(postings.values()))

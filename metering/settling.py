@@ -62,7 +62,7 @@ def settle() -> int:
     count = 0
     for customer, tenant in customers:
         try:
-            count += _settle_customer(customer, tenant)
+            count += settle_customer(customer, tenant)
         except pipeline.STORE_FAULTS:
             raise
         except Exception:
@@ -71,7 +71,7 @@ def settle() -> int:
 
 
 @transaction.atomic
-def _settle_customer(customer_id: uuid.UUID, tenant_id: uuid.UUID) -> int:
+def settle_customer(customer_id: uuid.UUID, tenant_id: uuid.UUID) -> int:
     """Settle what is due of one customer in one transaction."""
     postings = {p.customer_id: p for p in books.lock([customer_id])}
     rows = _due(customer_id)

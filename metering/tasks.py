@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 
 from celery import shared_task
 
+from aforo.core.models import User
 from aforo.lib import clock, sql
 from metering import (
     backtest_jobs,
@@ -14,6 +16,7 @@ from metering import (
     relay,
     sessions,
     settling,
+    unrateable,
     wake,
 )
 
@@ -53,6 +56,19 @@ def expire_sessions() -> None:
     """Mark sessions idle or expired, and settle those that have ended."""
     sessions.expire(clock.now())
     settling.settle()
+
+
+# A hundred thousand events take some minutes.
+@shared_task(name="metering.replay_reason", time_limit=3_600)
+def replay_reason(tenant_id: str, reason: str, until: str, actor_id: str) -> None:
+    """Replay what was listed with a reason; the page shows how many are left."""
+    unrateable.replay_all(
+        uuid.UUID(tenant_id),
+        reason,
+        until=uuid.UUID(until),
+        actor=User.objects.filter(pk=actor_id).first() if actor_id else None,
+    )
+    relay.run()
 
 
 # One customer with very many events may take longer than a slice.

@@ -32,6 +32,31 @@ def replay(ids: Collection[uuid.UUID], *, actor: User | None) -> tuple[int, int]
     return priced, refused
 
 
+# One round of a long replay: some customers' events, each customer one transaction.
+ROUND = 500
+
+
+def replay_all(
+    tenant_id: uuid.UUID, reason: str, *, until: uuid.UUID, actor: User | None
+) -> tuple[int, int]:
+    """Replay all events that were listed with a reason up to a row, round by round.
+
+    What stays without a price is tried once: rounds go on behind the last one. Safe to
+    run twice at once, and to start again after a crash.
+    """
+    priced = refused = 0
+    rows = Unrateable.objects.filter(
+        tenant_id=tenant_id, reason=reason, resolved_at=None, pk__lte=until
+    ).order_by("pk")
+    after = uuid.UUID(int=0)
+    while chosen := list(
+        rows.filter(pk__gt=after).values_list("pk", flat=True)[:ROUND]
+    ):
+        done, left = replay(chosen, actor=actor)
+        priced, refused, after = priced + done, refused + left, chosen[-1]
+    return priced, refused
+
+
 def _replay_customer(
     customer_id: uuid.UUID,
     ids: Collection[uuid.UUID],

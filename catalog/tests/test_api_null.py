@@ -14,7 +14,7 @@ from catalog.tests.api_kit import READS, WRITES, Caller, filled
 pytestmark = pytest.mark.django_db
 
 NUL = "a\0b"
-SCHEMAS = dict(
+SCHEMAS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = dict(
     zip(
         WRITES,
         (

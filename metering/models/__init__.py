@@ -7,12 +7,14 @@ from metering.models.costs import CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
 from metering.models.sessions import Session
+from metering.models.voids import EventVoid
 
 __all__ = [
     "Backtest",
     "BacktestRow",
     "CostFact",
     "EventConflict",
+    "EventVoid",
     "PendingEvents",
     "Session",
     "Unrateable",

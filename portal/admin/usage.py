@@ -19,6 +19,7 @@ from metering.models import (
     BacktestRow,
     CostFact,
     EventConflict,
+    EventVoid,
     PendingEvents,
     Session,
     Unrateable,
@@ -98,6 +99,18 @@ class ConflictAdmin(ReadOnlyAdmin):
     search_fields = ("event_id",)
     date_hierarchy = "last_at"
     view_on_site = staticmethod(lambda row: event_page(row.first_event_id))
+
+
+@admin.register(EventVoid, site=site)
+class VoidAdmin(ReadOnlyAdmin):
+    """Events that were taken back, and why."""
+
+    list_display = ("created_at", "customer", "was", "amount", "currency", "reason")
+    list_filter = ("was",)
+    search_fields = ("reason", "actor_label")
+    list_select_related = ("customer",)
+    date_hierarchy = "created_at"
+    view_on_site = staticmethod(lambda row: event_page(row.event_id))
 
 
 @admin.register(CostFact, site=site)

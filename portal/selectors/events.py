@@ -26,7 +26,14 @@ from catalog.plans import PricedPlan
 from catalog.pricing import explain_step, steps_from_json
 from guard.models import Decision
 from metering.batch import decode
-from metering.models import CostFact, PendingEvents, Session, Unrateable, UsageEvent
+from metering.models import (
+    CostFact,
+    EventVoid,
+    PendingEvents,
+    Session,
+    Unrateable,
+    UsageEvent,
+)
 from portal.selectors.meters import unit_of
 from portal.selectors.sessions import EFFECTS, with_effects
 
@@ -51,9 +58,11 @@ def table(status: str = "", reason: str = "") -> QuerySet[UsageEvent]:
         return rows.filter(pk__in=_pending_ids())
     if status == "unrateable":
         return rows.filter(Exists(listed))
+    if status == "void":
+        return rows.filter(void__isnull=False)
     if status == "rated":
         effects = LedgerEntry.objects.filter(event_id=OuterRef("pk"), kind__in=EFFECTS)
-        return rows.filter(Exists(effects))
+        return rows.filter(Exists(effects), void__isnull=True)
     return rows
 
 
@@ -62,8 +71,9 @@ class Row:
     """One event of the tail and what became of it."""
 
     event: Any  # UsageEvent with the annotations of with_effects.
-    status: str  # rated, pending, unrateable
+    status: str  # rated, pending, unrateable, void
     unrateable: Unrateable | None
+    void: EventVoid | None = None
 
     @property
     def public_id(self) -> str:
@@ -75,7 +85,7 @@ class Row:
         """Why the price is a dash."""
         if self.unrateable is not None:
             return self.unrateable.get_reason_display()
-        return "not rated yet"
+        return "voided before it had a price" if self.void else "not rated yet"
 
     @property
     def margin(self) -> Decimal | None:
@@ -90,11 +100,17 @@ class Row:
 
 
 def rows(events: Sequence[UsageEvent]) -> list[Row]:
-    """Return what became of these events (annotated by with_effects); one statement."""
+    """Return what became of events (annotated by with_effects); two statements."""
+    voids = {v.event_id: v for v in EventVoid.objects.filter(event__in=events)}
     listed = Unrateable.objects.filter(event__in=[e.pk for e in events])
     reasons = {u.event_id: u for u in listed.filter(resolved_at__isnull=True)}
     return [
-        Row(event, _status(event, reasons.get(event.pk)), reasons.get(event.pk))
+        Row(
+            event,
+            "void" if event.pk in voids else _status(event, reasons.get(event.pk)),
+            reasons.get(event.pk),
+            voids.get(event.pk),
+        )
         for event in events
     ]
 
@@ -175,6 +191,9 @@ class Story:
     family: list[Relative] = field(default_factory=list)
     family_is_cut: bool = False
     conflicts: list[Any] = field(default_factory=list)
+    void: EventVoid | None = None
+    # Oldest first, this one included, when it was amended or is an amendment.
+    chain: list[Relative] = field(default_factory=list)
 
     @property
     def price(self) -> Decimal | None:
@@ -220,6 +239,8 @@ def story(event_id: uuid.UUID) -> Story | None:
         told.family_is_cut = len(told.family) > FAMILY_MAX
         told.family = told.family[:FAMILY_MAX]
     told.conflicts = list(event.conflicts.all())
+    told.void = told.row.void
+    told.chain = _chain(event)
     return told
 
 
@@ -262,6 +283,26 @@ def usage(body: Mapping[str, Any]) -> Usage | None:
     )
 
 
+def _chain(event: UsageEvent) -> list[Relative]:
+    """Return what the event replaced and what replaced it, oldest first."""
+    chain = [event]
+    while len(chain) < FAMILY_MAX:
+        before = EventVoid.objects.filter(replaced_by=chain[0]).select_related("event")
+        found = before.first()
+        if found is None:
+            break
+        chain.insert(0, found.event)
+    while len(chain) < FAMILY_MAX:
+        after = EventVoid.objects.filter(event=chain[-1]).select_related("replaced_by")
+        last = after.first()
+        if last is None or last.replaced_by is None:
+            break
+        chain.append(last.replaced_by)
+    if len(chain) == 1:
+        return []
+    return [Relative(one, one.pk == event.pk, one != chain[0]) for one in chain]
+
+
 def _family(event: UsageEvent) -> list[Relative]:
     """Return the events of the same piece of work in time, one more than shown."""
     rows = UsageEvent.objects.filter(
@@ -278,8 +319,14 @@ def _postings(told: Story) -> None:
     """Fill in the ledger entries, the plan that priced them, proof and invoice."""
     event = told.event
     own = Q(event_id=event.pk, kind__in=EFFECTS)
+    # A void is one batch: its reversal names the entry, and leads to what goes with it.
+    reversal = LedgerEntry.objects.filter(reverses=event.ledger_id).first()
+    if reversal is not None:
+        own |= Q(
+            customer=event.customer_id, version=reversal.version, event_id=event.pk
+        )
     entries = list(
-        LedgerEntry.objects.filter(own | Q(reverses=event.ledger_id))
+        LedgerEntry.objects.filter(own)
         .select_related(
             "snapshot__plan_version", "subscription__product", "billing_period"
         )

@@ -156,8 +156,18 @@ class Trace:
 CHARGES = """
 SELECT l.snapshot_id, c.key, sum(c.quantity), sum(c.amount)
 FROM metering_usageevent u
-JOIN billing_ledgerentry l
-  ON l.event_id = u.id AND l.kind IN ('usage', 'adjustment')
+JOIN billing_ledgerentry own
+  ON own.event_id = u.id AND own.kind IN ('usage', 'adjustment')
+-- And what a void added: its reversal leads to the batch.
+CROSS JOIN LATERAL (
+  SELECT own.snapshot_id, own.charge_keys, own.quantities, own.amounts
+  UNION ALL
+  SELECT x.snapshot_id, x.charge_keys, x.quantities, x.amounts
+  FROM billing_ledgerentry r JOIN billing_ledgerentry x
+    ON x.customer_id = r.customer_id AND x.version = r.version
+    AND x.event_id = u.id AND x.kind IN ('reversal', 'reprice')
+  WHERE r.reverses_id = own.id
+) AS l
 CROSS JOIN LATERAL unnest(l.charge_keys, l.quantities, l.amounts)
   AS c (key, quantity, amount)
 WHERE u.customer_id = %s AND u.session_key = %s GROUP BY 1, 2 ORDER BY 2
@@ -170,6 +180,7 @@ JOIN billing_ledgerentry l
 CROSS JOIN LATERAL unnest(l.charge_keys) WITH ORDINALITY AS c (key, place)
 CROSS JOIN LATERAL jsonb_array_elements(l.steps -> (c.place - 1)::int) AS step
 WHERE u.customer_id = %s AND u.session_key = %s AND step ->> 0 LIKE 'recipe:%%'
+  AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)
 GROUP BY 1, 2, 3
 """
 COSTS = """
@@ -177,12 +188,15 @@ SELECT line ->> 0, f.currency, sum((line ->> 3)::numeric)
 FROM metering_usageevent u
 JOIN metering_costfact f ON f.event_id = u.id AND f.amount IS NOT NULL
 CROSS JOIN LATERAL jsonb_array_elements(f.lines) AS line
-WHERE u.customer_id = %s AND u.session_key = %s GROUP BY 1, 2
+WHERE u.customer_id = %s AND u.session_key = %s
+  AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)
+GROUP BY 1, 2
 """
 REASONING = """
 SELECT coalesce(sum((u.body -> 'measurements' ->> 'reasoning_tokens')::numeric), 0),
   coalesce(sum((u.body -> 'measurements' ->> 'reasoning_steps')::numeric), 0)
 FROM metering_usageevent u WHERE u.customer_id = %s AND u.session_key = %s
+  AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)
 """
 
 

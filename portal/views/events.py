@@ -8,6 +8,7 @@ from typing import Any
 
 import django_filters
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,9 +18,11 @@ from aforo.core.roles import OPERATE, role_required, staff_required
 from aforo.lib import ids
 from aforo.lib.money import display
 from catalog.models import Product
-from metering import unrateable
+from metering import tasks, unrateable
+from metering.advice import advice
 from metering.models import Unrateable, UsageEvent
 from portal import csvs, paging
+from portal.context import acting_tenant
 from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, curl, may, person
 from portal.selectors import events, outcomes
@@ -31,6 +34,7 @@ STATUSES = (
     ("rated", "Rated"),
     ("pending", "Pending"),
     ("unrateable", "Without price"),
+    ("void", "Void"),
 )
 # One replay is one transaction a customer: more are replayed in rounds.
 REPLAY_MAX = 1_000
@@ -108,6 +112,7 @@ def table(request: HttpRequest) -> HttpResponse:
         "status": status,
         "reason": reason,
         "reasons": reasons,
+        "advice": advice(reason),
         "tabs": tabs,
         "page": page,
         "rows": events.rows(page.rows),
@@ -137,6 +142,10 @@ CSV_HEAD = [
     "cost",
     "cost_currency",
     "measurements",
+    "without_price",
+    "detail",
+    "what_to_do",
+    "void",
 ]
 
 
@@ -161,6 +170,21 @@ def _csv_row(event: Any) -> list[Any]:
         event.cost,
         event.cost_currency,
         json.dumps(event.body.get("measurements", {})),
+        *_why(event),
+    ]
+
+
+def _why(event: Any) -> list[str]:
+    """Return why an event has no price and what to do, and why it is void."""
+    listed = getattr(event, "unrateable", None)
+    if listed is not None and listed.resolved_at is not None:
+        listed = None
+    void = getattr(event, "void", None)
+    return [
+        listed.get_reason_display() if listed else "",
+        listed.detail if listed else "",
+        advice(listed.reason) if listed else "",
+        void.reason if void else "",
     ]
 
 
@@ -169,7 +193,10 @@ def _csv_row(event: Any) -> list[Any]:
 def table_csv(request: HttpRequest) -> HttpResponse:
     """Give exactly the filtered events as CSV."""
     found, _, _ = _filtered(request)
-    rows = with_effects(found.qs).order_by("-id")[: csvs.ROWS_MAX + 1]
+    whole = with_effects(found.qs).select_related(
+        "customer", "agent", "product", "unrateable", "void"
+    )
+    rows = whole.order_by("-id")[: csvs.ROWS_MAX + 1]
     return csvs.response(
         "events.csv", CSV_HEAD, (_csv_row(row) for row in rows.iterator(2000))
     )
@@ -195,6 +222,7 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
         "properties": sorted(told.event.body.get("properties", {}).items()),
         "delay": words.duration_text(max(0, took // events.MILLISECOND)),
         "may_replay": may(request, OPERATE),
+        "advice": advice(told.row.unrateable.reason) if told.row.unrateable else "",
         "outcomes": outcomes.of_event(told.event, told.plan.plan) if told.plan else [],
         **_worth(told),
     }
@@ -241,8 +269,11 @@ def replay(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(reason=reason)
     else:
         rows = rows.filter(event__in=_ticked(request))
-    chosen = list(rows.order_by("id").values_list("pk", flat=True)[:REPLAY_MAX])
-    if not chosen:
+    chosen = list(rows.order_by("id").values_list("pk", flat=True)[: REPLAY_MAX + 1])
+    last = rows.order_by("-id").values_list("pk", flat=True).first()
+    if reason and len(chosen) > REPLAY_MAX:
+        _replay_later(request, reason, last)
+    elif not chosen:
         messages.info(request, "No event was chosen, or all have a price by now.")
     else:
         priced, refused = unrateable.replay(chosen, actor=person(request))
@@ -253,6 +284,18 @@ def replay(request: HttpRequest) -> HttpResponse:
             + (f" {refused:,} still have none." if refused else ""),
         )
     return redirect(_back(request))
+
+
+def _replay_later(request: HttpRequest, reason: str, last: uuid.UUID | None) -> None:
+    """Let a worker replay very many events; the count of the reason falls meanwhile."""
+    tenant, actor = acting_tenant(request), person(request)
+    args = [str(tenant.pk), reason, str(last), str(actor.pk) if actor else ""]
+    transaction.on_commit(lambda: tasks.replay_reason.delay(*args))
+    messages.info(
+        request,
+        "They are replayed in the background. The number beside the reason is what is"
+        " left; load the page again to see how far it is.",
+    )
 
 
 def _ticked(request: HttpRequest) -> list[uuid.UUID]:

@@ -45,7 +45,15 @@ class ServiceKey(TenantModel):
 
     public_prefix = "svk"
 
-    SCOPES = ("ingest", "check", "read", "catalog:read", "catalog:write")
+    SCOPES = (
+        "ingest",
+        "check",
+        "read",
+        "catalog:read",
+        "catalog:write",
+        "corrections",
+        "backfill",
+    )
 
     name = models.CharField(max_length=120)
     digest = models.CharField(max_length=64, unique=True, editable=False)

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from aforo.core.models import Tenant
-from aforo.demo import history, keys, live, replay, report, seed, state
+from aforo.demo import corrections, history, keys, live, replay, report, seed, state
 from aforo.demo.door import Door, DoorError
 from aforo.demo.progress import Progress
 from aforo.embedded.state import read_run, update_run
@@ -102,6 +102,9 @@ class Command(BaseCommand):
             tenant, self._bar("rating"), in_worker=options["in_worker"]
         )
         if whole:
+            corrected = corrections.correct(tenant)
+            if corrected:
+                self._say("  corrected one event is void, one is amended")
             issued = history.complete(tenant)
             if issued:
                 self._say(f"  invoices  {issued} issued for the months that ended")

@@ -1,0 +1,120 @@
+"""Events put right: the wrong one is void, the right one stands in its place."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.db import transaction
+
+from aforo.core.models import User
+from aforo.lib.errors import AforoError
+from billing import books
+from metering import pipeline, voiding
+from metering.batch import Item
+from metering.identity import Event
+from metering.models import EventVoid, UsageEvent
+
+CHAIN_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """The void of the wrong event, and the right one as it was rated."""
+
+    void: EventVoid
+    event: UsageEvent
+    item: Item
+
+
+def named(raw: Mapping[str, Any], event: UsageEvent) -> dict[str, Any]:
+    """Return the corrected body with an id of its own.
+
+    A body without an id, or with that of the event that it corrects, gets the first
+    one's with the number of the correction: `call-7~2`.
+    """
+    member = "eventId" if "eventType" in raw else "event_id"
+    if raw.get(member) not in (None, "", shown_id(event)):
+        return dict(raw)
+    depth = 2
+    first = event
+    while depth <= CHAIN_MAX:
+        earlier = EventVoid.objects.filter(replaced_by=first).first()
+        if earlier is None:
+            break
+        first, depth = earlier.event, depth + 1
+    return {**raw, member: f"{shown_id(first)}~{depth}"}
+
+
+def shown_id(event: UsageEvent) -> str:
+    """Return the id that the event's sender knows: without its credential."""
+    head, colon, tail = event.event_id.partition(":")
+    return tail if colon and head.startswith("crd_") else event.event_id
+
+
+def amend(
+    old: UsageEvent,
+    new: Event,
+    *,
+    reason: str,
+    actor: User | None = None,
+    actor_label: str = "",
+) -> Amended:
+    """Void an event and rate its correction, in one transaction.
+
+    Raises AforoError: 409 `already_voided`, 422 `event_conflict` when the new id is
+    taken, 422 `reason_required`.
+    """
+    with transaction.atomic():
+        wanted = {old.customer_id, new.customer_id}
+        postings = {p.customer_id: p for p in books.lock(wanted)}
+        if EventVoid.objects.filter(event=old).exists():
+            detail = "this event is void: amend what replaced it, or send a new one"
+            raise AforoError("already_voided", 409, detail)
+        taken = UsageEvent.objects.filter(
+            tenant_id=old.tenant_id, event_id=new.event_id
+        ).exists()
+        if taken:
+            detail = "this event id was used before; leave it out to get one"
+            raise AforoError("event_conflict", 422, detail, field="event_id")
+        event = _store(old.tenant_id, new)
+        done = voiding.void_locked(
+            old,
+            postings[old.customer_id],
+            reason=reason,
+            actor=actor,
+            actor_label=actor_label,
+            replaced_by=event,
+            write=False,
+        )
+        # It moves the wallets by what both events come to, and writes the books.
+        (item,) = pipeline.process(postings, [event.pk])
+    return Amended(done.void, event, item)
+
+
+def _store(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
+    """Store the correction; it never waits on the queue."""
+    return UsageEvent.objects.create(
+        id=new.id,
+        tenant_id=tenant_id,
+        event_id=new.event_id,
+        body_hash=new.body_hash,
+        customer_id=new.customer_id,
+        credential_id=new.credential_id,
+        agent_id=new.agent_id,
+        team_id=new.team_id,
+        product_id=new.product_id,
+        event_type=new.event_type,
+        tool_name=new.tool_name,
+        status=new.status,
+        request_id=new.request_id,
+        correlation_id=new.correlation_id,
+        session_key=new.session_key,
+        occurred_at=new.occurred_at,
+        received_at=new.received_at,
+        flags=[*new.flags, "correction"],
+        body=msgspec.json.decode(new.body),
+    )

@@ -1,0 +1,79 @@
+"""Voiding on the page of an event, and the intervals of a product's sessions."""
+
+from __future__ import annotations
+
+import pytest
+
+from aforo.core.models import Role
+from metering.models import EventVoid, Session, UsageEvent
+from portal.selectors import sessions
+from portal.tests.scene import Scene, event_path, sign_in
+
+pytestmark = pytest.mark.django_db
+
+
+def rated(scene: Scene) -> UsageEvent:
+    """Return a tool call of this month's session."""
+    found = UsageEvent.objects.filter(session_key="run-1118", tool_name="search")
+    event = found.order_by("id").last()
+    assert event is not None
+    return event
+
+
+def test_the_page_shows_the_effect_first_and_voids_when_confirmed(
+    scene: Scene,
+) -> None:
+    event = rated(scene)
+    path = event_path(event)
+    client = sign_in(scene, Role.OPERATIONS)
+    assert f"{path}/void" in client.get(path).content.decode()
+    asked = client.get(f"{path}/void")
+    text = asked.content.decode()
+    assert asked.status_code == 200
+    assert "$0.01 less" in text
+    assert "go back to the wallet" in text
+    assert not EventVoid.objects.exists()
+    assert client.post(f"{path}/void", {"reason": ""}).status_code == 422
+    assert not EventVoid.objects.exists()
+    assert client.post(f"{path}/void", {"reason": "twice"}).status_code == 302
+    void = EventVoid.objects.get()
+    assert (void.event_id, void.reason) == (event.pk, "twice")
+    page = client.get(path)
+    assert "This event is void" in page.content.decode()
+    assert len(page.context["told"].posted) == 2
+    assert page.context["price"] == 0
+    listed = client.get("/events", {"status": "void"})
+    assert [row.event.pk for row in listed.context["rows"]] == [event.pk]
+    assert "twice" in client.get("/events.csv", {"status": "void"}).content.decode()
+    trace = sessions.trace(Session.objects.get(key="run-1118"))
+    assert trace.agrees
+    # A second look leads back: there is nothing to confirm.
+    assert client.get(f"{path}/void").status_code == 302
+
+
+def test_viewers_do_not_void(scene: Scene) -> None:
+    path = event_path(rated(scene))
+    client = sign_in(scene, Role.VIEWER)
+    assert f"{path}/void" not in client.get(path).content.decode()
+    assert client.post(f"{path}/void", {"reason": "x"}).status_code == 403
+    assert not EventVoid.objects.exists()
+
+
+def test_intervals_of_sessions_are_changed_on_the_product(scene: Scene) -> None:
+    product = scene.shop.product
+    path = f"/products/{product.public_id}/sessions"
+    client = sign_in(scene, Role.OWNER)
+    assert client.get(path).status_code == 200
+    wrong = client.post(path, {"session_idle_s": 600, "session_expire_s": 60})
+    assert wrong.status_code == 422
+    given = {"session_idle_s": 120, "session_expire_s": 900}
+    assert client.post(path, given).status_code == 302
+    product.refresh_from_db()
+    assert (product.session_idle_s, product.session_expire_s) == (120, 900)
+
+
+def test_a_reason_says_what_to_do(scene: Scene) -> None:
+    page = sign_in(scene, Role.OPERATIONS).get(
+        "/events", {"status": "unrateable", "reason": "unknown_metric"}
+    )
+    assert "What to do" in page.content.decode()
