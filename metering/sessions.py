@@ -31,6 +31,8 @@ TOOL_EVENT = "mcp.tool_invoked"
 # A session that has ended stays ended; events that come later are only attached.
 ENDED = frozenset({Session.State.COMPLETED, Session.State.FAILED})
 
+NOBODY = uuid.UUID(int=0)  # An array is never empty: it has to have a type.
+
 Key = tuple[uuid.UUID, str]  # Customer id and session key.
 
 
@@ -210,7 +212,7 @@ def save(items: Sequence[Item], postings: Mapping[uuid.UUID, Posting]) -> None:
         [d.unknown for d in sums],
     ]
     with sql.cursor() as cursor:
-        said = [h[2] for h, d in rows if d.said]
+        said = [h[2] for h, d in rows if d.said] or [NOBODY]
         saved = cursor.execute(UPSERT, [clock.now(), *columns, said]).fetchall()
     _save_found_costs(items)
     topics.tell_sessions(

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("billing", "0004_spend_level"),
         ("core", "0003_memberships_elsewhere"),
-        ("metering", "0004_protect_backtests"),
+        ("metering", "0005_usage_reasons"),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ from aforo.core.protect import protect
 class Migration(migrations.Migration):
     """Row-level security and append-only grants of voids."""
 
-    dependencies = [("metering", "0005_event_voids")]
+    dependencies = [("metering", "0006_event_voids")]
 
     operations = [
         protect(
