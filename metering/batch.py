@@ -206,6 +206,7 @@ def judge(row: Row, known: Context, session_id: uuid.UUID | None) -> Item:
         tool=row.tool_name if book.has_tool(row.tool_name) else tool,
         measurements=measurements,
         at=row.occurred_at,
+        properties=body.properties,
     )
     item = Item(row, body, measurements, cost, tool, session_id)
     item.cost_amount = cost.amount
