@@ -171,9 +171,9 @@ def _prices_at(info: ModelInfo, at: dt.datetime, hours: str) -> ModelPrice | Non
     if not hours:
         return usual.prices
     for row in rows:
-        by_hour = isinstance(row.constraint, TimeOfDateConstraint)
-        if by_hour and _hours(row.constraint) == hours and at == _starts(info)[-1]:
-            return row.prices
+        limit = row.constraint
+        if isinstance(limit, TimeOfDateConstraint) and _hours(limit) == hours:
+            return row.prices if at == _starts(info)[-1] else None
     return None
 
 

@@ -212,7 +212,7 @@ def _told(span: Span) -> dict[str, str | int | None]:
         "amount": plain(span.amount),
         "per": span.per,
         "valid_from": span.valid_from.isoformat(),
-        "valid_to": span.valid_to and span.valid_to.isoformat(),
+        "valid_to": span.valid_to.isoformat() if span.valid_to else None,
     }
 
 

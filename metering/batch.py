@@ -97,8 +97,12 @@ class Item:
     fact: Fact | None = None
     # It was listed as unrateable before: costed and counted, but not priced.
     replayed: bool = False
-    # Replayed, and the cost that was not known then is known now.
+    # Costed before: the cost was not known then and is now …
     cost_found: bool = False
+    # … and what to add to sums in the currency of the plan; None: nothing.
+    cost_change: Decimal | None = None
+    # What to append to the facts, by currency; None: nothing.
+    cost_facts: dict[str, Decimal] | None = None
     # Filled by rating.
     amount: Decimal = ZERO
     currency: str = ""

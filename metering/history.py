@@ -31,6 +31,7 @@ from catalog.pricing import (
 from catalog.pricing.bulk import Layout, Tabulation
 from catalog.pricing.state import SessionUse
 from metering.batch import AGENTS, Body, with_tool
+from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
 from metering.measurements import priced
 
 # Rows that travel at once, and that are held at once.
@@ -38,22 +39,16 @@ FETCH = 5_000
 RATE_BATCH = 1_000
 
 # What the month's own invoice charges: late usage stands on a later one.
-EVENTS = """
+EVENTS = f"""
 SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,
-  e.agent_id, COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency),
+  e.agent_id, {AMOUNT}, {CURRENCY},
   l.session_id, e.correlation_id, l.tool_name
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
-LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
--- A cost that was not known at first and was when the event was replayed.
-LEFT JOIN LATERAL (
-  SELECT amount, currency FROM metering_costfact
-  WHERE f.amount IS NULL AND event_id = e.id AND kind = 'delta' AND amount IS NOT NULL
-  ORDER BY id LIMIT 1
-) d ON true
+{PRICED_WITH}
 WHERE l.customer_id = %b AND l.billing_period_id = %b AND l.usage_period_id = %b
   AND l.kind = 'usage' AND l.subscription_id = ANY(%b)
-"""
+"""  # noqa: S608  # Only constants.
 ENDED = """
 SELECT id FROM metering_session
 WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')

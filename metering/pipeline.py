@@ -23,7 +23,7 @@ from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import Unrateable
-from metering import batch, claims, homes, rollups, sessions, writing
+from metering import batch, claims, homes, recosting, rollups, sessions, writing
 from metering.batch import Item
 from metering.claims import Claim
 
@@ -168,10 +168,7 @@ def process(
         for row in rows
     ]
     if replayed:
-        unknown = writing.unknown_costs(event_ids)
-        for item in items:
-            item.replayed = True
-            item.cost_found = item.row.id in unknown and item.cost_amount is not None
+        recosting.compare(items, known.rates, rated_again=True)
     homes.bring_home(items, known)
     totals = _price(items, postings)
     rating.save_totals(totals)
@@ -179,7 +176,7 @@ def process(
     sessions.save(items)
     rollups.save(items)
     if replayed:
-        writing.save_costs([i for i in items if i.cost_found], kind="delta")
+        writing.save_cost_changes(items, kind="delta")
     else:
         writing.save_costs(items, kind="original")
     writing.list_unrateable([i for i in items if i.refusal is not None])
