@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+
+from django.db import transaction
 
 from aforo.core import fx
 from aforo.lib import clock, sql
@@ -197,3 +199,45 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for currency, amount in row.get("changes", {}).items():
             changes[currency] = changes.get(currency, ZERO) + Decimal(amount)
     return {**total, "changes": {k: plain(v) for k, v in changes.items()}}
+
+
+# A page waits for a preview: what is beyond is left out, and said so.
+PREVIEW_MAX = 5_000
+NEWEST = """
+SELECT id FROM metering_usageevent
+WHERE tenant_id = %b AND occurred_at >= %b
+  AND (%b::timestamptz IS NULL OR occurred_at < %b)
+ORDER BY id DESC LIMIT %b
+"""
+
+
+def preview(
+    tenant_id: uuid.UUID, params: Mapping[str, Any], write: Callable[[], object]
+) -> dict[str, Any]:
+    """Return what recosting would change after `write`, which is taken back again.
+
+    Looks at the newest PREVIEW_MAX events of the time; `is_cut` says that there may
+    be more.
+    """
+    with transaction.atomic():
+        write()
+        since, until = span(params)
+        with sql.cursor() as cursor:
+            args = [tenant_id, since, until, until, PREVIEW_MAX]
+            event_ids = [row[0] for row in cursor.execute(NEWEST, args).fetchall()]
+        items, rates = judged(event_ids, frozenset(params.get("names", ())))
+        compare(items, rates, rated_again=False)
+        changes: dict[str, Decimal] = {}
+        for item in items:
+            for currency, amount in (item.cost_facts or {}).items():
+                changes[currency] = changes.get(currency, ZERO) + amount
+        changed = [item for item in items if item.cost_facts]
+        transaction.set_rollback(True)
+    return {
+        "events": len(items),
+        "changed": len(changed),
+        "found": sum(item.cost_found for item in changed),
+        "customers": len({item.row.customer_id for item in changed}),
+        "changes": changes,
+        "is_cut": len(event_ids) == PREVIEW_MAX,
+    }

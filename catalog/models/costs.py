@@ -18,6 +18,8 @@ class CostRate(BaseModel):
     belong to no tenant and are read by all.
     """
 
+    public_prefix: ClassVar[str] = "crt"
+
     class Source(models.TextChoices):
         """Where the rate is from; the first named wins."""
 
