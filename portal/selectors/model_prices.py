@@ -29,7 +29,8 @@ SELECT r.model, r.tool_name, r.event_type, sum(r.cost_unknown_count)::bigint AS 
   max(r.hour), count(DISTINCT r.customer_id),
   (SELECT f.unknown FROM metering_costfact f
    WHERE f.tenant_id = %(tenant)b AND f.model = r.model AND f.unknown <> ''
-     AND f.occurred_at >= max(r.hour) AND f.occurred_at < max(r.hour) + interval '1 hour'
+     AND f.occurred_at >= max(r.hour)
+     AND f.occurred_at < max(r.hour) + interval '1 hour'
    LIMIT 1)
 FROM metering_usagerollup r
 WHERE r.tenant_id = %(tenant)b AND r.hour >= %(since)b AND r.cost_unknown_count > 0
