@@ -62,15 +62,14 @@ def sums(shop: Shop) -> set[tuple[Decimal, int]]:
     facts = CostFact.objects.filter(customer=shop.customer)
     events = facts.values_list("event").distinct()
     known = facts.filter(amount__isnull=False)
-    cost = sum((fact.amount or 0 for fact in known), Decimal(0))
+    cost = sum((fact.amount or Decimal(0) for fact in known), Decimal(0))
     unknown = events.count() - known.values("event").distinct().count()
     found = {(cost, unknown)}
-    for row in (
-        *UsageRollup.objects.filter(customer=shop.customer),
-        *Session.objects.filter(customer=shop.customer),
-        *UsageTotal.objects.filter(customer=shop.customer, event_count__gt=0),
-    ):
-        found.add((row.cost, row.cost_unknown_count))
+    hours = UsageRollup.objects.filter(customer=shop.customer)
+    runs = Session.objects.filter(customer=shop.customer)
+    totals = UsageTotal.objects.filter(customer=shop.customer, event_count__gt=0)
+    for rows in (hours, runs, totals):
+        found.update(rows.values_list("cost", "cost_unknown_count"))
     return found
 
 

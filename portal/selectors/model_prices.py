@@ -73,7 +73,10 @@ def gaps(tenant_id: uuid.UUID, now: dt.datetime) -> list[Gap]:
     asked = {"tenant": tenant_id, "since": now - LOOK_BACK}
     with sql.cursor() as cursor:
         found = cursor.execute(GAPS, asked).fetchall()
-    return [Gap(*row[:6], row[6] or "no rate") for row in found]
+    return [
+        Gap(model, tool, kind, calls, last, customers, reason or "no rate")
+        for model, tool, kind, calls, last, customers, reason in found
+    ]
 
 
 def in_use(tenant_id: uuid.UUID, now: dt.datetime) -> set[str]:
@@ -117,8 +120,8 @@ class Shown:
         """The amount of what it is shown per."""
         rate = self.rate
         if rate.per != 1 or not self.is_tokens:
-            return rate.amount
-        return rate.amount * MILLION
+            return Decimal(rate.amount)
+        return Decimal(rate.amount * MILLION)
 
     @property
     def is_tokens(self) -> bool:
