@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import crontab
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -42,6 +43,11 @@ app.conf.update(
         "relay": {"task": "metering.relay", "schedule": 5.0},
         "expire-sessions": {"task": "metering.expire_sessions", "schedule": 60.0},
         "resume-backtests": {"task": "metering.resume_backtests", "schedule": 10.0},
+        "resume-cost-jobs": {"task": "metering.resume_cost_jobs", "schedule": 10.0},
+        "sync-cost-rates": {
+            "task": "metering.sync_cost_rates",
+            "schedule": crontab(hour="4", minute="17"),
+        },
         "close-periods": {"task": "billing.close_periods", "schedule": 60.0},
         "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},

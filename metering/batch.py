@@ -115,10 +115,14 @@ class Item:
     fact: Fact | None = None
     # It was listed as unrateable before: costed and counted, but not priced.
     replayed: bool = False
-    # Replayed, and the cost that was not known then is known now.
-    cost_found: bool = False
     # Replayed, and its usage could not be read when it was counted.
     usage_found: bool = False
+    # Costed before: the cost was not known then and is now …
+    cost_found: bool = False
+    # … and what to add to sums in the currency of the plan; None: nothing.
+    cost_change: Decimal | None = None
+    # What to append to the facts, by currency; None: nothing.
+    cost_facts: dict[str, Decimal] | None = None
     # Filled by rating.
     amount: Decimal = ZERO
     currency: str = ""
@@ -211,6 +215,7 @@ def judge(row: Row, known: Known, session_id: uuid.UUID | None) -> Item:
             tool=row.tool_name if book.has_tool(row.tool_name) else tool,
             measurements=measurements,
             at=row.occurred_at,
+            properties=body.properties,
         )
     )
     item = Item(row, body, measurements, cost, tool, session_id)

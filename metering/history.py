@@ -30,6 +30,7 @@ from catalog.pricing import (
 from catalog.pricing.bulk import Layout, Tabulation
 from catalog.pricing.state import SessionUse
 from metering.batch import decode, with_tool
+from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
 from metering.measurements import priced
 
 # Rows that travel at once, and that are held at once.
@@ -42,25 +43,19 @@ FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
 JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
 """
 # What the month's own invoice charges: late usage stands on a later one.
-EVENTS = """
+EVENTS = f"""
 SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,
-  e.agent_id, COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency),
+  e.agent_id, {AMOUNT}, {CURRENCY},
   l.session_id, e.correlation_id, l.tool_name
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
-LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
--- A cost that was not known at first and was when the event was replayed.
-LEFT JOIN LATERAL (
-  SELECT amount, currency FROM metering_costfact
-  WHERE f.amount IS NULL AND event_id = e.id AND kind = 'delta' AND amount IS NOT NULL
-  ORDER BY id LIMIT 1
-) d ON true
+{PRICED_WITH}
 WHERE l.customer_id = %b AND l.billing_period_id = %b AND l.usage_period_id = %b
   AND l.kind = 'usage' AND l.subscription_id = ANY(%b)
   -- What was voided before the invoice; a later void stands on a later one.
   AND NOT EXISTS (SELECT FROM billing_ledgerentry r
     WHERE r.reverses_id = l.id AND r.billing_period_id = l.billing_period_id)
-"""
+"""  # noqa: S608  # Only constants.
 ENDED = """
 SELECT id FROM metering_session
 WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')

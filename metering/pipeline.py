@@ -23,7 +23,16 @@ from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
 from catalog.pricing import Unrateable
-from metering import batch, claims, enrichment, homes, rollups, sessions, writing
+from metering import (
+    batch,
+    claims,
+    enrichment,
+    homes,
+    recosting,
+    rollups,
+    sessions,
+    writing,
+)
 from metering.batch import Item
 from metering.claims import Claim
 
@@ -168,26 +177,25 @@ def _process(
         for row in rows
     ]
     if replayed:
-        replayed_ids = [row.id for row in rows]
-        unknown = writing.unknown_costs(replayed_ids)
-        unread = writing.unread(replayed_ids)
+        unread = writing.unread([row.id for row in rows])
         for item in items:
             reading = item.body.reading
             item.usage_found = item.row.id in unread and not (
                 reading is not None and reading.refused
             )
-            item.replayed = True
-            item.cost_found = item.row.id in unknown and item.cost_amount is not None
+        recosting.compare(items, known, rated_again=True)
     homes.bring_home(items, known)
     totals = _price(items, postings)
     rating.save_totals(totals)
     group_totals.save(totals)
     sessions.save(items, postings)
     rollups.save(items)
-    costed = [i for i in items if i.cost_found] if replayed else items
-    kind = "delta" if replayed else "original"
-    writing.save_costs(costed, kind=kind)
-    writing.announce_costs(costed, postings, kind=kind)
+    if replayed:
+        writing.save_cost_changes(items, kind="delta")
+        writing.announce_cost_changes(items, postings)
+    else:
+        writing.save_costs(items, kind="original")
+        writing.announce_costs(items, postings)
     writing.list_unrateable([i for i in items if i.refusal is not None])
     burn(postings, {c: e.wallets for c, e in known.customers.items()})
     writing.announce(items, postings)

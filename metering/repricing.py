@@ -30,30 +30,26 @@ from catalog.pricing import (
 )
 from catalog.pricing.lines import by_key
 from metering.batch import decode, with_tool
+from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
 from metering.measurements import priced
 
 # A page waits for the answer: what is beyond is left out, and said so.
 EVENTS_MAX = 20_000
 
-RATED = """
+RATED = f"""
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
   e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
-  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), l.currency,
+  {AMOUNT}, {CURRENCY}, l.currency,
   l.tenant_id, l.session_id, e.correlation_id, l.tool_name, l.spend_level
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
 JOIN billing_customer c ON c.id = e.customer_id
 LEFT JOIN billing_agent a ON a.id = e.agent_id
 LEFT JOIN billing_team t ON t.id = a.team_id
-LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
--- A cost that was not known at first and was when the event was replayed.
-LEFT JOIN (
-  SELECT DISTINCT ON (event_id) event_id, amount, currency FROM metering_costfact
-  WHERE kind = 'delta' AND amount IS NOT NULL ORDER BY event_id, id
-) d ON d.event_id = e.id AND f.amount IS NULL
+{PRICED_WITH}
 WHERE l.kind IN ('usage', 'adjustment')
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
-"""
+"""  # noqa: S608  # Only constants.
 ORDER = "ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id"
 # Late usage of a period lands in a later one, never in one before it.
 OF_PERIODS = f"""

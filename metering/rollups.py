@@ -95,9 +95,9 @@ def save(items: Sequence[Item]) -> None:
         if found is None:
             found = sums[key] = Sum(row.tenant_id)
         found.revenue += item.amount
-        if item.cost_found and item.cost_amount is not None:
-            found.cost += item.cost_amount
-            found.unknown -= 1
+        if item.cost_change is not None:
+            found.cost += item.cost_change
+            found.unknown -= item.cost_found
         if not item.replayed:
             _count(found, item)
         elif item.usage_found:

@@ -214,7 +214,7 @@ def save(items: Sequence[Item], postings: Mapping[uuid.UUID, Posting]) -> None:
     with sql.cursor() as cursor:
         said = [h[2] for h, d in rows if d.said] or [NOBODY]
         saved = cursor.execute(UPSERT, [clock.now(), *columns, said]).fetchall()
-    _save_found_costs(items)
+    save_cost_changes(items)
     topics.tell_sessions(
         postings,
         {
@@ -233,17 +233,18 @@ WHERE s.id = r.id
 """
 
 
-def _save_found_costs(items: Sequence[Item]) -> None:
-    """Add the costs that became known to sessions that counted them as unknown."""
-    found: dict[uuid.UUID, list[Decimal]] = {}
+def save_cost_changes(items: Sequence[Item]) -> None:
+    """Add what changed of costs that sessions had counted, also as unknown."""
+    found: dict[uuid.UUID, tuple[Decimal, int]] = {}
     for item in items:
-        if item.cost_found and item.session_id and item.cost_amount is not None:
-            found.setdefault(item.session_id, []).append(item.cost_amount)
+        if item.session_id and item.cost_change is not None:
+            cost, known = found.get(item.session_id, (ZERO, 0))
+            found[item.session_id] = cost + item.cost_change, known + item.cost_found
     if found:
         columns = [
             list(found),
-            [sum(amounts, ZERO) for amounts in found.values()],
-            [len(amounts) for amounts in found.values()],
+            [cost for cost, _ in found.values()],
+            [known for _, known in found.values()],
         ]
         with sql.cursor() as cursor:
             cursor.execute(FOUND_COSTS, columns)

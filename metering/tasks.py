@@ -11,6 +11,8 @@ from aforo.core.models import User
 from aforo.lib import clock, sql
 from metering import (
     backtest_jobs,
+    cost_jobs,
+    cost_sync,
     enrichment,
     pipeline,
     relay,
@@ -84,3 +86,23 @@ def resume_backtests() -> None:
     """Take over backtests whose message was lost, or whose worker died."""
     if backtest_jobs.waiting(clock.now()):
         run_backtests.delay()
+
+
+@shared_task(name="metering.run_cost_jobs", time_limit=3_600)
+def run_cost_jobs() -> None:
+    """Work on cost runs for a while, then queue behind the other tasks again."""
+    if cost_jobs.run():
+        run_cost_jobs.delay()
+
+
+@shared_task(name="metering.resume_cost_jobs")
+def resume_cost_jobs() -> None:
+    """Take over cost runs whose message was lost, or whose worker died."""
+    if cost_jobs.waiting(clock.now()):
+        run_cost_jobs.delay()
+
+
+@shared_task(name="metering.sync_cost_rates")
+def sync_cost_rates() -> None:
+    """Follow the public price list; recorded costs follow what changed in the past."""
+    cost_sync.run()

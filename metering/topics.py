@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from aforo.lib import sql
@@ -123,8 +124,13 @@ def _session(row: Summary, before: str | None) -> dict[str, Any]:
     }
 
 
-def tell_cost(posting: Posting, item: Item, *, kind: str) -> None:
-    """Put an event's cost fact on the outbox; an unknown amount is null, never 0."""
+def tell_cost(
+    posting: Posting, item: Item, *, kind: str, currency: str, amount: Decimal | None
+) -> None:
+    """Put an event's cost fact on the outbox; an unknown amount is null, never 0.
+
+    A `delta` is what is added to the facts before it.
+    """
     row, cost, reported = item.row, item.cost, item.reported_cost
     posting.outbox(
         COSTS,
@@ -133,8 +139,8 @@ def tell_cost(posting: Posting, item: Item, *, kind: str) -> None:
             "kind": kind,
             "provider": cost.provider,
             "model": item.body.properties.get("model", ""),
-            "currency": cost.currency,
-            "amount": None if cost.amount is None else plain(cost.amount),
+            "currency": currency,
+            "amount": None if amount is None else plain(amount),
             "unknown": cost.unknown,
             "reported": None if reported is None else plain(reported),
             "occurred_at": row.occurred_at.isoformat(),

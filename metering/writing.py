@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -52,15 +53,43 @@ def save_costs(items: Sequence[Item], *, kind: str) -> None:
         cursor.execute(COSTS, [kind, *columns])
 
 
-def unknown_costs(event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Return those of the events whose cost was not known so far."""
+def save_cost_changes(items: Sequence[Item], *, kind: str) -> None:
+    """Append what changed of costs that were written before, and their new lines.
+
+    Where the currency changed, the old one is taken back by a fact of its own.
+    """
+    rows = [
+        (item, currency, amount)
+        for item in items
+        for currency, amount in (item.cost_facts or {}).items()
+    ]
+    if not rows:
+        return
+    own = [currency == item.cost.currency for item, currency, _ in rows]
+    columns: list[list[Any]] = [
+        [ids.new_id() for _ in rows],
+        [i.row.tenant_id for i, *_ in rows],
+        [i.row.customer_id for i, *_ in rows],
+        [i.row.id for i, *_ in rows],
+        [i.cost.provider for i, *_ in rows],
+        [i.body.properties.get("model", "")[:120] for i, *_ in rows],
+        [currency for _, currency, _ in rows],
+        [amount for *_, amount in rows],
+        [
+            _json(item.cost.lines if new else []).decode()
+            for (item, *_), new in zip(rows, own, strict=True)
+        ],
+        ["" for _ in rows],
+        [None for _ in rows],
+        [i.row.occurred_at for i, *_ in rows],
+    ]
+    kinds = [kind if new else "recost" for new in own]
+    order = sorted(range(len(rows)), key=lambda index: own[index])
     with sql.cursor() as cursor:
-        rows = cursor.execute(
-            "SELECT event_id FROM metering_costfact WHERE event_id = ANY(%b)"
-            " GROUP BY event_id HAVING count(amount) = 0",
-            [list(event_ids)],
-        ).fetchall()
-    return {row[0] for row in rows}
+        for name in dict.fromkeys(kinds[index] for index in order):
+            mine = [index for index in order if kinds[index] == name]
+            chosen = [[column[index] for index in mine] for column in columns]
+            cursor.execute(COSTS, [name, *chosen])
 
 
 def unread(event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -163,12 +192,25 @@ def drop_event(
         )
 
 
-def announce_costs(
-    items: Sequence[Item], postings: dict[uuid.UUID, Posting], *, kind: str
-) -> None:
-    """Put on the outbox what save_costs() has written of the same items and kind."""
+def announce_costs(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
+    """Put on the outbox what save_costs() has written of the same items."""
     for item in items:
-        topics.tell_cost(postings[item.row.customer_id], item, kind=kind)
+        posting, cost = postings[item.row.customer_id], item.cost
+        topics.tell_cost(
+            posting, item, kind="original", currency=cost.currency, amount=cost.amount
+        )
+
+
+def announce_cost_changes(
+    items: Sequence[Item], postings: dict[uuid.UUID, Posting]
+) -> None:
+    """Put on the outbox what save_cost_changes() has appended for the same items."""
+    for item in items:
+        posting = postings[item.row.customer_id]
+        for currency, amount in (item.cost_facts or {}).items():
+            topics.tell_cost(
+                posting, item, kind="delta", currency=currency, amount=amount
+            )
 
 
 def announce(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:

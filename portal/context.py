@@ -50,6 +50,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Metrics", "/metrics", "tag", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
             Link("Simulator", "/simulator", "gauge", "b", SIMULATE),
+            Link("What if", "/analytics/migration", "gauge", "w", SIMULATE),
         ),
     ),
     (
@@ -62,6 +63,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
     (
         "Organisation",
         (
+            Link("Model prices", "/settings/model-prices", "tag", "r"),
             Link("Team", "/settings/team", "user-plus", "t"),
             Link("Audit", "/audit", "scroll-text", "a"),
             Link("API reference", "/docs/api", "book-open", "d"),

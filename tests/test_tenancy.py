@@ -34,8 +34,16 @@ def test_every_tenant_owned_model_has_a_tenant_that_is_never_null() -> None:
         fields = {f.name: f for f in model._meta.local_fields}
         if "tenant" not in fields or fields["tenant"].null:
             without.append(model.__name__)
-    # Users belong to no tenant, library prices to all, job slots to the product.
-    assert sorted(without) == ["CostRate", "JobSlot", "Tenant", "User"]
+    # Users belong to no tenant, library prices and what became of their changes to
+    # all, job slots and the version of the rates to the product.
+    assert sorted(without) == [
+        "CostChange",
+        "CostRate",
+        "CostVersion",
+        "JobSlot",
+        "Tenant",
+        "User",
+    ]
 
 
 def test_a_tenant_sees_nothing_of_another() -> None:

@@ -251,6 +251,11 @@ MODELS = (
     ("anthropic", "claude-haiku-4-5"),
     ("google", "gemini-2.5-flash"),
 )
+# What a contract makes of the last one, per million tokens, from mid-month on.
+CONTRACT_PRICE: Mapping[str, str] = {
+    "input_uncached_tokens": "0.52",
+    "output_tokens": "0.71",
+}
 # What is neither a model nor a tool, by event type; the end of a session is free, and
 # so is what is only said.
 EVENT_COSTS: Mapping[str, str] = {

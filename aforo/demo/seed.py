@@ -20,7 +20,7 @@ from billing.models import Agent, Customer, Subscription
 from billing.periods import month_bounds
 from catalog import cost_rates, products, registry
 from catalog import plans as rate_plans
-from catalog.models import Metric, Plan, PlanVersion, Product, Tool
+from catalog.models import CostRate, Metric, Plan, PlanVersion, Product, Tool
 
 STARTED = "demo.started"
 # Costs are known since before anything was sold.
@@ -180,6 +180,7 @@ def _costs(tenant: Tenant, actor: User | None) -> None:
         },
         **{("event", kind): cost for kind, cost in plans.EVENT_COSTS.items()},
     }
+    _price_change(tenant, actor)
     for (provider, name), cost in calls.items():
         cost_rates.add_rate(
             tenant=tenant,
@@ -190,6 +191,27 @@ def _costs(tenant: Tenant, actor: User | None) -> None:
             currency="USD",
             valid_from=COSTS_SINCE,
             actor=actor,
+        )
+
+
+def _price_change(tenant: Tenant, actor: User | None) -> None:
+    """Let a contract change what a model costs in the middle of a month."""
+    today = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    middle = today.replace(day=15)
+    if today.day < 15:
+        middle = (today.replace(day=1) - dt.timedelta(days=1)).replace(day=15)
+    for unit, price in plans.CONTRACT_PRICE.items():
+        cost_rates.add_rate(
+            tenant=tenant,
+            provider="groq",
+            model=plans.GROQ_LLAMA,
+            unit=unit,
+            amount=Decimal(price),
+            per=1_000_000,
+            currency="USD",
+            valid_from=middle,
+            actor=actor,
+            source=CostRate.Source.CONTRACT,
         )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from catalog.models.costs import CostRate
+from catalog.models.costs import CostChange, CostRate, CostVersion
 from catalog.models.metrics import Metric
 from catalog.models.plans import Plan, PlanVersion
 from catalog.models.products import Product, ProductType, Tool, ToolName
 from catalog.models.scenarios import UsageScenario
 
 __all__ = [
+    "CostChange",
     "CostRate",
+    "CostVersion",
     "Metric",
     "Plan",
     "PlanVersion",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 
 from aforo.lib import clock
@@ -15,6 +17,8 @@ class CostRate(BaseModel):
     edited: a change supersedes the row and adds new ones. Rates of the library
     belong to no tenant and are read by all.
     """
+
+    public_prefix: ClassVar[str] = "crt"
 
     class Source(models.TextChoices):
         """Where the rate is from; the first named wins."""
@@ -37,7 +41,17 @@ class CostRate(BaseModel):
     # A disjoint leaf, such as input_uncached_tokens.
     unit = models.CharField(max_length=60)
     amount = MoneyField(help_text="Cost of one unit.")
+    # The amount is that of so many units, where one unit's has no exact decimals.
+    per = models.PositiveIntegerField(default=1)
     currency = models.CharField(max_length=3, default="USD")
+    # How the request was handled: batch, flex, priority, fast …; empty: as usual.
+    context = models.CharField(max_length=40, blank=True)
+    # Wins over the rate without region; empty: everywhere.
+    region = models.CharField(max_length=40, blank=True)
+    # For prompts of more tokens than these, and then for all of them (a cliff).
+    above_tokens = models.PositiveIntegerField(default=0)
+    # When it holds (UTC): "01:00-04:00", "mon-fri 01:00-04:00"; empty: always.
+    hours = models.CharField(max_length=40, blank=True)
     source = models.CharField(max_length=10, choices=Source.choices)
     valid_from = models.DateTimeField()
     valid_to = models.DateTimeField(null=True, blank=True)
@@ -48,6 +62,9 @@ class CostRate(BaseModel):
         ordering = ["provider", "model", "unit", "-valid_from"]
         constraints = [
             models.CheckConstraint(
+                condition=models.Q(per__gt=0), name="catalog_cost_per_positive"
+            ),
+            models.CheckConstraint(
                 condition=models.Q(amount__gte=0), name="catalog_cost_not_negative"
             ),
         ]
@@ -57,3 +74,70 @@ class CostRate(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model} {self.unit}"
+
+
+class CostVersion(models.Model):
+    """One row that changes whenever any rate does: what cached rates are checked by.
+
+    A trigger on the rates keeps it.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    version = models.UUIDField()
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
+class CostChange(BaseModel):
+    """A difference between our library rates and the public price list.
+
+    A rise, a new price and a small fall apply at once. A fall of more than a fifth
+    waits: approved, it becomes a rate of the tenant. A fault is only shown.
+    """
+
+    public_prefix: ClassVar[str] = "cch"
+
+    class State(models.TextChoices):
+        """What became of it."""
+
+        APPLIED = "applied", "Applied"
+        PENDING = "pending", "Waits for approval"
+        APPROVED = "approved", "Approved"
+        REJECTED = "rejected", "Rejected"
+        FLAGGED = "flagged", "Fault of the price list"
+
+    # Null: for all to read. What waits for approval is one row for each tenant.
+    tenant = models.ForeignKey(
+        "core.Tenant",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        editable=False,
+    )
+    state = models.CharField(max_length=10, choices=State.choices)
+    provider = models.CharField(max_length=60)
+    model = models.CharField(max_length=120)
+    # The identity of the rate besides: unit, context, region, above_tokens, hours.
+    key = models.JSONField(default=dict)
+    # {"amount", "per", "valid_from", "valid_to"}: as it was, and as it is listed.
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    # The largest change of an amount, over what it was: 0.25 is a quarter more.
+    ratio = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    note = models.CharField(max_length=300, blank=True)
+    library_version = models.CharField(max_length=40)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["state", "-id"], name="catalog_cch_state")]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model} {self.key.get('unit', '')}"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether somebody has to decide."""
+        return self.state == self.State.PENDING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metering.models.backtests import Backtest, BacktestRow
+from metering.models.cost_runs import CostRun, CostRunRow
 from metering.models.costs import CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
@@ -13,6 +14,8 @@ __all__ = [
     "Backtest",
     "BacktestRow",
     "CostFact",
+    "CostRun",
+    "CostRunRow",
     "EventConflict",
     "EventVoid",
     "PendingEvents",

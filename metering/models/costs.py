@@ -16,7 +16,9 @@ from metering.models.events import UsageEvent
 class CostFact(AppendOnly):
     """The cost of one event: one line per leaf, or unknown (amount NULL), never 0.
 
-    A later rate appends a fact with the difference (kind delta).
+    What is found out later appends a fact with the difference: when the event is
+    rated again (delta), or when a rate was corrected (recost). The sum is the cost; up
+    to the last delta it is what the event was priced with.
     """
 
     public_prefix: ClassVar[str] = "cst"
@@ -25,7 +27,8 @@ class CostFact(AppendOnly):
         """Whether it is the first figure or a change of it."""
 
         ORIGINAL = "original", "At event time"
-        DELTA = "delta", "Corrected rate"
+        DELTA = "delta", "Found when rated again"
+        RECOST = "recost", "Corrected rate"
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     tenant = models.ForeignKey(
@@ -61,6 +64,14 @@ class CostFact(AppendOnly):
                 condition=models.Q(kind="original"),
                 name="metering_cost_once",
             )
+        ]
+        indexes = [
+            # Few: history asks for them at every event.
+            models.Index(
+                fields=["event"],
+                condition=models.Q(kind="delta"),
+                name="metering_cost_deltas",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from aforo.management.commands.verify import breaks
 from billing import subscriptions, wallets
 from billing.models import CustomerBooks, LedgerBatch, LedgerEntry, UsageTotal
 from catalog import products
-from catalog.costs import token_leaves
+from catalog.leaves import token_leaves
 from catalog.models import Metric, ProductType
 from metering import pipeline, sessions, unrateable
 from metering.models import (

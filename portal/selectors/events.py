@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -183,7 +184,10 @@ class Story:
     posted: list[Posted] = field(default_factory=list)
     plan: PricedPlan | None = None
     snapshot: SubscriptionSnapshot | None = None
+    # The newest figure of its cost, with the sum of all; and all of them.
     fact: CostFact | None = None
+    facts: list[CostFact] = field(default_factory=list)
+    reported: Decimal | None = None  # By the provider itself.
     cost_lines: list[CostLine] = field(default_factory=list)
     session: Session | None = None
     decision: Decision | None = None
@@ -220,8 +224,17 @@ def story(event_id: uuid.UUID) -> Story | None:
         return None
     told = Story(event=event, row=rows([event])[0], product=event.product)
     _postings(told)
-    told.fact = CostFact.objects.filter(event=event).order_by("id").first()
-    if told.fact is not None:
+    told.facts = list(CostFact.objects.filter(event=event).order_by("id"))
+    if told.facts:
+        known = [fact for fact in told.facts if fact.amount is not None]
+        told.reported = told.facts[0].reported
+        told.fact = next((f for f in reversed(known) if f.lines), told.facts[0])
+        told.fact = copy(told.fact)
+        if known:
+            told.fact.amount = sum(
+                (f.amount or ZERO for f in known if f.currency == told.fact.currency),
+                ZERO,
+            )
         told.cost_lines = [
             CostLine(line[0], *(Decimal(text) for text in line[1:4]))
             for line in told.fact.lines

@@ -18,28 +18,23 @@ from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO
 from catalog.pricing import Grouping, UsageEvent
 from metering.batch import Body
+from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
 from portal.selectors.meters import summed
 from portal.selectors.month_usage import as_rated
 
 # Columns as `as_rated` reads them, then what the pages need; see READ for the joins.
-COLUMNS = """
+COLUMNS = f"""
 SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
   a.agent_type, a.tier, t.tier, c.segment,
-  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), e.tenant_id,
+  {AMOUNT}, {CURRENCY}, e.tenant_id,
   l.session_id, e.correlation_id, COALESCE(l.tool_name, e.tool_name),
   e.id, e.customer_id, c.name, e.session_key
-"""
-COSTS = """
+"""  # Only constants.
+COSTS = f"""
 JOIN billing_customer c ON c.id = e.customer_id
 LEFT JOIN billing_agent a ON a.id = e.agent_id
 LEFT JOIN billing_team t ON t.id = a.team_id
-LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
-LEFT JOIN LATERAL (
-  SELECT amount, currency FROM metering_costfact
-  WHERE event_id = e.id AND kind = 'delta' AND amount IS NOT NULL
-  ORDER BY id LIMIT 1
-) d ON f.amount IS NULL
-"""
+{PRICED_WITH}"""  # Only constants.
 LEDGER = """
 LEFT JOIN billing_ledgerentry l
   ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')

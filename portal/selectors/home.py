@@ -221,8 +221,8 @@ def _unknown_costs(span: Span) -> list[Concern]:
             "Cost rates are missing",
             f"{events:,} events this month have no known cost, so their margin is"
             f" not known: {', '.join(dict.fromkeys(names))}.",
-            "/admin/catalog/costrate/",
-            "Cost rates",
+            "/settings/model-prices?tab=gaps",
+            "Model prices",
         )
     ]
 

@@ -180,10 +180,11 @@ def requests(part: Slice, entries: Sequence[LedgerEntry]) -> list[Request]:
     """
     keys = [e.event_id for e in entries if e.event_id]
     events = UsageEvent.objects.in_bulk(keys)
-    facts = {
-        f.event_id: f
-        for f in CostFact.objects.filter(event__in=keys, kind=CostFact.Kind.ORIGINAL)
-    }
+    facts: dict[Any, CostFact] = {}
+    for fact in CostFact.objects.filter(event__in=keys).order_by("id"):
+        first = facts.setdefault(fact.event_id, fact)
+        if first is not fact and fact.amount is not None:
+            first.amount = (first.amount or ZERO) + fact.amount
     found = []
     beneath = _works(part, entries, events)
     for entry in entries:

@@ -30,6 +30,7 @@ from catalog.pricing import (
     state_to_json,
 )
 from metering.batch import Body, decode, with_tool
+from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
 from metering.measurements import priced
 from portal.selectors.figures import Span, month_to_date
 
@@ -38,10 +39,10 @@ EVENTS_MAX = 50_000
 OFFERED_MAX = 200
 REMEMBERED_S = 600
 BY_PRICE = frozenset({"percentage", "dimensions", "compound", "recipe"})
-EVENTS = """
+EVENTS = f"""
 SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
   a.agent_type, a.tier, t.tier, c.segment,
-  COALESCE(f.amount, d.amount), COALESCE(d.currency, f.currency), e.tenant_id,
+  {AMOUNT}, {CURRENCY}, e.tenant_id,
   l.session_id, e.correlation_id, l.tool_name
 FROM metering_usageevent e
 JOIN billing_ledgerentry l ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
@@ -49,16 +50,10 @@ JOIN billing_subscription s ON s.id = l.subscription_id
 JOIN billing_customer c ON c.id = e.customer_id
 LEFT JOIN billing_agent a ON a.id = e.agent_id
 LEFT JOIN billing_team t ON t.id = a.team_id
-LEFT JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'
-LEFT JOIN LATERAL (
-  SELECT amount, currency FROM metering_costfact
-  WHERE event_id = e.id AND kind = 'delta' AND amount IS NOT NULL
-  ORDER BY id LIMIT 1
-) d ON f.amount IS NULL
-WHERE e.customer_id = %(customer)s AND s.product_id = %(product)s
+{PRICED_WITH}WHERE e.customer_id = %(customer)s AND s.product_id = %(product)s
   AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
 ORDER BY e.id LIMIT %(most)s
-"""
+"""  # noqa: S608  # Only constants.
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.utils.safestring import SafeString
 
 from aforo.lib import ids
@@ -44,11 +44,14 @@ def with_effects(events: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
     """Return the events with `amount`, `cost` and `cost_currency` (null: none)."""
     entry = LedgerEntry.objects.filter(event_id=OuterRef("pk"), kind__in=EFFECTS)
     fact = CostFact.objects.filter(event=OuterRef("pk"), kind=CostFact.Kind.ORIGINAL)
+    # With what was found out later; null only where nothing is known.
+    facts = CostFact.objects.filter(event=OuterRef("pk")).order_by()
+    total = facts.values("event").annotate(total=Sum("amount")).values("total")
     return events.annotate(
         amount=Subquery(entry.values("amount")[:1], output_field=MoneyField()),
         currency=Subquery(entry.values("currency")[:1]),
         ledger_id=Subquery(entry.values("id")[:1]),
-        cost=Subquery(fact.values("amount")[:1], output_field=MoneyField()),
+        cost=Subquery(total, output_field=MoneyField()),
         cost_currency=Subquery(fact.values("currency")[:1]),
         cost_unknown=Subquery(fact.values("unknown")[:1]),
     )

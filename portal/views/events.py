@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import django_filters
@@ -229,6 +230,22 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
     return render(request, "portal/event.html", context)
 
 
+def _reported_note(
+    reported: Decimal | None, cost: Decimal | None, currency: str
+) -> str:
+    """Say what the provider itself reported, and how far that is from our figure."""
+    if reported is None:
+        return ""
+    text = f"provider reported {display(reported, currency)}"
+    if not cost:
+        return text
+    gap = reported - cost
+    if not gap:
+        return f"{text}, the same"
+    share = (abs(gap) / cost * 100).quantize(Decimal("0.1"))
+    return f"{text}, {share} % {'more' if gap > 0 else 'less'} than ours"
+
+
 def _worth(told: events.Story) -> dict[str, Any]:
     """Return price, cost and margin of an event, and why any is not known."""
     fact, price = told.fact, told.price
@@ -242,7 +259,7 @@ def _worth(told: events.Story) -> dict[str, Any]:
     elif margin is not None:
         why = "nothing is charged for it"
     currency = fact.currency if fact else told.currency
-    reported = fact.reported if fact else None
+    reported = told.reported
     return {
         "price": price,
         "cost": cost,
@@ -251,9 +268,8 @@ def _worth(told: events.Story) -> dict[str, Any]:
         "cost_note": " ".join(p for p in (fact.provider, fact.model) if p)
         if fact
         else "",
-        "reported_note": f"provider reported {display(reported, currency)}"
-        if reported is not None
-        else "",
+        "reported_note": _reported_note(reported, cost, currency),
+        "cost_corrections": told.facts[1:],
         "margin": margin,
         "margin_ratio": margin / price if margin is not None and price else None,
         "why_no_margin": why,
