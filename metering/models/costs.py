@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from aforo.lib import ids
@@ -61,6 +62,16 @@ class CostFact(AppendOnly):
                 condition=models.Q(kind="original"),
                 name="metering_cost_once",
             )
+        ]
+        indexes = [
+            # Serves spans of time; a few pages for millions of rows.
+            BrinIndex(fields=["occurred_at"], name="metering_cost_span"),
+            # Serves the comparison of what providers say with what we say.
+            models.Index(
+                fields=["tenant", "occurred_at"],
+                condition=models.Q(reported__isnull=False),
+                name="metering_cost_reported",
+            ),
         ]
 
     def __str__(self) -> str:
