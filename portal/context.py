@@ -60,6 +60,13 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         ),
     ),
     (
+        "Analytics",
+        (
+            Link("Usage", "/analytics/usage", "table-2", "u"),
+            Link("Costs", "/analytics/cogs", "wallet", "v", SIMULATE),
+        ),
+    ),
+    (
         "Organisation",
         (
             Link("Team", "/settings/team", "user-plus", "t"),
