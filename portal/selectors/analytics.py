@@ -6,16 +6,15 @@ from hours here.
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db.models import DecimalField, F, Model, Q, QuerySet, Sum
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, TruncDay, TruncHour, TruncWeek
+from django.db.models.functions import Cast
 
 from aforo.lib import ids
 from aforo.lib.invariants import rows as sql_rows
@@ -27,9 +26,6 @@ from portal.selectors.figures import Figures, Span, change
 
 # What stands in an address for "not known".
 NONE = "none"
-TOP = 5
-DAY = dt.timedelta(days=1)
-HOUR = dt.timedelta(hours=1)
 TOKENS = DecimalField(max_digits=38, decimal_places=12)
 
 
@@ -47,7 +43,7 @@ DIMENSIONS: dict[str, Dimension] = {
     "customer": Dimension("Customer", "customer_id", "No customer", Customer),
     "team": Dimension("Team", "team_id", "No team named", Team),
     "agent": Dimension("Agent", "agent_id", "No agent named", Agent),
-    "model": Dimension("Model", "model", "No model"),
+    "model": Dimension("Model", "model", "No model (tools and others)"),
     "provider": Dimension("Provider", "provider", "No provider known"),
     "tool": Dimension("Tool", "tool_name", "No tool"),
     "type": Dimension("Event type", "event_type", "No type"),
@@ -178,7 +174,7 @@ def _quantity(name: str) -> Any:
     return Sum(Cast(KeyTextTransform(name, "more"), TOKENS))
 
 
-def _sums(quantity: str) -> dict[str, Any]:
+def sums_of(quantity: str) -> dict[str, Any]:
     """Return what is summed of the hourly sums."""
     found: dict[str, Any] = {
         "events_sum": Sum("event_count"),
@@ -196,7 +192,7 @@ def _sums(quantity: str) -> dict[str, Any]:
     return found
 
 
-def _read(row: Mapping[str, Any], currency: str) -> Sums:
+def read_sums(row: Mapping[str, Any], currency: str) -> Sums:
     """Return a summed row."""
     return Sums(
         currency,
@@ -215,8 +211,8 @@ def _by(name: str, choice: Choice, span: Span) -> dict[Any, Sums]:
     """Return the sums of a span by the values of a dimension; one statement."""
     column = DIMENSIONS[name].column
     rows = UsageRollup.objects.filter(choice.where(span)).order_by()
-    grouped = rows.values(column).annotate(**_sums(choice.quantity))
-    return {row[column]: _read(row, choice.currency) for row in grouped}
+    grouped = rows.values(column).annotate(**sums_of(choice.quantity))
+    return {row[column]: read_sums(row, choice.currency) for row in grouped}
 
 
 def _labels(name: str, values: Iterable[Any]) -> dict[Any, tuple[str, str, str]]:
@@ -285,7 +281,7 @@ def total(rows: Iterable[Row], currency: str) -> tuple[Sums, Sums]:
 def whole(choice: Choice, span: Span) -> Sums:
     """Return the sums of a span as one row, without any breakdown; one statement."""
     rows = UsageRollup.objects.filter(choice.where(span))
-    return _read(rows.aggregate(**_sums(choice.quantity)), choice.currency)
+    return read_sums(rows.aggregate(**sums_of(choice.quantity)), choice.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,67 +321,6 @@ def measured(choice: Choice) -> list[Measured]:
         Measured(name, now.get(name, ZERO), before.get(name, ZERO))
         for name in sorted({*now, *before})
     ]
-
-
-STEPS: dict[str, Any] = {"hour": TruncHour, "day": TruncDay, "week": TruncWeek}
-
-
-def _buckets(span: Span, step: str) -> list[dt.datetime]:
-    """Return the starts of the hours, days or weeks that a span touches."""
-    at = span.start.replace(minute=0, second=0, microsecond=0)
-    width = HOUR if step == "hour" else DAY
-    if step != "hour":
-        at = at.replace(hour=0)
-    if step == "week":
-        at -= at.weekday() * DAY
-        width = 7 * DAY
-    found = []
-    while at < span.end:
-        found.append(at)
-        at += width
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The course of one value of a dimension."""
-
-    label: str
-    values: list[Decimal]
-
-    @property
-    def total(self) -> Decimal:
-        """The sum of the course."""
-        return sum(self.values, ZERO)
-
-
-def series(
-    name: str, choice: Choice, *, step: str, measure: str, rows: Sequence[Row]
-) -> tuple[list[dt.datetime], list[Series]]:
-    """Return the course of the first rows, and of all others together.
-
-    One statement. `measure` is a field of Sums; the rows are those of `breakdown`.
-    """
-    column = DIMENSIONS[name].column
-    grouped = (
-        UsageRollup.objects.filter(choice.where(choice.span))
-        .annotate(at=STEPS[step]("hour", tzinfo=dt.UTC))
-        .order_by()
-        .values("at", column)
-        .annotate(**_sums(choice.quantity))
-    )
-    buckets = _buckets(choice.span, step)
-    place = {at: index for index, at in enumerate(buckets)}
-    top = {row.value: row.label for row in rows[:TOP]}
-    courses = {value: [ZERO] * len(buckets) for value in [*top, ""]}
-    for found in grouped:
-        value = value_text(name, found[column])
-        amount = Decimal(getattr(_read(found, choice.currency), measure))
-        courses[value if value in top else ""][place[found["at"]]] += amount
-    result = [Series(label, courses[value]) for value, label in top.items()]
-    if len(rows) > TOP:
-        result.append(Series(f"{len(rows) - TOP} others", courses[""]))
-    return buckets, result
 
 
 def currencies(span: Span) -> dict[str, Figures]:

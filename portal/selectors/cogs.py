@@ -48,9 +48,15 @@ def fees(choice: Choice, span: Span) -> dict[uuid.UUID, Decimal]:
     return {key: amount for key, amount in grouped if amount}
 
 
-def with_fees(name: str, rows: Sequence[Row], choice: Choice) -> list[Row]:
-    """Return the rows with the fees: each customer's own, or a row for all of them."""
-    now, before = fees(choice, choice.span), fees(choice, choice.before)
+Fees = tuple[dict[uuid.UUID, Decimal], dict[uuid.UUID, Decimal]]
+
+
+def with_fees(name: str, rows: Sequence[Row], choice: Choice, paid: Fees) -> list[Row]:
+    """Return the rows with the fees: each customer's own, or a row for all of them.
+
+    `paid` are the fees of the span and of the one before.
+    """
+    now, before = paid
     if name != "customer":
         sums = [
             Sums(choice.currency, revenue=sum(f.values(), ZERO)) for f in (now, before)
@@ -247,18 +253,18 @@ def anomalies(choice: Choice) -> list[Anomaly]:
     calls are left out, and those whose dearest calls cost what the usual ones do.
     """
     facts, parameters = _facts(choice)
-    kind = "COALESCE(NULLIF(f.model, ''), NULLIF(e.tool_name, ''), e.event_type)"
+    what = "COALESCE(NULLIF(f.model, ''), NULLIF(e.tool_name, ''), e.event_type)"
     statement = f"""
     WITH facts AS (
-      SELECT f.event_id, f.occurred_at, {kind} AS kind, f.currency, f.amount,
+      SELECT f.event_id, f.occurred_at, {what} AS what, f.currency, f.amount,
         e.customer_id, e.agent_id {facts} AND f.amount IS NOT NULL),
     usual AS (
-      SELECT kind, currency, percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) AS mid,
+      SELECT what, currency, percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) AS mid,
         percentile_disc(0.99) WITHIN GROUP (ORDER BY amount) AS p99
       FROM facts GROUP BY 1, 2 HAVING count(*) >= %(calls)s)
-    SELECT f.event_id, f.occurred_at, kind, currency, f.amount, u.mid, u.p99, c.name,
-      COALESCE(a.name, '')
-    FROM facts f JOIN usual u USING (kind, currency)
+    SELECT f.event_id, f.occurred_at, f.what, f.currency, f.amount, u.mid, u.p99,
+      c.name, COALESCE(a.name, '')
+    FROM facts f JOIN usual u USING (what, currency)
     JOIN billing_customer c ON c.id = f.customer_id
     LEFT JOIN billing_agent a ON a.id = f.agent_id
     WHERE f.amount >= u.p99 AND f.amount > u.mid

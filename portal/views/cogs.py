@@ -16,7 +16,7 @@ from aforo.lib.money import ZERO, display
 from portal import csvs, ranges
 from portal.context import exists
 from portal.ranges import Asked
-from portal.selectors import analytics, cogs
+from portal.selectors import analytics, cogs, courses
 from portal.selectors.analytics import DIMENSIONS, Row
 from portal.selectors.figures import change
 from portal.ui import figures as words
@@ -59,10 +59,18 @@ def _floor(request: HttpRequest) -> Decimal:
     return asked if asked.is_finite() and -10 <= asked <= 1 else cogs.FLOOR
 
 
-def _rows(asked: Asked, by: str) -> list[Row]:
-    """Return the rows of a tab, with the fees of whole months."""
+def _fees(asked: Asked) -> cogs.Fees:
+    """Return the fees of the span and of the one before; none but of whole months."""
+    if not asked.is_month:
+        return {}, {}
+    choice = asked.choice
+    return cogs.fees(choice, choice.span), cogs.fees(choice, choice.before)
+
+
+def _rows(asked: Asked, by: str, paid: cogs.Fees) -> list[Row]:
+    """Return the rows of a tab, with the fees."""
     rows = analytics.breakdown(by, asked.choice, order="cost")
-    return cogs.with_fees(by, rows, asked.choice) if asked.is_month else rows
+    return cogs.with_fees(by, rows, asked.choice, paid)
 
 
 def _narrow(request: HttpRequest, row: Row) -> str:
@@ -98,7 +106,7 @@ def _chart(asked: Asked, by: str, rows: Sequence[Row]) -> Any:
         return None
     days = (asked.choice.span.end - asked.choice.span.start).days
     step = "day" if days <= 100 else "week"
-    buckets, found = analytics.series(
+    buckets, found = courses.series(
         by, asked.choice, step=step, measure="cost", rows=spending
     )
     currency = asked.choice.currency
@@ -123,11 +131,14 @@ def _chart(asked: Asked, by: str, rows: Sequence[Row]) -> Any:
     }
 
 
-def _concerns(request: HttpRequest, asked: Asked, rows: Any, floor: Decimal) -> Any:
+def _concerns(
+    request: HttpRequest, asked: Asked, known: dict[str, list[Row]], paid: cogs.Fees
+) -> list[dict[str, Any]]:
     """Return what earns too little, by dimension, with what changed."""
     found = []
+    floor = _floor(request)
     for name in SUSPECTS:
-        own = rows[name] if name in rows else _rows(asked, name)
+        own = known[name] if name in known else _rows(asked, name, paid)
         entries = _entries(request, asked, cogs.below(own, floor)[:5])
         if entries:
             found.append({"label": DIMENSIONS[name].label, "entries": entries})
@@ -151,7 +162,8 @@ def page(request: HttpRequest) -> HttpResponse:
     """Show revenue, cost and margin by one dimension, what moved and what loses."""
     asked = ranges.ask(request)
     by, floor = _by(request), _floor(request)
-    rows = _rows(asked, by)
+    paid = _fees(asked)
+    rows = _rows(asked, by, paid)
     now, before = analytics.total(rows, asked.choice.currency)
     usage = analytics.whole(asked.choice, asked.choice.span)
     unknown = cogs.unknown(asked.choice)
@@ -175,7 +187,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "cost_change": change(now.cost, before.cost),
         "chart": _chart(asked, by, rows),
         "movers": _entries(request, asked, cogs.movers(r for r in rows if r.value)),
-        "concerns": _concerns(request, asked, {by: rows}, floor),
+        "concerns": _concerns(request, asked, {by: rows}, paid),
         "unknown": unknown,
         "reported": cogs.reported(asked.choice),
         "prices_url": MODEL_PRICES if exists(MODEL_PRICES) else "",
@@ -252,5 +264,5 @@ def _csv_row(asked: Asked, row: Row) -> list[Any]:
 def table_csv(request: HttpRequest) -> HttpResponse:
     """Give exactly the rows of the tab as CSV."""
     asked = ranges.ask(request)
-    rows = _rows(asked, _by(request))
+    rows = _rows(asked, _by(request), _fees(asked))
     return csvs.response("cogs.csv", CSV_HEAD, (_csv_row(asked, row) for row in rows))

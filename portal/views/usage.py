@@ -17,7 +17,7 @@ from catalog.models import Metric
 from portal import csvs, ranges
 from portal.pages import curl
 from portal.ranges import Asked
-from portal.selectors import analytics
+from portal.selectors import analytics, courses
 from portal.selectors.analytics import DIMENSIONS, Row
 from portal.ui import figures as words
 
@@ -83,7 +83,7 @@ def _chart(request: HttpRequest, asked: Asked, by: str, rows: list[Row]) -> Any:
         "quantity" if quantity else _chosen(request, "measure", MEASURES, "revenue")
     )
     step = _step(request, asked)
-    buckets, found = analytics.series(
+    buckets, found = courses.series(
         by, asked.choice, step=step, measure=measure, rows=rows
     )
     form = "%-d %b, %H:%M" if step == "hour" else "%-d %b"
