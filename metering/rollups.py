@@ -24,8 +24,7 @@ from metering.sessions import ERRORS
 # What sorts where a product, an agent or a team is not known.
 NOBODY = uuid.UUID(int=0)
 # Measurements with a column of their own; all others are in `more`.
-COLUMNS = ("input_tokens", "output_tokens", "cache_read_tokens")
-DURATIONS = ("tool_duration_ms", "latency_ms")
+COLUMNS = frozenset({"input_tokens", "output_tokens", "cache_read_tokens"})
 
 _json = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -71,10 +70,13 @@ class Delta:
         self.input_tokens += sign * int(get("input_tokens", ZERO))
         self.output_tokens += sign * int(get("output_tokens", ZERO))
         self.cache_read_tokens += sign * int(get("cache_read_tokens", ZERO))
-        self.duration_ms += sign * int(sum((get(n, ZERO) for n in DURATIONS), ZERO))
+        took = get("tool_duration_ms", ZERO) + get("latency_ms", ZERO)
+        self.duration_ms += sign * int(took)
+        more = self.more
         for name, value in measurements.items():
             if name not in COLUMNS and value:
-                self.more[name] = self.more.get(name, ZERO) + sign * value
+                signed = value if sign == 1 else sign * value
+                more[name] = more[name] + signed if name in more else signed
 
 
 def key_of(

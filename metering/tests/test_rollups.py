@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -28,7 +29,7 @@ def shop() -> Shop:
     return shop
 
 
-def use(shop: Shop, quantity: int = 1000, **more: object) -> UsageEvent:
+def use(shop: Shop, quantity: int = 1000, **more: Any) -> UsageEvent:
     """Store a call of the model."""
     return store_event(
         shop,
@@ -131,9 +132,8 @@ def test_an_event_says_its_provider_before_the_rates_do(shop: Shop) -> None:
     pipeline.rate()
     assert UsageRollup.objects.get().provider == "azure"
     assert breaks() == []
-    row = Row(
-        *(getattr(event, name) for name in Row._fields if name != "body"), body=""
-    )
+    names = [name for name in Row._fields if name != "body"]
+    row = Row._make([*(getattr(event, name) for name in names), ""])
     key = rollups.key_of(row, properties={}, provider="test", tool="", currency="USD")
     assert (key.provider, key.product_id) == ("test", shop.product.pk)
 

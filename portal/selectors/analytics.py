@@ -26,7 +26,7 @@ from portal.selectors.figures import Figures, Span, change
 
 # What stands in an address for "not known".
 NONE = "none"
-TOKENS = DecimalField(max_digits=38, decimal_places=12)
+TOKENS: DecimalField[Decimal, Decimal] = DecimalField(max_digits=38, decimal_places=12)
 
 
 class Dimension(NamedTuple):
@@ -62,8 +62,8 @@ def condition(name: str, text: str) -> Q | None:
     """Return the condition for a value of an address; None when it is no value."""
     dimension = DIMENSIONS[name]
     if text == NONE:
-        empty = {f"{dimension.column}__isnull": True} if dimension.of else None
-        return Q(**(empty or {dimension.column: ""}))
+        column = dimension.column
+        return Q(**{f"{column}__isnull": True}) if dimension.of else Q(**{column: ""})
     if dimension.of is None:
         return Q(**{dimension.column: text}) if "\0" not in text else None
     key = ids.parse_public(dimension.of.public_prefix, text)  # type: ignore[attr-defined]
@@ -194,16 +194,19 @@ def sums_of(quantity: str) -> dict[str, Any]:
 
 def read_sums(row: Mapping[str, Any], currency: str) -> Sums:
     """Return a summed row."""
+    get = row.__getitem__
     return Sums(
         currency,
-        *(
-            int(row[f"{name}_sum"] or 0)
-            for name in ("events", "errors", "input", "output", "cached", "duration")
-        ),
-        row["revenue_sum"] or ZERO,
-        row["cost_sum"] or ZERO,
-        int(row["unknown_sum"] or 0),
-        row.get("quantity_sum") or ZERO,
+        events=int(get("events_sum") or 0),
+        errors=int(get("errors_sum") or 0),
+        input_tokens=int(get("input_sum") or 0),
+        output_tokens=int(get("output_sum") or 0),
+        cached_tokens=int(get("cached_sum") or 0),
+        duration_ms=int(get("duration_sum") or 0),
+        revenue=get("revenue_sum") or ZERO,
+        cost=get("cost_sum") or ZERO,
+        unknown=int(get("unknown_sum") or 0),
+        quantity=row.get("quantity_sum") or ZERO,
     )
 
 

@@ -28,7 +28,7 @@ FLOOR = Decimal("0.20")
 MOVERS_MAX = 10
 # The rarest hundredth of fewer calls than these says nothing.
 ANOMALY_CALLS = 100
-ANOMALIES_MAX = 25
+ANOMALIES_MAX = 10
 # A change smaller than this explains nothing.
 WORTH_SAYING = Decimal("0.02")
 
@@ -58,12 +58,13 @@ def with_fees(name: str, rows: Sequence[Row], choice: Choice, paid: Fees) -> lis
     """
     now, before = paid
     if name != "customer":
-        sums = [
-            Sums(choice.currency, revenue=sum(f.values(), ZERO)) for f in (now, before)
-        ]
-        if not sums[0].revenue and not sums[1].revenue:
+        of_now, of_before = (
+            Sums(choice.currency, revenue=sum(part.values(), ZERO)) for part in paid
+        )
+        if not of_now.revenue and not of_before.revenue:
             return list(rows)
-        return [*rows, Row(name, "", "Recurring fees", "of whole months", *sums)]
+        note = "of whole months"
+        return [*rows, Row(name, "", "Recurring fees", note, of_now, of_before)]
     known = {row.value: row for row in rows}
     for customer in Customer.objects.filter(pk__in={*now, *before}):
         empty = Sums(choice.currency)
@@ -119,9 +120,14 @@ def what_changed(row: Row) -> str:
     if not said:
         return "hardly anything"
     return ", ".join(
-        f"{name} {'▲' if ratio > 0 else '▼'} {words.percent_text(abs(ratio), 0)}"
+        f"{name} {'▲' if ratio > 0 else '▼'} {_size(abs(ratio))}"
         for name, ratio in said[:3]
     )
+
+
+def _size(ratio: Decimal) -> str:
+    """Return how large a change is; above tenfold the figure says nothing more."""
+    return "over 10 times" if ratio > 10 else words.percent_text(ratio, 0)
 
 
 def movers(rows: Iterable[Row]) -> list[Row]:
