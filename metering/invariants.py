@@ -13,7 +13,7 @@ from billing import contracts
 from billing.models import SubscriptionSnapshot
 from billing.rating import TotalKey
 from catalog.pricing import UsageEvent, close_sessions, collect, opening, price
-from metering import repricing
+from metering import repricing, rollup_proof
 
 PATIENCE = dt.timedelta(seconds=60)
 
@@ -228,4 +228,5 @@ INVARIANTS = [
     Invariant("I-3b", "Voids mirror their events", voids_mirror_their_events),
     Invariant("I-20", "Costs equal their lines and sums", costs_add_up),
     Invariant("I-20b", "Sums equal the events", sums_equal_events),
+    Invariant("I-20c", "Hourly sums equal the facts", rollup_proof.sums_equal_facts),
 ]

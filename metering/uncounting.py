@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,8 +11,17 @@ from aforo.core import fx
 from aforo.lib import sql
 from aforo.lib.money import ZERO
 from billing.models import LedgerEntry
-from metering import sessions
-from metering.models import CostFact, Session, UsageEvent, UsageRollup
+from metering import rollups, sessions
+from metering.batch import decode
+from metering.blocks import UNREAD
+from metering.models import (
+    CostFact,
+    Session,
+    Unrateable,
+    UsageEvent,
+    UsageRollup,
+)
+from metering.rollups import NOBODY, Delta
 from metering.sessions import ENDINGS, ERRORS, TOOL_EVENT
 
 COSTS = """
@@ -24,14 +35,15 @@ FROM metering_costfact f WHERE f.event_id = %b GROUP BY f.currency
 class Counted:
     """What one event added to sums when it came, and to its price since."""
 
-    events: int
     errors: int
     tools: int
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    duration_ms: int
+    measurements: Mapping[str, Decimal]
+    provider: str  # Of its first cost.
     cost: Decimal | None  # None: not known.
+
+    def whole(self, *names: str) -> int:
+        """Return the sum of some measurements."""
+        return int(sum((self.measurements.get(name, ZERO) for name in names), ZERO))
 
 
 def take_back(event: UsageEvent, *, entry: LedgerEntry | None, net: Decimal) -> None:
@@ -58,24 +70,26 @@ def take_back(event: UsageEvent, *, entry: LedgerEntry | None, net: Decimal) -> 
 
 def _counted(event: UsageEvent, cost: Decimal | None) -> Counted:
     """Return what the event counted, by its body."""
-
-    def number(name: str) -> int:
-        return int(Decimal(event.body.get("measurements", {}).get(name, 0)))
-
-    measured = event.body.get("measurements", {})
-    duration = Decimal(measured.get("tool_duration_ms", 0)) + Decimal(
-        measured.get("latency_ms", 0)
-    )
+    first = event.costs.filter(kind=CostFact.Kind.ORIGINAL).first()
     return Counted(
-        events=1,
         errors=int(event.status in ERRORS),
         tools=int(event.event_type == TOOL_EVENT),
-        input_tokens=number("input_tokens"),
-        output_tokens=number("output_tokens"),
-        cache_read_tokens=number("cache_read_tokens"),
-        duration_ms=int(duration),
+        measurements=_measured(event),
+        provider=first.provider if first else "",
         cost=cost,
     )
+
+
+def _measured(event: UsageEvent) -> dict[str, Decimal]:
+    """Return the measurements that were counted.
+
+    A usage block that was not understood counted nothing, until a replay read it.
+    """
+    unread = Unrateable.objects.filter(event=event, reason__in=UNREAD, resolved_at=None)
+    if unread.exists():
+        return {}
+    body = decode(json.dumps(event.body))
+    return {name: Decimal(text) for name, text in body.measurements.items()}
 
 
 def _cost_back(event: UsageEvent) -> tuple[Decimal | None, str]:
@@ -102,19 +116,6 @@ def _cost_back(event: UsageEvent) -> tuple[Decimal | None, str]:
     return known[0][1], known[0][0]
 
 
-HOUR = """
-UPDATE metering_usagerollup SET
-  event_count = event_count - %(events)b, error_count = error_count - %(errors)b,
-  input_tokens = input_tokens - %(input_tokens)b,
-  output_tokens = output_tokens - %(output_tokens)b,
-  cache_read_tokens = cache_read_tokens - %(cache_read_tokens)b,
-  duration_ms = duration_ms - %(duration_ms)b, cost = cost - %(cost)b,
-  cost_unknown_count = cost_unknown_count - %(unknown)b
-WHERE id = %(id)b
-"""
-REVENUE = "UPDATE metering_usagerollup SET revenue = revenue + %b WHERE id = %b"
-
-
 def _hour_back(
     event: UsageEvent,
     counted: Counted,
@@ -128,21 +129,23 @@ def _hour_back(
     price at first was counted in the currency of its cost: so the row is looked for
     among those of its hour, the likeliest first.
     """
+    properties = event.body.get("properties", {})
     rows = list(
         UsageRollup.objects.filter(
             customer_id=event.customer_id,
             hour=event.occurred_at.replace(minute=0, second=0, microsecond=0),
             product_id=event.product_id,
             agent_id=event.agent_id,
+            team_id=event.team_id,
             event_type=event.event_type,
-            model=event.body.get("properties", {}).get("model", ""),
+            model=properties.get("model", "")[:120],
+            provider=(properties.get("provider", "") or counted.provider)[:60],
         ).order_by("id")
     )
     names = [entry.tool_name, event.tool_name] if entry else [event.tool_name]
 
     def rank(row: UsageRollup) -> tuple[bool, bool, bool, bool]:
-        cost = counted.cost
-        lacks = cost is None and not row.cost_unknown_count
+        lacks = counted.cost is None and not row.cost_unknown_count
         return (
             row.event_count <= 0,
             row.currency != currency,
@@ -151,26 +154,33 @@ def _hour_back(
         )
 
     where = min(rows, key=rank)
-    priced = [row for row in rows if row.currency == currency]
-    with sql.cursor() as cursor:
-        cursor.execute(
-            HOUR,
-            {
-                "events": counted.events,
-                "errors": counted.errors,
-                "input_tokens": counted.input_tokens,
-                "output_tokens": counted.output_tokens,
-                "cache_read_tokens": counted.cache_read_tokens,
-                "duration_ms": counted.duration_ms,
-                "cost": counted.cost or ZERO,
-                "unknown": int(counted.cost is None),
-                "id": where.pk,
-            },
-        )
-        if net:
-            by_name = [row for row in priced if row.tool_name in names]
-            target = where if where in priced else (by_name or priced)[0]
-            cursor.execute(REVENUE, [net, target.pk])
+    back = Delta(event.tenant_id)
+    back.count(status=event.status, measurements=counted.measurements, sign=-1)
+    back.cost = -(counted.cost or ZERO)
+    back.unknown = -int(counted.cost is None)
+    deltas = {_key(where): back}
+    if net:
+        priced = [row for row in rows if row.currency == currency]
+        by_name = [row for row in priced if row.tool_name in names]
+        target = _key(where if where in priced else (by_name or priced)[0])
+        deltas.setdefault(target, Delta(event.tenant_id)).revenue = net
+    rollups.apply(deltas)
+
+
+def _key(row: UsageRollup) -> rollups.Key:
+    """Return the key of an hourly sum."""
+    return rollups.Key(
+        row.customer_id,
+        row.hour,
+        row.product_id or NOBODY,
+        row.agent_id or NOBODY,
+        row.team_id or NOBODY,
+        row.event_type,
+        row.model,
+        row.provider,
+        row.tool_name,
+        row.currency,
+    )
 
 
 SESSION = """
@@ -215,9 +225,9 @@ def _session_back(event: UsageEvent, counted: Counted, net: Decimal) -> None:
             {
                 "tools": counted.tools,
                 "errors": counted.errors,
-                "input_tokens": counted.input_tokens,
-                "output_tokens": counted.output_tokens,
-                "duration_ms": counted.duration_ms,
+                "input_tokens": counted.whole("input_tokens"),
+                "output_tokens": counted.whole("output_tokens"),
+                "duration_ms": counted.whole("tool_duration_ms", "latency_ms"),
                 "net": net,
                 "cost": counted.cost or ZERO,
                 "unknown": int(counted.cost is None),

@@ -61,6 +61,13 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         ),
     ),
     (
+        "Analytics",
+        (
+            Link("Usage", "/analytics/usage", "table-2", "u"),
+            Link("Costs", "/analytics/cogs", "wallet", "v", SIMULATE),
+        ),
+    ),
+    (
         "Organisation",
         (
             Link("Model prices", "/settings/model-prices", "tag", "r"),

@@ -9,6 +9,7 @@ from portal.views import (
     apidocs,
     audit,
     auth,
+    cogs,
     composer,
     contracts,
     corrections,
@@ -37,6 +38,7 @@ from portal.views import (
     simulator,
     team,
     tools,
+    usage,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -161,6 +163,11 @@ urlpatterns: list[URLPattern] = [
         invoices.line_csv,
         name="invoice-line-csv",
     ),
+    path("analytics/usage", usage.page, name="usage"),
+    path("analytics/usage.csv", usage.table_csv, name="usage-csv"),
+    path("analytics/cogs", cogs.page, name="cogs"),
+    path("analytics/cogs.csv", cogs.table_csv, name="cogs-csv"),
+    path("analytics/cogs/anomalies", cogs.anomalies, name="cogs-anomalies"),
     path("simulator", simulator.page, name="simulator"),
     path("simulator/<str:public_id>.csv", simulator.backtest_csv, name="backtest-csv"),
     path("simulator/<str:public_id>", simulator.backtest, name="backtest"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from aforo.lib import ids
@@ -71,6 +72,14 @@ class CostFact(AppendOnly):
                 fields=["event"],
                 condition=models.Q(kind="delta"),
                 name="metering_cost_deltas",
+            ),
+            # Serves spans of time; a few pages for millions of rows.
+            BrinIndex(fields=["occurred_at"], name="metering_cost_span"),
+            # Serves the comparison of what providers say with what we say.
+            models.Index(
+                fields=["tenant", "occurred_at"],
+                condition=models.Q(reported__isnull=False),
+                name="metering_cost_reported",
             ),
         ]
 

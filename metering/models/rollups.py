@@ -10,14 +10,21 @@ from billing.models import Customer
 
 
 class UsageRollup(TenantModel):
-    """The sums of one hour for one customer, product, agent, event type and model."""
+    """The sums of one hour for one value of each dimension; see metering.rollups.
+
+    Days are folded from hours by query. What is not known is NULL or empty. `cost` is
+    in the row's currency. `more` holds the quantities of measurements that have no
+    column of their own, by name.
+    """
 
     customer = TenantForeignKey(Customer, related_name="+", db_index=False)
     hour = models.DateTimeField()
     product_id = models.UUIDField(null=True)
     agent_id = models.UUIDField(null=True)
+    team_id = models.UUIDField(null=True)  # The team that used it.
     event_type = models.CharField(max_length=80)
     model = models.CharField(max_length=120, blank=True)
+    provider = models.CharField(max_length=60, blank=True, default="")
     tool_name = models.CharField(max_length=120, blank=True)
     currency = models.CharField(max_length=3)
     event_count = models.BigIntegerField(default=0)
@@ -26,6 +33,7 @@ class UsageRollup(TenantModel):
     output_tokens = models.BigIntegerField(default=0)
     cache_read_tokens = models.BigIntegerField(default=0)
     duration_ms = models.BigIntegerField(default=0)
+    more = models.JSONField(default=dict)
     revenue = MoneyField(default=0)
     cost = MoneyField(default=0)
     cost_unknown_count = models.BigIntegerField(default=0)
@@ -38,8 +46,10 @@ class UsageRollup(TenantModel):
                     "hour",
                     "product_id",
                     "agent_id",
+                    "team_id",
                     "event_type",
                     "model",
+                    "provider",
                     "tool_name",
                     "currency",
                 ],

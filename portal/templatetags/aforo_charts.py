@@ -70,3 +70,32 @@ def gauge(
     plot = charts.meter(used, limit, warn_at, label) if limit else ""
     portion = charts.share_of(used, limit) if limit else None
     return {"label": label, "text": text, "plot": plot, "portion": portion}
+
+
+@register.inclusion_tag("includes/chart_series.html")
+def series_chart(
+    steps: Sequence[str],
+    rows: Rows,
+    caption: str,
+    head: str = "Day",
+    as_lines: bool = False,
+) -> dict[str, Any]:
+    """Several courses, stacked or as lines: {% series_chart days parts "…" %}.
+
+    Rows: label, values and texts (one for each step), text (the sum as written).
+    """
+    draw = charts.lines if as_lines else charts.stacked
+    marked = [
+        dict(row, mark=charts.MARKS[i % 6], series=f"s{i % 6 + 1}")
+        for i, row in enumerate(rows)
+    ]
+    table = [(step, [r["texts"][i] for r in rows]) for i, step in enumerate(steps)]
+    return {
+        "plot": draw([row["values"] for row in rows], caption),
+        "rows": marked,
+        "first": steps[0] if steps else "",
+        "last": steps[-1] if steps else "",
+        "table": table,
+        "caption": caption,
+        "head": head,
+    }

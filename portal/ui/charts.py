@@ -152,3 +152,80 @@ def meter(used: Decimal, limit: Decimal, warn_at: Decimal, label: str) -> SafeSt
         _place(warn_at * 100),
         _place(warn_at * 100),
     )
+
+
+def stacked(series: Sequence[Sequence[Decimal]], label: str) -> SafeString:
+    """Return upright bars in equal steps, each the series on top of one another."""
+    count = len(series[0]) if series else 0
+    if not count:
+        return SafeString("")
+    heights = [
+        sum((max(s[i], Decimal(0)) for s in series), Decimal(0)) for i in range(count)
+    ]
+    top = max(heights) or Decimal(1)
+    step = HUNDRED / count
+    pieces = []
+    for i in range(count):
+        base = Decimal(40)
+        for number, values in enumerate(series):
+            height = max(values[i], Decimal(0)) * 39 / top
+            if not height:
+                continue
+            base -= height
+            pieces.append(
+                (
+                    f"s{number % 6 + 1}",
+                    _place(step * i + step * Decimal("0.12")),
+                    _place(base),
+                    _place(step * Decimal("0.76")),
+                    _place(max(height, Decimal("0.2"))),
+                )
+            )
+    return _plot(
+        label,
+        format_html_join(
+            "", '<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>', pieces
+        ),
+    )
+
+
+# How lines differ without colour: solid, dashed, dotted, …
+DASHES = ("none", "6 3", "2 3", "9 3 2 3", "1 2", "12 4")
+
+
+def lines(series: Sequence[Sequence[Decimal]], label: str) -> SafeString:
+    """Return one line for each series over equal steps, from zero up."""
+    count = len(series[0]) if series else 0
+    if count < 2:
+        return stacked(series, label)
+    top = max((v for values in series for v in values), default=Decimal(1)) or 1
+    step = HUNDRED / (count - 1)
+    pieces = (
+        (
+            f"line s{number % 6 + 1}",
+            DASHES[number % 6],
+            " ".join(
+                f"{_place(step * i)},{_place(40 - max(v, Decimal(0)) * 39 / top)}"
+                for i, v in enumerate(values)
+            ),
+        )
+        for number, values in enumerate(series)
+    )
+    return _plot(
+        label,
+        format_html_join(
+            "", '<polyline class="{}" stroke-dasharray="{}" points="{}"/>', pieces
+        ),
+    )
+
+
+def _plot(label: str, inside: SafeString) -> SafeString:
+    """Return a plot with its three lines of reference."""
+    return format_html(
+        '<svg class="plot" viewBox="0 0 100 40" preserveAspectRatio="none" role="img"'
+        ' aria-label="{}"><line x1="0" x2="100" y1="40" y2="40"/>'
+        '<line x1="0" x2="100" y1="20" y2="20"/><line x1="0" x2="100" y1="1" y2="1"/>'
+        "{}</svg>",
+        label,
+        inside,
+    )

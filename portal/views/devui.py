@@ -104,6 +104,16 @@ def sample() -> dict[str, Any]:
         "days": _days(),
         "course": [row["value"] for row in _days()],
         "parts": _parts(),
+        "courses": [
+            {
+                "label": label,
+                "values": [Decimal(v) for v in values],
+                "text": str(sum(values)),
+                "texts": [str(v) for v in values],
+            }
+            for label, values in (("gpt-4o", (5, 7, 6)), ("gpt-4o-mini", (2, 3, 5)))
+        ],
+        "course_days": ["1 Mar", "2 Mar", "3 Mar"],
         "story": _story(),
         "tabs": [
             {"label": "Overview", "url": "?tab=overview", "current": True},

@@ -24,6 +24,7 @@ from metering.advice import advice
 from metering.models import Unrateable, UsageEvent
 from portal import csvs, paging
 from portal.context import acting_tenant
+from portal.event_filters import BehindFigures
 from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, curl, may, person
 from portal.selectors import events, outcomes
@@ -41,7 +42,7 @@ STATUSES = (
 REPLAY_MAX = 1_000
 
 
-class EventFilter(OfCustomers):
+class EventFilter(BehindFigures, OfCustomers):
     """Filters of the events, all in the address; the status is a tab."""
 
     q = django_filters.CharFilter(
@@ -53,7 +54,7 @@ class EventFilter(OfCustomers):
         field_name="event_type", widget=text_box("llm.completion")
     )
     tool = django_filters.CharFilter(
-        field_name="tool_name", widget=text_box("search_flights")
+        method="filter_tool", widget=text_box("search_flights")
     )
     product = django_filters.ModelChoiceFilter(
         queryset=lambda request: Product.objects.order_by("name"),
