@@ -148,8 +148,12 @@ ON CONFLICT (customer_id, key) DO UPDATE SET
                  OR (s.state = 'expired'
                    AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.ended_at ELSE excluded.ended_at END,
-  started_at = LEAST(s.started_at, excluded.started_at),
-  last_event_at = GREATEST(s.last_event_at, excluded.last_event_at),
+  -- A session whose events were all voided begins with the next one.
+  started_at = CASE WHEN s.event_count = 0 AND excluded.event_count > 0
+    THEN excluded.started_at ELSE LEAST(s.started_at, excluded.started_at) END,
+  last_event_at = CASE WHEN s.event_count = 0 AND excluded.event_count > 0
+    THEN excluded.last_event_at
+    ELSE GREATEST(s.last_event_at, excluded.last_event_at) END,
   last_received_at = GREATEST(s.last_received_at, excluded.last_received_at),
   event_count = s.event_count + excluded.event_count,
   tool_invocation_count = s.tool_invocation_count + excluded.tool_invocation_count,

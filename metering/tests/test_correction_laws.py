@@ -150,7 +150,7 @@ def test_any_history_of_usage_and_voids_equals_the_events_that_are_left(
 ) -> None:
     with transaction.atomic():
         shop = make_shop(body=BODY)
-        add_cost(shop.tenant, model="m", unit="input_tokens", amount="0.01")
+        add_cost(shop.tenant, model="m", unit="input_uncached_tokens", amount="0.01")
         now = clock.now()
         stored: list[UsageEvent] = []
         for number, (kind, *values) in enumerate(moves):

@@ -131,7 +131,7 @@ def test_an_event_without_a_price_is_counted_no_more() -> None:
 
 def test_costs_are_taken_back_by_a_fact_of_their_own() -> None:
     shop = make_shop()
-    add_cost(shop.tenant, model="m", unit="input_tokens", amount="0.5")
+    add_cost(shop.tenant, model="m", unit="input_uncached_tokens", amount="0.5")
     event = store_event(shop, {"input_tokens": 4}, properties={"model": "m"})
     store_event(shop, {"input_tokens": 1}, properties={"model": "m"})
     pipeline.rate()
