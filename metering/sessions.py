@@ -136,17 +136,13 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::uuid
     started_at, last_event_at, last_received_at, ended_at, events, tools, errors,
     input_tokens, output_tokens, duration_ms, currency, price, cost, unknown)
 ON CONFLICT (customer_id, key) DO UPDATE SET
-  -- An end holds, and a pause until somebody says otherwise. What had only expired
-  -- can still be said to have completed or failed.
+  -- An end that was said holds, and a pause until somebody says otherwise. What had
+  -- only expired goes on with its next event.
   state = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
                  OR (s.state = 'paused' AND excluded.state = 'active'
                    AND s.id <> ALL (%b::uuid[]))
-                 OR (s.state = 'expired'
-                   AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.state ELSE excluded.state END,
   ended_at = CASE WHEN s.state IN ('completed', 'failed') OR excluded.event_count = 0
-                 OR (s.state = 'expired'
-                   AND excluded.state NOT IN ('completed', 'failed'))
                THEN s.ended_at ELSE excluded.ended_at END,
   -- A session whose events were all voided begins with the next one.
   started_at = CASE WHEN s.event_count = 0 AND excluded.event_count > 0

@@ -142,8 +142,8 @@ def intervals(request: HttpRequest, public_id: str) -> HttpResponse:
         title=f"Session intervals of {product}",
         text=[
             "A session without events becomes idle, and then expires. An expired"
-            " session is over: what it used stays billed, and events that come later"
-            " are attached to it."
+            " session is settled: what it used stays billed, and an event that comes"
+            " later goes on with it."
         ],
         button="Save intervals",
         back=back,
