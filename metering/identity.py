@@ -9,8 +9,9 @@ from uuid import UUID
 from aforo.lib import ids
 from aforo.lib.errors import AforoError
 from metering import blocks, canonical
+from metering.canonical import invalid_credentials
 from metering.directory import Agent, Book, Caller, Credential, Customer, Product
-from metering.shapes import Draft, invalid_credentials, require_whole
+from metering.shapes import Draft, require_whole
 
 AGE_MAX = dt.timedelta(days=35)
 # What staff and backends bring in by hand can be older: a year and a month.

@@ -25,12 +25,13 @@ from metering import (
     wake,
 )
 from metering.answers import Answer, Verdict
+from metering.canonical import invalid_credentials
 from metering.directory import Book, Caller
 from metering.envelope import Envelope
 from metering.groups import Groups
 from metering.identity import Event
 from metering.pool import Connection
-from metering.shapes import Draft, invalid_credentials
+from metering.shapes import Draft
 from metering.store import Stored
 
 logger = logging.getLogger(__name__)

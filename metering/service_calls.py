@@ -13,9 +13,8 @@ from aforo.core import tenancy
 from aforo.lib import clock, crypto, errors, http, sql, strict_json
 from aforo.lib.errors import AforoError
 from aforo.lib.strict_json import StrictJsonError
-from metering.canonical import bad
+from metering.canonical import bad, invalid_credentials
 from metering.directory import SERVICE_KEY, Caller
-from metering.shapes import invalid_credentials
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder(decimal_format="string").encode

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aforo.lib import crypto
-from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES
 from metering import canonical, mcp, normalize
-from metering.canonical import bad
+from metering.canonical import bad, invalid_credentials
 from metering.measurements import CANONICAL, WHOLE
 
 TOOL_INVOKED = "mcp.tool_invoked"
@@ -145,12 +144,6 @@ def _api_key(draft: Draft, value: Any, key: str) -> None:
     if parsed is None or parsed.prefix == "svc":
         raise invalid_credentials(key)
     draft.names["key"] = parsed.digest
-
-
-def invalid_credentials(key: str | None = None) -> AforoError:
-    """Return the one refusal of every bad secret."""
-    detail = "these credentials are not valid"
-    return AforoError("invalid_credentials", 401, detail, field=key)
 
 
 def _timestamp(draft: Draft, value: Any, key: str) -> None:

@@ -107,40 +107,43 @@ def void_locked(
         amount=amount,
     )
     returned = -_burn(event, posting, entries) if write else ZERO
+    _tell(made, posting, actor)
+    if write:
+        books.write([posting])
+    return Voided(made, is_new=True, entries=entries, returned=returned)
+
+
+def _tell(made: EventVoid, posting: Posting, actor: User | None) -> None:
+    """Put a void on the outbox and into the audit."""
+    event, after = made.event, made.replaced_by
     posting.outbox(
         "corrections",
         {
-            "kind": "amend" if replaced_by else "void",
+            "kind": "amend" if after else "void",
             "id": event.id.hex,
             "event_id": event.event_id,
             "customer_id": event.customer_id.hex,
-            "replaced_by": replaced_by.id.hex if replaced_by else None,
-            "currency": currency,
-            "amount": plain(amount),
-            "reason": reason,
+            "replaced_by": after.id.hex if after else None,
+            "currency": made.currency,
+            "amount": plain(made.amount),
+            "reason": made.reason,
         },
     )
-    if event.request_id and was == Was.PENDING:
+    if event.request_id and made.was == Was.PENDING:
         # Nobody will settle the request's hold any more.
         posting.outbox("settled", event.request_id)
     audit.record(
         tenant=event.tenant_id,
-        action="event.amended" if replaced_by else "event.voided",
+        action="event.amended" if after else "event.voided",
         target=event,
         actor=actor,
         actor_label=made.actor_label,
         changes={
-            "charged": [None, f"{plain(amount)} {currency}"],
-            "event": [
-                event.event_id,
-                replaced_by.event_id if replaced_by else "void",
-            ],
+            "charged": [None, f"{plain(made.amount)} {made.currency}"],
+            "event": [event.event_id, after.event_id if after else "void"],
         },
-        reason=reason,
+        reason=made.reason,
     )
-    if write:
-        books.write([posting])
-    return Voided(made, is_new=True, entries=entries, returned=returned)
 
 
 def _take_back(
@@ -163,10 +166,10 @@ def _take_back(
     currency = str(event.customer.currency)
     listed = Unrateable.objects.filter(event=event, resolved_at=None).first()
     if listed is not None:
-        Unrateable.objects.filter(pk=listed.pk).update(resolved_at=clock.now())
         if listed.reason != Unrateable.Reason.QUARANTINED:
             # It was counted and costed when it came; only its price was missing.
             uncounting.take_back(event, entry=None, net=ZERO)
+        Unrateable.objects.filter(pk=listed.pk).update(resolved_at=clock.now())
         posting.touch()
         return Was.UNRATEABLE, [], currency
     _unqueue(event.customer_id, event.pk)

@@ -269,7 +269,7 @@ def test_the_linter_knows_that_a_level_falls_back_to_the_charge_for_all():
     assert lint(plan()) == ()
     (finding,) = lint(plan(charges=[row("scale", "1", "scale", "free")]))
     assert finding.code == "level_without_price"
-    assert "at the level Build and Enterprise what scale counts" in finding.message
+    assert "at the level Build and Enterprise what Scale counts" in finding.message
     (finding,) = lint(plan(charges=[row("list", "1")]))
     assert finding.code == "levels_unused"
 

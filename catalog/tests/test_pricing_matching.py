@@ -82,7 +82,7 @@ def test_the_linter_reports_charges_that_overlap() -> None:
     )
     (finding,) = lint(plan)
     assert (finding.code, finding.charges) == ("overlap", ("region", "model"))
-    assert "region is used because it comes first" in finding.message
+    assert "Region is used because it comes first" in finding.message
 
 
 def test_the_linter_is_content_with_charges_that_cannot_meet() -> None:

@@ -168,3 +168,9 @@ def _whole(text: str) -> int | str:
     """Return a whole number as one, anything else as it was typed."""
     short = len(text) <= 20 and text.isascii() and text.isdecimal()
     return int(text) if short else text
+
+
+def whole(text: str, default: int) -> int:
+    """Return a small whole number of a form, or the default."""
+    iswhole = text.isascii() and text.isdecimal() and len(text) < 10
+    return int(text) if iswhole else default

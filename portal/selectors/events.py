@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -26,7 +25,6 @@ from catalog.describe import level_names
 from catalog.plans import PricedPlan
 from catalog.pricing import explain_step, steps_from_json
 from guard.models import Decision
-from metering.batch import decode
 from metering.models import (
     CostFact,
     EventVoid,
@@ -255,45 +253,6 @@ def story(event_id: uuid.UUID) -> Story | None:
     told.void = told.row.void
     told.chain = _chain(event)
     return told
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """A provider's usage block, and what was made of it when it came."""
-
-    raw: str  # As JSON.
-    api: str
-    provider: str
-    doubts: list[str]
-    guess: list[tuple[str, str]]  # How it would be read if nothing were doubtful.
-    # Where the sender's own measurement says otherwise: name, ours, the sender's.
-    differs: list[tuple[str, str, str]]
-    is_read: bool  # It was in doubt when it came, and today's reader reads it.
-
-
-def measured(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a stored event measures, a block that was in doubt read again."""
-    if not body.get("reading", {}).get("refused"):
-        found: dict[str, str] = body.get("measurements", {})
-        return found
-    return decode(json.dumps(body)).measurements
-
-
-def usage(body: Mapping[str, Any]) -> Usage | None:
-    """Return the usage block of a stored event; None without one."""
-    if "usage" not in body:
-        return None
-    told = body.get("reading", {})
-    own, sent = body.get("measurements", {}), told.get("sent", {})
-    return Usage(
-        json.dumps(body["usage"], indent=2, ensure_ascii=False),
-        told.get("api", ""),
-        told.get("provider", ""),
-        told.get("doubts", []),
-        sorted(told.get("guess", {}).items()),
-        [(n, own[n], sent[n]) for n in told.get("differs", []) if n in own],
-        bool(told.get("refused")) and bool(measured(body)),
-    )
 
 
 def _chain(event: UsageEvent) -> list[Relative]:

@@ -48,6 +48,16 @@ def cells(page: Page, *texts: str) -> None:
         page.keyboard.type(text)
 
 
+def unfold(page: Page, section: str) -> None:
+    """Open a section that is not in use, by keyboard."""
+    for _ in range(60):
+        if page.evaluate("document.activeElement.textContent").strip() == section:
+            page.keyboard.press("Enter")
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{section} is not reached")
+
+
 def price(plan: Plan) -> Any:
     """Return the price of the draft's only charge."""
     return body(plan)["charges"][0]["price"]
@@ -62,10 +72,12 @@ def test_rates_are_typed_by_keyboard_alone(page: Page, plan: Plan) -> None:
     cells(page, "write", "0.05")
     tab_to(page, "c1-tool_invocations-2-rate")
     keys.type("0.002")
+    unfold(page, "Duration")
     tab_to(page, "c1-duration_buckets-0-max_seconds")
     cells(page, "60", "0.5")
     keys.press("Enter")
     cells(page, "300", "2")
+    unfold(page, "Discounts")
     tab_to(page, "c1-volume_discounts-0-min_invocations")
     cells(page, "1,000", "10")
     keys.press("Enter")
@@ -140,6 +152,7 @@ def test_a_wrong_cell_is_told_and_a_removed_row_takes_its_error_along(
 
 def test_parts_turn_on_when_they_apply_and_keep_what_they_hold(page: Page) -> None:
     begin(page)
+    page.get_by_text("Tokens", exact=True).click()
     factors = page.locator("#c1-tool_multipliers-0-factor")
     why = page.locator("#c1-tool_multipliers-off")
     expect(factors).to_be_disabled()

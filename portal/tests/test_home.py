@@ -126,8 +126,11 @@ def test_a_viewer_of_an_empty_tenant_gets_no_button_they_may_not_use(
     assert "/add/" not in page
 
 
-def test_a_developer_and_a_stranger_see_nothing(scene: Scene) -> None:
-    assert sign_in(scene, Role.DEVELOPER).get("/").status_code == 403
+def test_a_developer_sees_the_own_page_and_a_stranger_none(scene: Scene) -> None:
+    page = sign_in(scene, Role.DEVELOPER).get("/")
+    assert page.status_code == 200
+    assert "Your agents" in page.content.decode()
+    assert "COGS" not in page.content.decode()
     assert Client().get("/").headers["Location"] == "/login?next=/"
 
 

@@ -214,7 +214,7 @@ def test_the_linters_doubts_are_shown(scene: Scene) -> None:
         actor=None,
     )
     page = text(sign_in(scene, Role.OWNER), path(scene, "/publish"))
-    assert "An event can match both input and twin equally well" in page
+    assert "can match both Input tokens and Twin equally well" in page
 
 
 def test_the_first_version_has_nothing_to_compare_with(scene: Scene) -> None:

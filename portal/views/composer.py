@@ -31,7 +31,7 @@ from portal.composer.effects import effects
 from portal.composer.folds import folds
 from portal.composer.meters import Meter
 from portal.composer.models import MODELS
-from portal.composer.posting import COUNTS, from_post, without_nul
+from portal.composer.posting import COUNTS, from_post, whole, without_nul
 from portal.composer.profiles import Profile, profile
 from portal.composer.shown import Shower
 from portal.composer.simulation import Scenario, Simulation, simulate
@@ -147,7 +147,7 @@ def desk_of(request: HttpRequest, public_id: str) -> Desk:
         typed = from_body(body, limits=stored, prorate=prorate)
     revision = newest.revision if newest else 0
     if request.method == "POST":
-        revision = _whole(request.POST.get("revision", ""), revision)
+        revision = whole(request.POST.get("revision", ""), revision)
     metrics = {m.code: m for m in Metric.objects.filter(tenant=tenant)}
     return Desk(request, plan, newest, live, metrics, typed, revision, role)
 
@@ -161,12 +161,6 @@ def _keep_markups(
     """Fill in the markups that a product manager's browser does not send."""
     bodies = [version.body for version in (newest, live) if version]
     shares.keep_markups(typed, request.POST.keys(), *bodies)
-
-
-def _whole(text: str, default: int) -> int:
-    """Return a small whole number of a form, or the default."""
-    is_whole = text.isascii() and text.isdecimal() and len(text) < 10
-    return int(text) if is_whole else default
 
 
 @role_required(*DRAFTING)
@@ -197,7 +191,7 @@ def _save(desk: Desk, deed: str) -> HttpResponse:
     request = desk.request
     expected = desk.revision
     if deed == "overwrite":
-        expected = _whole(request.POST.get("their_revision", ""), expected)
+        expected = whole(request.POST.get("their_revision", ""), expected)
     try:
         desk.newest = save_draft(
             plan=desk.plan,
