@@ -216,7 +216,9 @@ def _put(
         steps = {0: price}
         if isinstance(price, TieredPrices):
             steps = {0: price.base} | {t.start: t.price for t in price.tiers}
-        for above, amount in steps.items():
+        for above, listed in steps.items():
+            # The list has figures such as 0.18000000000000002, made by a float.
+            amount = listed.quantize(QUANTUM)
             each = amount / per
             exact = each == each.quantize(QUANTUM)
             span = Span(each if exact else amount, 1 if exact else per, start, end)

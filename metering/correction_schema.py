@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from metering import schema
 
@@ -124,3 +124,73 @@ def responses(success: dict[str, Any]) -> dict[int, OpenApiResponse]:
     for status, text in REFUSALS.items():
         found[status] = OpenApiResponse(schema.PROBLEM, description=text)
     return found
+
+
+_VOIDED = {
+    "status": "voided",
+    "id": "evt_agrbz3cz4fv6pkb3qyx2m5w7ue",
+    "event_id": "call-7",
+    "was": "rated",
+    "amount": "-0.0042",
+    "currency": "USD",
+    "reason": "sent twice under two ids",
+    "voided_at": "2026-11-27T10:15:00Z",
+    "replaced_by": None,
+}
+_EVENT = {
+    "eventType": "llm.completion",
+    "customerId": "cust_abc",
+    "correlationId": "req_abc123",
+    "measurements": [{"metricKey": "output_tokens", "value": 800}],
+}
+_REASON = {"reason": "sent twice under two ids"}
+
+
+def _both(asked: Any, answered: Any) -> list[OpenApiExample]:
+    """Return an example of a request and of its answer."""
+    return [
+        OpenApiExample("Request", value=asked, request_only=True),
+        OpenApiExample(
+            "Done", value=answered, response_only=True, status_codes=["200"]
+        ),
+    ]
+
+
+VOID_EXAMPLES = _both(_REASON, _VOIDED)
+AMEND_EXAMPLES = _both(
+    {**_REASON, "event": _EVENT},
+    {
+        **_VOIDED,
+        "status": "amended",
+        "replaced_by": "evt_agrbz3czn4m7wq6tq2v5r3yxkd",
+        "event": {
+            "id": "evt_agrbz3czn4m7wq6tq2v5r3yxkd",
+            "event_id": "call-7~2",
+            "amount": "0.0036",
+            "currency": "USD",
+            "unrateable": None,
+        },
+    },
+)
+BACKFILL_EXAMPLES = _both(
+    {"reason": "the gateway was offline", "events": [{**_EVENT, "eventId": "call-9"}]},
+    {
+        "accepted": 1,
+        "duplicates": 0,
+        "rejected": 0,
+        "items": [{"event_id": "call-9", "status": "accepted"}],
+    },
+)
+END_EXAMPLES = _both(
+    {"state": "completed"},
+    {
+        "status": "ended",
+        "id": "ses_agrbz3czw7m5kq2rv6t4xyn3pd",
+        "session_id": "run-42",
+        "state": "completed",
+        "ended_at": "2026-11-27T10:15:00Z",
+        "event_count": 12,
+        "price": "0.84",
+        "currency": "USD",
+    },
+)

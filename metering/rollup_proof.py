@@ -30,7 +30,8 @@ NAMES = "customer_id, hour, product, agent, team, event_type, model, provider"
 COUNTS = f"""
 WITH costs AS (
   SELECT event_id, sum(amount) AS cost, count(amount) AS known,
-    max(currency) AS currency, max(provider) FILTER (WHERE kind = 'original')
+    CASE WHEN count(DISTINCT currency) > 1 THEN 'several' ELSE max(currency) END
+      AS currency, max(provider) FILTER (WHERE kind = 'original')
       AS provider
   FROM metering_costfact GROUP BY 1),
 facts AS (

@@ -51,10 +51,10 @@ RICH: dict[str, Any] = {
         charge("support", LATE_FEE),
         charge("input", GRADUATED, "input_tokens"),
         charge(
-            "batch",
+            "bulk",
             {"model": "per_unit", "unit_amount": "0.000011"},
             "input_tokens",
-            filter={"requestType": "batch"},
+            filter={"requestType": "bulk"},
         ),
         charge("output", {"model": "volume", "tiers": TIERS}, "output_tokens"),
         charge("packs", {"model": "package", "size": "3", "amount": "0.1"}, LOOKUPS),
@@ -127,7 +127,7 @@ def use(shop: Shop, count: int = 24, *, since: dt.datetime = OCTOBER) -> None:
                 properties={
                     "model": MODEL,
                     "user": f"user-{number % 5}",
-                    "requestType": "batch" if number % 3 == 0 else "live",
+                    "requestType": "bulk" if number % 3 == 0 else "live",
                 },
             )
         pipeline.rate()

@@ -13,8 +13,17 @@ from django.urls import reverse
 
 from aforo.core.roles import MONEY, PRICING
 from catalog import cost_rates, plans, products, registry
-from catalog.models import CostRate, Metric, Plan, PlanVersion, Product, Tool, ToolName
-from portal.admin.base import Refusable, TenantAdmin, confirmed
+from catalog.models import (
+    CostRate,
+    Metric,
+    Plan,
+    PlanVersion,
+    Product,
+    Tool,
+    ToolName,
+)
+from catalog.models.costs import CostChange, CostVersion
+from portal.admin.base import ReadOnlyAdmin, Refusable, TenantAdmin, confirmed
 from portal.admin.site import site
 from portal.context import acting_tenant
 from portal.pages import person
@@ -367,3 +376,22 @@ class CostRateAdmin(TenantAdmin):
         return cost_rates.add_rate(
             tenant=acting_tenant(request), actor=person(request), **form.cleaned_data
         )
+
+
+@admin.register(CostChange, site=site)
+class CostChangeAdmin(ReadOnlyAdmin):
+    """What the public price list changed; decided on the page of model prices."""
+
+    list_display = ("created_at", "provider", "model", "key", "state", "ratio")
+    list_filter = ("state", "provider")
+    search_fields = ("provider", "model")
+    ordering = ("-id",)
+    view_on_site = False
+
+
+@admin.register(CostVersion, site=site)
+class CostVersionAdmin(ReadOnlyAdmin):
+    """By what remembered rates are checked."""
+
+    list_display = ("id", "version")
+    view_on_site = False

@@ -26,6 +26,7 @@ from metering.models import (
     UsageEvent,
     UsageRollup,
 )
+from metering.models.cost_runs import CostRun, CostRunRow
 from portal.admin.base import ReadOnlyAdmin, confirmed
 from portal.admin.site import site
 from portal.pages import person
@@ -223,5 +224,27 @@ class BacktestRowAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "backtest", "customer")
     search_fields = ("customer__name",)
     list_select_related = ("backtest", "customer")
+    ordering = ("-id",)
+    view_on_site = False
+
+
+@admin.register(CostRun, site=site)
+class CostRunAdmin(ReadOnlyAdmin):
+    """Costs worked out again, and what-if questions."""
+
+    list_display = ("created_at", "kind", "title", "state", "requested_label")
+    list_filter = ("kind", "state")
+    search_fields = ("title",)
+    ordering = ("-id",)
+    view_on_site = False
+
+
+@admin.register(CostRunRow, site=site)
+class CostRunRowAdmin(ReadOnlyAdmin):
+    """One customer of a run over costs."""
+
+    list_display = ("created_at", "cost_run", "customer")
+    list_select_related = ("cost_run", "customer")
+    search_fields = ("customer__name",)
     ordering = ("-id",)
     view_on_site = False
