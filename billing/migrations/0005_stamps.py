@@ -36,14 +36,23 @@ class Migration(migrations.Migration):
         ("core", "0004_stamps_of_change"),
     ]
 
+    # One operation: Django copies its picture of all models for each.
     operations = [
-        migrations.RunSQL(statement, migrations.RunSQL.noop)
-        for table, scopes in TABLES.items()
-        for statement in stamped_sql(table, scopes)
-    ] + [
-        # Its balance moves with every batch; what is remembered is that it is there.
-        migrations.RunSQL(statement, migrations.RunSQL.noop)
-        for statement in stamped_sql(
-            "billing_wallet", scope_sql("customer_id"), events=("INSERT", "DELETE")
+        migrations.RunSQL(
+            [
+                *(
+                    statement
+                    for table, scopes in TABLES.items()
+                    for statement in stamped_sql(table, scopes)
+                ),
+                # Its balance moves with every batch; what is remembered is that it
+                # is there.
+                *stamped_sql(
+                    "billing_wallet",
+                    scope_sql("customer_id"),
+                    events=("INSERT", "DELETE"),
+                ),
+            ],
+            migrations.RunSQL.noop,
         )
     ]

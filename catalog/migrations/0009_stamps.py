@@ -17,8 +17,14 @@ class Migration(migrations.Migration):
         ("core", "0004_stamps_of_change"),
     ]
 
+    # One operation: Django copies its picture of all models for each.
     operations = [
-        migrations.RunSQL(statement, migrations.RunSQL.noop)
-        for table in TABLES
-        for statement in stamped_sql(table, scope_sql("tenant_id"))
+        migrations.RunSQL(
+            [
+                statement
+                for table in TABLES
+                for statement in stamped_sql(table, scope_sql("tenant_id"))
+            ],
+            migrations.RunSQL.noop,
+        )
     ]

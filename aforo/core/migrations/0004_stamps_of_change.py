@@ -14,8 +14,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(TABLE_SQL, migrations.RunSQL.noop),
-        *(
-            migrations.RunSQL(statement, migrations.RunSQL.noop)
-            for statement in stamped_sql("core_fxrate", scope_sql("tenant_id"))
+        migrations.RunSQL(
+            stamped_sql("core_fxrate", scope_sql("tenant_id")), migrations.RunSQL.noop
         ),
     ]
