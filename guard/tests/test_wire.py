@@ -53,4 +53,5 @@ def test_a_store_that_says_nothing_is_given_up(run: Run) -> None:
         finally:
             client.close()
 
-    assert TIMEOUT_S <= run(ask()) < 0.9
+    # A loop's timer may be a tick of its clock early: uvloop counts in whole ms.
+    assert TIMEOUT_S - 0.002 <= run(ask()) < 0.9
