@@ -9,7 +9,7 @@ APPS := aforo catalog billing guard metering portal tests bench conftest.py mana
 speed ?= 60
 args ?=
 
-.PHONY: help up demo test test-full lint format types arch bench-ingest bench-paced bench-singles \
+.PHONY: help up demo test test-full lint format types arch bench-ingest bench-paced bench-singles bench-history \
 	bench-check bench-rating bench-backtest bench-composer verify doctor clean ci browser
 
 help: ## list the commands
@@ -51,6 +51,9 @@ bench-paced: .venv/.dev ## ingest at a fixed pace: backlog, lateness, memory, si
 
 bench-singles: .venv/.dev ## single-event requests per second, 64 connections
 	$(BIN)/python -m bench.singles $(args)
+
+bench-history: .venv/.dev ## what an event costs when ten million are stored
+	$(BIN)/python -m bench.history $(args)
 
 bench-check: .venv/.dev ## latency of /v1/check beside a bare Redis round trip
 	$(BIN)/python -m bench.check $(args)

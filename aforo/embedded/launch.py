@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Options:
     port: int | None  # None: 8000 or, when it is taken, a free one. 0: a free one.
     demo: bool  # Make a demo tenant when there is no tenant.
     workers: int  # processes of the Celery worker
+    # Settings of the bundled Postgres beside ours: {"shared_buffers": "1GB"}.
+    postgres: Mapping[str, str] = field(default_factory=dict)
 
 
 def up(options: Options, say: Callable[[str], None]) -> None:
@@ -40,7 +42,7 @@ def up(options: Options, say: Callable[[str], None]) -> None:
 
     Raises LauncherError when it cannot be started.
     """
-    services = open_services(options.data_dir)
+    services = open_services(options.data_dir, postgres_settings=options.postgres)
     with state.locked(services.home.data):
         state.hand_over(services.home)
         run = _Run(options, services, say)

@@ -29,7 +29,9 @@ PARTS = {"supervisor", "postgres", "redis", "web", "worker", "beat"}
 def shared() -> Iterator[harness.Instance]:
     """One instance for the tests that leave it running."""
     with harness.short_folder() as folder:
-        running = harness.Instance(folder)
+        running = harness.Instance(
+            folder, args=("--no-demo", "--postgres", "work_mem=7MB")
+        )
         running.start()
         yield running
         running.stop()
@@ -54,6 +56,11 @@ def test_everything_runs_and_says_where(shared: harness.Instance):
     printed = shared.output.read_text()
     assert f"Open {shared.url}" in printed
     assert all(f"  {name}" in printed for name in PARTS - {"supervisor"})
+
+
+def test_a_setting_of_postgres_is_passed_on(shared: harness.Instance):
+    with psycopg.connect(shared.database_url) as link:
+        assert link.execute("SHOW work_mem").fetchone() == ("7MB",)
 
 
 def test_only_this_machine_can_reach_it(shared: harness.Instance):
@@ -109,6 +116,16 @@ def test_a_port_that_is_taken_is_refused_in_words():
         with pytest.raises(RuntimeError, match=f"Port {port} is taken"):
             second.start()
         second.stop()
+
+
+@pytest.mark.parametrize("setting", ["shared_buffers", "=1GB", "a b=1", "-c=1"])
+def test_a_setting_that_is_none_is_refused_in_words(
+    shared: harness.Instance, setting: str
+):
+    answer = shared.manage("up", f"--postgres={setting}")
+
+    assert answer.returncode != 0
+    assert f"“{setting}” is not NAME=VALUE, as in work_mem=16MB" in answer.stderr
 
 
 def test_one_ctrl_c_stops_everything_and_the_data_is_there_at_the_next_start(

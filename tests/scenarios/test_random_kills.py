@@ -57,9 +57,7 @@ class Sender(threading.Thread):
                 return
             # A request is of one seller's key: every third goes to the hot customer.
             shop = self.shared if batch % 3 == 0 else self.own
-            events = [
-                shop.event(f"s{self.number}-b{batch}-{n}") for n in range(BATCH)
-            ]
+            events = [shop.event(f"s{self.number}-b{batch}-{n}") for n in range(BATCH)]
             self._send(shop, events)
 
     def _send(self, shop: Shop, events: list[dict[str, object]]) -> None:

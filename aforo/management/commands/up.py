@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from aforo.embedded.launch import Options, up
 from aforo.embedded.state import LauncherError
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """Return the name and value of a setting; argparse shows what is wrong."""
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)?", name):
+        raise ArgumentTypeError(f"“{text}” is not NAME=VALUE, as in work_mem=16MB")
+    return name, value
 
 
 class Command(BaseCommand):
@@ -37,6 +46,15 @@ class Command(BaseCommand):
             default=min(2, os.cpu_count() or 1),
             help="processes of the Celery worker",
         )
+        parser.add_argument(
+            "--postgres",
+            action="append",
+            default=[],
+            type=_setting,
+            metavar="NAME=VALUE",
+            help="a setting of the bundled Postgres, such as shared_buffers=1GB; "
+            "may be given several times",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Start, and return when everything was stopped."""
@@ -45,6 +63,7 @@ class Command(BaseCommand):
             port=options["port"],
             demo=not options["no_demo"],
             workers=options["workers"],
+            postgres=dict(options["postgres"]),
         )
         try:
             up(chosen, self._say)
