@@ -140,7 +140,7 @@ def priced() -> dict[str, Any]:
     tenant = importlib.import_module("aforo.core.models").Tenant.objects.get()
     # The instance's own worker is woken too, and finds the lock taken.
     sql = importlib.import_module("aforo.lib.sql")
-    sql.cursor().execute("SELECT pg_advisory_lock(%b)", [jobs.LOCK])
+    sql.cursor().execute("SELECT pg_advisory_lock(%b)", [jobs.QUEUE.lock])
     made = jobs.request(
         tenant=tenant,
         month=last_month(),
