@@ -29,7 +29,7 @@ from catalog.pricing import (
 )
 from catalog.pricing.exact import EXACT
 from catalog.pricing.removal import without
-from metering import models, repricing
+from metering import models, rated
 
 # One counter row's surviving events, and the event itself.
 OF_TOTAL = """
@@ -81,9 +81,9 @@ def take_back(
 
 def _usage(event: models.UsageEvent, key: TotalKey) -> UsageEvent:
     """Return the event as it was priced."""
-    where = repricing.RATED + OF_TOTAL.format("=") + repricing.ORDER
+    where = rated.RATED + OF_TOTAL.format("=") + rated.ORDER
     values = [event.customer_id, *key, event.pk]
-    ((_, usage),) = repricing.read([event.tenant_id], where, values)
+    ((_, usage),) = rated.read([event.tenant_id], where, values)
     return usage
 
 
@@ -95,9 +95,9 @@ def _after(
         found = without(plan, total.state, usage)
         if found is not None:
             return found
-    where = repricing.RATED + OF_TOTAL.format("<>") + repricing.ORDER
+    where = rated.RATED + OF_TOTAL.format("<>") + rated.ORDER
     values = [event.customer_id, *total.key, event.pk]
-    others = [one for _, one in repricing.read([event.tenant_id], where, values)]
+    others = [one for _, one in rated.read([event.tenant_id], where, values)]
     state = collect(plan, others)
     with sql.cursor() as cursor:
         closed = cursor.execute(CLOSED, [total.id]).fetchall()
