@@ -64,19 +64,26 @@ def take_back(
     """
     key = TotalKey(entry.subscription_id, entry.snapshot_id, entry.usage_period_id)
     total = rating.load_totals([event.customer_id], [key])[key]
-    snapshots = SubscriptionSnapshot.objects.filter(pk=entry.snapshot_id)
-    plan = contracts.plans_of(snapshots)[entry.snapshot_id].plan
+    plan = _plan(entry, account)
     usage = _usage(event, key)
     before = dict(total.state)
     after = _after(plan, total, usage, event)
-    (period,) = (one for one in account.periods if one.id == key.period_id)
-    carrier = account.billing_period(period, now)
+    carrier = account.billing_period(account.period(key.period_id), now)
     with decimal.localcontext(EXACT):
         moved = _difference(plan, before, after)
         reversal = _mirror(entry, carrier.id, now)
         entries = [reversal, *_reprice(entry, moved, carrier.id, now)]
         _save(total, plan, usage, after, entries)
     return entries
+
+
+def _plan(entry: LedgerEntry, account: Account) -> Plan:
+    """Return what the event was priced by; that of a paused contract is read apart."""
+    priced = account.plan_of(entry.snapshot_id)
+    if priced is None:
+        snapshots = SubscriptionSnapshot.objects.filter(pk=entry.snapshot_id)
+        priced = contracts.plans_of(snapshots)[entry.snapshot_id]
+    return priced.plan
 
 
 def _usage(event: models.UsageEvent, key: TotalKey) -> UsageEvent:
