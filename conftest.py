@@ -38,6 +38,8 @@ def _flush_append_only(self: BaseDatabaseOperations, sql_list: Iterable[str]) ->
         cursor.execute("SET LOCAL session_replication_role = replica")
         for statement in sql_list:
             cursor.execute(statement)
+        # No model of Django: the stamps of what is gone go with it.
+        cursor.execute("DELETE FROM core_changestamp")
 
 
 DatabaseOperations.execute_sql_flush = _flush_append_only  # type: ignore[method-assign]

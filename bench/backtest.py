@@ -11,11 +11,9 @@ the same run: the statement that only reads the same rows into such a process.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime as dt
 import importlib
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from typing import Any
 
 import psycopg
 
+from bench.frame import Figures, parser, run, speak_to
 from tests import harness
 
 EVENT = """
@@ -94,12 +93,6 @@ def last_month() -> dt.date:
     return (today.replace(day=1) - dt.timedelta(days=1)).replace(day=1)
 
 
-def setup() -> None:
-    """Let this process speak to the instance that AFORO_DATA_DIR names."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "aforo.settings"
-    importlib.import_module("django").setup()
-
-
 def four_plans(tenant: Any) -> list[Any]:
     """Return the version that the customers have, and three that differ from it."""
     plans = importlib.import_module("catalog.plans")
@@ -134,13 +127,13 @@ def four_plans(tenant: Any) -> list[Any]:
 
 def priced() -> dict[str, Any]:
     """Run the backtest in this process; return seconds, memory and what came out."""
-    setup()
+    speak_to()
     jobs = importlib.import_module("metering.backtest_jobs")
     chosen = importlib.import_module("metering.backtest_plans")
     tenant = importlib.import_module("aforo.core.models").Tenant.objects.get()
     # The instance's own worker is woken too, and finds the lock taken.
     sql = importlib.import_module("aforo.lib.sql")
-    sql.cursor().execute("SELECT pg_advisory_lock(%b)", [jobs.LOCK])
+    sql.cursor().execute("SELECT pg_advisory_lock(%b)", [jobs.QUEUE.lock])
     made = jobs.request(
         tenant=tenant,
         month=last_month(),
@@ -167,7 +160,7 @@ def priced() -> dict[str, Any]:
 
 def read_only() -> dict[str, Any]:
     """Only read the same rows through the same cursor; return the seconds."""
-    setup()
+    speak_to()
     history = importlib.import_module("metering.history")
     billing = importlib.import_module("billing.models")
     db = importlib.import_module("django.db")
@@ -206,8 +199,6 @@ def in_process(running: harness.Instance, what: str) -> dict[str, Any]:
 
 def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one run against a private instance."""
-    os.environ["AFORO_DATA_DIR"] = str(running.data_dir)
-    setup()
     importlib.import_module("bench.world").make(customers=options.customers, days=80)
     filled = fill(running, events=options.events, customers=options.customers)
     bare = in_process(running, "read")
@@ -224,31 +215,27 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
     }
 
 
-def main() -> None:
-    """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--customers", type=int, default=20)
-    parser.add_argument("--inner", choices=["price", "read"], help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inner:
-        print(json.dumps(priced() if options.inner == "price" else read_only()))
-        return
-    with harness.short_folder() as folder:
-        running = harness.Instance(folder / "data")
-        running.start()
-        try:
-            figures = measure(running, options)
-        finally:
-            with contextlib.suppress(Exception):
-                running.stop()
-    print(f"{figures['events']:,} events of {options.customers} customers, four plans")
+def tell(figures: Figures) -> None:
+    """Say the figures in words."""
+    print(
+        f"{figures['events']:,} events of {figures['customers']} customers, four plans"
+    )
     print(
         f"  backtest          {figures['seconds']:>8} s, {figures['cpu_s']} s of it CPU"
     )
     print(f"  reading alone     {figures['read_s']:>8} s")
     print(f"  peak memory       {figures['peak_rss_mb']:>8} MB")
-    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    made = parser(__doc__, events=1_000_000, customers=20)
+    made.add_argument("--inner", choices=["price", "read"], help=argparse.SUPPRESS)
+    options = made.parse_args()
+    if options.inner:
+        print(json.dumps(priced() if options.inner == "price" else read_only()))
+        return
+    run(options, measure, tell)
 
 
 if __name__ == "__main__":

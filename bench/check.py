@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +20,8 @@ from typing import Any
 import redis
 import uvloop
 
-from bench.ingest import cpu_seconds
-from bench.load import DEGRADED, close, http_load, redis_load
+from bench.frame import Figures, cpu_seconds, cpu_us_since, parser, run
+from bench.load import DEGRADED, close, http_load, http_post, redis_load
 from tests import harness
 
 CONNECTIONS = 32
@@ -54,15 +53,7 @@ def asks(secrets: list[str], name: str) -> Iterator[bytes]:
                 "estimate": ESTIMATE,
             }
         ).encode()
-        yield (
-            b"POST /v1/check HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            b"Content-Type: application/json\r\nAuthorization: Bearer "
-            + secrets[number % len(secrets)].encode()
-            + b"\r\nContent-Length: "
-            + str(len(body)).encode()
-            + b"\r\n\r\n"
-            + body
-        )
+        yield http_post("/v1/check", body, secrets[number % len(secrets)])
         number += 1
 
 
@@ -195,10 +186,7 @@ async def _measure(
         for rate in options.rates
     ]
     checks = sum(rate * options.seconds for rate in options.rates)
-    figures["cpu_us_per_check"] = {
-        part: round((used - before[part]) / checks * 1e6)
-        for part, used in cpu_seconds(running).items()
-    }
+    figures["cpu_us_per_check"] = cpu_us_since(running, before, checks)
     admitted, degraded = await exact(url, one.secret)
     figures["exact_admitted"], figures["exact_degraded"] = admitted, degraded
     figures["saturation_per_s"] = round(await saturated(url, secrets))
@@ -207,9 +195,6 @@ async def _measure(
 
 def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one run against a private instance."""
-    os.environ["AFORO_DATA_DIR"] = str(running.data_dir)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "aforo.settings"
-    importlib.import_module("django").setup()
     factories = importlib.import_module("tests.factories")
     shops = [factories.make_shop(limits=LIMITS) for _ in range(CUSTOMERS)]
     one = factories.make_shop(limits={**LIMITS, "requests_per_minute": EXACT_LIMIT})
@@ -217,27 +202,17 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
     first = shops[0]
     return {
         **figures,
+        "seconds": options.seconds,
         **script_against_reads(
             running.redis_url, first.credential.digest, first.customer.tag
         ),
     }
 
 
-def main() -> None:
-    """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--rates", type=int, nargs="+", default=[500, 1000])
-    options = parser.parse_args()
-    with harness.short_folder() as folder:
-        running = harness.Instance(folder / "data")
-        running.start()
-        try:
-            figures = measure(running, options)
-        finally:
-            running.stop()
+def tell(figures: Figures) -> None:
+    """Say the figures in words."""
     for row in figures["paced"]:
-        print(f"{row['rate']:,} checks/s for {options.seconds} s, client included")
+        print(f"{row['rate']:,} checks/s for {figures['seconds']} s, client included")
         print(f"  /v1/check        p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms")
         print(
             f"  bare Redis GET   p50 {row['redis_p50_ms']} ms,"
@@ -259,7 +234,13 @@ def main() -> None:
     )
     cpu = figures["cpu_us_per_check"]
     print(f"  CPU µs per check: {sum(cpu.values())} ({cpu})")
-    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parser(__doc__, seconds=20)
+    options.add_argument("--rates", type=int, nargs="+", default=[500, 1000])
+    run(options.parse_args(), measure, tell)
 
 
 if __name__ == "__main__":

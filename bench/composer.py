@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import http.cookiejar
 import importlib
-import json
-import os
 import re
 import statistics
 import time
@@ -20,6 +18,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from bench.frame import Figures, parser, run
 from tests import harness
 
 PASSWORD = "correct horse"
@@ -81,11 +80,8 @@ def plan_form(charges: int, tiers: int, price: str) -> Form:
     return form
 
 
-def prepare(running: harness.Instance) -> tuple[str, str]:
+def prepare() -> tuple[str, str]:
     """Return the e-mail of an owner and the public id of an empty plan."""
-    os.environ["AFORO_DATA_DIR"] = str(running.data_dir)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "aforo.settings"
-    importlib.import_module("django").setup()
     factories = importlib.import_module("tests.factories")
     models = importlib.import_module("aforo.core.models")
     plans = importlib.import_module("catalog.plans")
@@ -101,7 +97,7 @@ def prepare(running: harness.Instance) -> tuple[str, str]:
 
 def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str, Any]:
     """Return how long each change took."""
-    email, plan = prepare(running)
+    email, plan = prepare()
     browser = Browser(running.url)
     browser.get("/login")
     browser.post("/login", [("email", email), ("password", PASSWORD)])
@@ -124,26 +120,19 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
     }
 
 
-def main() -> None:
-    """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--changes", type=int, default=40)
-    parser.add_argument("--charges", type=int, default=20)
-    parser.add_argument("--tiers", type=int, default=30)
-    options = parser.parse_args()
-    with harness.short_folder() as folder:
-        running = harness.Instance(folder / "data")
-        running.start()
-        try:
-            figures = measure(running, options)
-        finally:
-            running.stop()
+def tell(figures: Figures) -> None:
+    """Say the figures in words."""
     print(
         f"{figures['charges']} charges × {figures['tiers']} tiers:"
         f" p50 {figures['p50_ms']} ms, p95 {figures['p95_ms']} ms,"
         f" at most {figures['max_ms']} ms a change"
     )
-    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parser(__doc__, changes=40, charges=20, tiers=30).parse_args()
+    run(options, measure, tell)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,9 @@ the finished rows into the same database.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import importlib
 import json
-import os
-import statistics
 import threading
 import time
 import urllib.parse
@@ -23,47 +20,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 import psycopg
 
+from bench.frame import (
+    Figures,
+    cpu_seconds,
+    cpu_us_since,
+    parser,
+    percentiles,
+    rows_written,
+    run,
+    wait_until_rated,
+)
+from bench.usage import BATCH, TABLES, event
 from tests import harness
 
-BATCH = 100
 WARM_UP = 10  # Batches before the clock starts.
-PATIENCE_S = 180
-TABLES = ("metering_usageevent", "billing_ledgerentry", "metering_costfact")
-MEASUREMENTS = {
-    "input_tokens": 1500,
-    "output_tokens": 800,
-    "cache_read_tokens": 500,
-    "tool_calls": 2,
-    "web_searches": 1,
-}
+PER_SESSION = 500
 
 
 def body(batch: int, *, customers: int) -> bytes:
     """Return a batch as a gateway sends it: events of several customers, mixed."""
-    events = []
-    for index in range(BATCH):
-        number = batch * BATCH + index
-        who = number % customers
-        events.append(
-            {
-                "eventId": f"req-{number:09d}",
-                "eventType": "llm.completion",
-                "customerId": f"customer-{who}",
-                "agentId": f"agent-{who}",
-                "productId": "llm",
-                "sessionId": f"session-{who}-{number // 500}",
-                "properties": {"model": "gpt-4o", "provider": "openai"},
-                "measurements": [
-                    {"metricKey": name, "value": value + number % 50}
-                    for name, value in MEASUREMENTS.items()
-                ],
-                "correlationId": f"work-{number // 3}",
-            }
-        )
-    return json.dumps(events).encode()
+    numbers = range(batch * BATCH, (batch + 1) * BATCH)
+    return json.dumps(
+        [event(n, customers=customers, per_session=PER_SESSION) for n in numbers]
+    ).encode()
 
 
 @dataclass
@@ -110,56 +91,6 @@ class Load:
             raise RuntimeError(self.faults[0])
 
 
-def count(link: psycopg.Connection[Any], table: str) -> int:
-    """Return how many rows a table has."""
-    row = link.execute(f"SELECT count(*) FROM {table}").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def wait_until_rated(link: psycopg.Connection[Any], events: int) -> None:
-    """Return when every event has its ledger entry.
-
-    Raises RuntimeError when they do not come.
-    """
-    deadline = time.monotonic() + PATIENCE_S
-    waiting = "SELECT EXISTS (SELECT FROM metering_pendingevents)"
-    while True:
-        row = link.execute(waiting).fetchone()
-        if row == (False,):
-            break
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{count(link, 'metering_pendingevents')} still wait")
-        time.sleep(0.01)
-    rated = count(link, "billing_ledgerentry WHERE event_id IS NOT NULL")
-    if rated != events:
-        raise RuntimeError(f"{events} events have {rated} ledger entries")
-
-
-def rows_written(link: psycopg.Connection[Any]) -> dict[str, int]:
-    """Return the rows inserted and updated so far, by table."""
-    link.execute("SELECT pg_stat_clear_snapshot()")
-    found = link.execute(
-        "SELECT relname, n_tup_ins + n_tup_upd FROM pg_stat_user_tables"
-    ).fetchall()
-    return {name: int(rows) for name, rows in found}
-
-
-def cpu_seconds(running: harness.Instance) -> dict[str, float]:
-    """Return the CPU time used so far by each part, this client among them.
-
-    It says what the wall clock cannot on a machine that has other work.
-    """
-    used = {"client": time.process_time()}
-    for part in ("web", "worker", "postgres", "redis"):
-        used[part] = 0.0
-        for process in running.tree(part):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                used[part] += times.user + times.system
-    return used
-
-
 def copy_again(link: psycopg.Connection[Any]) -> float:
     """Copy the finished rows into new tables with the same indexes; return seconds.
 
@@ -182,9 +113,6 @@ def copy_again(link: psycopg.Connection[Any]) -> float:
 
 def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one run against a private instance."""
-    os.environ["AFORO_DATA_DIR"] = str(running.data_dir)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "aforo.settings"
-    importlib.import_module("django").setup()
     key = importlib.import_module("bench.world").make(customers=options.customers)
     total = WARM_UP + options.batches
     bodies = [body(number, customers=options.customers) for number in range(total)]
@@ -200,10 +128,7 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
         wait_until_rated(link, total * BATCH)
         rated_s = time.perf_counter() - started
         events = options.batches * BATCH
-        cpu = {
-            part: round((seconds - used[part]) / events * 1e6)
-            for part, seconds in cpu_seconds(running).items()
-        }
+        cpu = cpu_us_since(running, used, events)
         time.sleep(2)
         written = {
             name: round((rows - before.get(name, 0)) / events, 3)
@@ -211,13 +136,13 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
             if rows - before.get(name, 0) >= events / 1000
         }
         copy_s = copy_again(link) * options.batches / total
-    latencies = sorted(load.seconds)
+    taken = percentiles(load.seconds)
     return {
         "events": events,
         "events_per_s": round(events / rated_s),
         "stored_per_s": round(events / stored_s),
-        "batch_p50_ms": round(statistics.median(latencies) * 1000, 1),
-        "batch_p99_ms": round(latencies[len(latencies) * 99 // 100] * 1000, 1),
+        "batch_p50_ms": taken["p50_ms"],
+        "batch_p99_ms": taken["p99_ms"],
         "copy_rows_per_s": round(events / copy_s),
         "copy_ratio": round(rated_s / copy_s, 1),
         "cpu_us_per_event": cpu,
@@ -226,20 +151,8 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
     }
 
 
-def main() -> None:
-    """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--batches", type=int, default=300)
-    parser.add_argument("--connections", type=int, default=3)
-    parser.add_argument("--customers", type=int, default=8)
-    options = parser.parse_args()
-    with harness.short_folder() as folder:
-        running = harness.Instance(folder / "data")
-        running.start()
-        try:
-            figures = measure(running, options)
-        finally:
-            running.stop()
+def tell(figures: Figures) -> None:
+    """Say the figures in words."""
     print(f"{figures['events']:,} events of 5 measurements in batches of {BATCH}")
     print(f"  HTTP to committed ledger  {figures['events_per_s']:>8,} events/s")
     print(f"  HTTP to stored            {figures['stored_per_s']:>8,} events/s")
@@ -252,7 +165,12 @@ def main() -> None:
     print(f"  rows written per event    {figures['rows_per_event']:>8}")
     for table, rows in figures["rows_by_table"].items():
         print(f"    {table:<28} {rows}")
-    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parser(__doc__, batches=300, connections=3, customers=8).parse_args()
+    run(options, measure, tell)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.frame import percentiles
+from tests import harness
+
 TICK_S = 0.001
 # Counts as a status: passed, but judged without the store (it was too slow).
 DEGRADED = 0
@@ -32,6 +35,16 @@ def http_answer(read: bytes) -> tuple[int, int] | None:
         return None
     degraded = b"x-aforo-degraded" in lowered
     return size, DEGRADED if degraded else int(read[9:12])
+
+
+def http_post(path: str, body: bytes, secret: str) -> bytes:
+    """Return a whole request that posts JSON with a secret."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: application/json\r\nAuthorization: Bearer {secret}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def redis_answer(read: bytes) -> tuple[int, int] | None:
@@ -81,16 +94,22 @@ class Load:
     seconds: list[float] = field(default_factory=list)
     statuses: collections.Counter[int] = field(default_factory=collections.Counter)
     idle: list[Link] = field(default_factory=list)
-    waiting: collections.deque[float] = field(default_factory=collections.deque)
+    # When each was due; None: as soon as there is a connection.
+    waiting: collections.deque[float | None] = field(default_factory=collections.deque)
 
     def done(self, link: Link, seconds: float, status: int) -> None:
         """Note an answer and use the connection for who waits longest."""
         self.seconds.append(seconds)
         self.statuses[status] += 1
         if self.waiting:
-            link.send(next(self.requests), self.waiting.popleft())
+            self.send_next(link)
         else:
             self.idle.append(link)
+
+    def send_next(self, link: Link) -> None:
+        """Send what has waited longest over a free connection."""
+        words, due = next(self.requests), self.waiting.popleft()
+        link.send(words, time.perf_counter() if due is None else due)
 
     async def run(self, *, rate: int, seconds: float) -> None:
         """Send at a pace; return when everything is answered."""
@@ -110,24 +129,21 @@ class Load:
             await asyncio.sleep(TICK_S)
 
     async def saturate(self, *, total: int) -> float:
-        """Send as fast as answers come; return requests per second."""
+        """Send as fast as answers come; return requests per second.
+
+        A request is due when its connection is free: nobody waits for that.
+        """
         start = time.perf_counter()
-        for _ in range(total):
-            self.waiting.append(start)
+        self.waiting.extend(None for _ in range(total))
         while self.idle and self.waiting:
-            self.idle.pop().send(next(self.requests), self.waiting.popleft())
+            self.send_next(self.idle.pop())
         while len(self.seconds) < total:
             await asyncio.sleep(TICK_S)
         return total / (time.perf_counter() - start)
 
     def figures(self) -> dict[str, float]:
         """Return p50, p99 and the longest, in milliseconds."""
-        ordered = sorted(self.seconds)
-        return {
-            "p50_ms": round(ordered[len(ordered) // 2] * 1000, 3),
-            "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1000, 3),
-            "max_ms": round(ordered[-1] * 1000, 3),
-        }
+        return percentiles(self.seconds, places=3)
 
 
 async def http_load(url: str, requests: Iterator[bytes], connections: int) -> Load:
@@ -158,3 +174,31 @@ def close(load: Load) -> None:
     """Close a load's connections."""
     for link in load.idle:
         link.transport.close()
+
+
+def held(
+    running: harness.Instance,
+    wanted: Iterator[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    connections: int,
+) -> Load:
+    """Send requests at a pace for so long; at rate 0 so many, as fast as they go.
+
+    Raises RuntimeError when one is not accepted.
+    """
+
+    async def send() -> Load:
+        load = await http_load(running.url, wanted, connections)
+        if rate:
+            await load.run(rate=int(rate), seconds=seconds)
+        else:
+            await load.saturate(total=int(seconds))
+        close(load)
+        return load
+
+    done = asyncio.run(send())
+    if set(done.statuses) != {200}:
+        raise RuntimeError(f"answers: {dict(done.statuses)}")
+    return done

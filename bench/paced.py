@@ -11,12 +11,9 @@ at once while the pace is held, whatever the history.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import collections
 import importlib
 import itertools
-import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -25,15 +22,19 @@ from typing import Any
 import psutil
 import psycopg
 
-from bench import load as loads
-from bench.ingest import (
-    BATCH,
-    MEASUREMENTS,
-    TABLES,
+from bench.frame import (
+    Figures,
     cpu_seconds,
+    cpu_us_since,
+    one,
+    parser,
+    percentiles,
     rows_written,
+    run,
     wait_until_rated,
 )
+from bench.load import held
+from bench.usage import BATCH, TABLES, event, requests
 from tests import harness
 
 POLL_S = 0.004
@@ -41,25 +42,6 @@ COPIED = 100  # Batches that the reference copies.
 SINGLES_PER_S = 50
 CONNECTIONS = 64
 KINDS = ("web", "worker", "postgres", "redis")
-
-
-def event(number: int, *, customers: int) -> dict[str, Any]:
-    """Return a compound event of five measurements of one of the customers."""
-    who = number % customers
-    return {
-        "eventId": f"req-{number:010d}",
-        "eventType": "llm.completion",
-        "customerId": f"customer-{who}",
-        "agentId": f"agent-{who}",
-        "productId": "llm",
-        "sessionId": f"session-{who}-{number // (customers * 60)}",
-        "properties": {"model": "gpt-4o", "provider": "openai"},
-        "measurements": [
-            {"metricKey": name, "value": value + number % 50}
-            for name, value in MEASUREMENTS.items()
-        ],
-        "correlationId": f"work-{number // 3}",
-    }
 
 
 class Watch(threading.Thread):
@@ -95,55 +77,22 @@ class Watch(threading.Thread):
         """Return p50, p99 and the longest wait in milliseconds, when all is there."""
         self.is_done = True
         self.join()
-        found = sorted(self.seconds)
-        return {
-            "p50_ms": round(found[len(found) // 2] * 1000, 1),
-            "p99_ms": round(found[len(found) * 99 // 100] * 1000, 1),
-            "max_ms": round(found[-1] * 1000, 1),
-        }
+        return percentiles(self.seconds)
 
 
-def requests(
+def sent(
     numbers: Iterator[int], key: str, customers: int, size: int, watch: Watch | None
 ) -> Iterator[bytes]:
     """Yield requests of `size` events; the watch is told of each as it is sent."""
-    head = (
-        "POST /v1/events HTTP/1.1\r\nHost: aforo\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Length: "
-    ).encode()
-    while True:
-        events = [
-            event(n, customers=customers) for n in itertools.islice(numbers, size)
-        ]
-        body = json.dumps(events if size > 1 else events[0]).encode()
+
+    def told(last: dict[str, Any]) -> None:
         if watch is not None:
-            watch.sent.append((time.perf_counter(), events[-1]["eventId"]))
-        yield head + str(len(body)).encode() + b"\r\n\r\n" + body
+            watch.sent.append((time.perf_counter(), last["eventId"]))
 
+    def make(number: int) -> dict[str, Any]:
+        return event(number, customers=customers)
 
-def held(
-    running: harness.Instance,
-    wanted: Iterator[bytes],
-    *,
-    rate: float,
-    seconds: float,
-    connections: int,
-) -> loads.Load:
-    """Send requests at a pace; raise RuntimeError when one is not accepted."""
-
-    async def send() -> loads.Load:
-        load = await loads.http_load(running.url, wanted, connections)
-        if rate:
-            await load.run(rate=int(rate), seconds=seconds)
-        else:
-            await load.saturate(total=int(seconds))
-        loads.close(load)
-        return load
-
-    done = asyncio.run(send())
-    if set(done.statuses) != {200}:
-        raise RuntimeError(f"answers: {dict(done.statuses)}")
-    return done
+    return requests(numbers, make, key=key, size=size, told=told)
 
 
 def memory_mb(running: harness.Instance) -> dict[str, int]:
@@ -158,13 +107,6 @@ def memory_mb(running: harness.Instance) -> dict[str, int]:
                 continue
         found[kind] = round(max(sizes, default=0) / 1e6)
     return found
-
-
-def one(link: psycopg.Connection[Any], query: str) -> int:
-    """Return one number."""
-    row = link.execute(query).fetchone()
-    assert row is not None
-    return int(row[0] or 0)
 
 
 SIZE = """
@@ -216,7 +158,7 @@ def paced(
     size, wal, memory = one(link, SIZE), one(link, WAL), memory_mb(running)
     watch = Watch(running.database_url)
     watch.start()
-    wanted = requests(numbers, key, options.customers, BATCH, watch)
+    wanted = sent(numbers, key, options.customers, BATCH, watch)
     load = held(
         running,
         wanted,
@@ -226,7 +168,7 @@ def paced(
     )
     backlog = one(link, WAITING)
     late = watch.finish()
-    cpu = {k: s - used[k] for k, s in cpu_seconds(running).items()}
+    cpu = cpu_us_since(running, used, events)
     time.sleep(2)
     link.execute("SELECT pg_stat_clear_snapshot()")
     written = sum(rows_written(link).values()) - sum(rows.values())
@@ -236,7 +178,7 @@ def paced(
         "backlog_at_end": backlog,
         "ledger": late,
         "request": load.figures(),
-        "cpu_us_per_event": {k: round(s / events * 1e6) for k, s in cpu.items()},
+        "cpu_us_per_event": cpu,
         "rows_per_event": round(written / events, 2),
         "bytes_per_event": round((one(link, SIZE) - size) / events),
         "wal_per_event": round((one(link, WAL) - wal) / events),
@@ -251,10 +193,10 @@ def singles(
     """Send single events, first slowly and then as fast as they are answered."""
     watch = Watch(running.database_url)
     watch.start()
-    wanted = requests(numbers, key, customers, 1, watch)
+    wanted = sent(numbers, key, customers, 1, watch)
     slow = held(running, wanted, rate=SINGLES_PER_S, seconds=20, connections=8)
     late = watch.finish()
-    wanted = requests(numbers, key, customers, 1, None)
+    wanted = sent(numbers, key, customers, 1, None)
     started = time.perf_counter()
     held(running, wanted, rate=0, seconds=10_000, connections=CONNECTIONS)
     return {
@@ -266,13 +208,10 @@ def singles(
 
 def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one run against a private instance."""
-    os.environ["AFORO_DATA_DIR"] = str(running.data_dir)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "aforo.settings"
-    importlib.import_module("django").setup()
     key = importlib.import_module("bench.world").make(customers=options.customers)
     numbers = itertools.count()
     with psycopg.connect(running.database_url, autocommit=True) as link:
-        warm = requests(numbers, key, options.customers, BATCH, None)
+        warm = sent(numbers, key, options.customers, BATCH, None)
         held(running, warm, rate=10, seconds=3, connections=options.connections)
         wait_until_rated(link, 30 * BATCH)
         figures = paced(running, link, key, numbers, options)
@@ -288,21 +227,8 @@ def measure(running: harness.Instance, options: argparse.Namespace) -> dict[str,
     return figures
 
 
-def main() -> None:
-    """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rate", type=int, default=6000, help="events a second")
-    parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--customers", type=int, default=200)
-    options = parser.parse_args()
-    with harness.short_folder() as folder:
-        running = harness.Instance(folder / "data")
-        running.start()
-        try:
-            found = measure(running, options)
-        finally:
-            running.stop()
+def tell(found: Figures) -> None:
+    """Say the figures in words."""
     late, slow = found["ledger"], found["slow_ledger"]
     print(f"{found['events']:,} events at {found['rate']:,}/s in batches of {BATCH}")
     print(f"  waiting at the end        {found['backlog_at_end']:>8,}")
@@ -317,7 +243,14 @@ def main() -> None:
     print(f"  single events at most     {found['singles_per_s']:>8,} /s")
     print(f"  COPY, no index, by 100    {found['reference_per_s']:>8,} events/s")
     print(f"  pace ÷ COPY               {found['reference_ratio']:>8}")
-    print(json.dumps(found))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parser(
+        __doc__, rate=6000, seconds=300, connections=8, customers=200
+    ).parse_args()
+    run(options, measure, tell)
 
 
 if __name__ == "__main__":

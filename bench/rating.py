@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from bench.frame import parser
 from catalog.pricing import Plan, Unrateable, UsageEvent, parse_plan, rate_many
 from catalog.pricing.bulk import Layout, Tabulation
 from catalog.pricing.exact import EXACT, fit_quantity, round_amount
@@ -141,10 +142,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--events", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    figures = measure(parser.parse_args())
+    figures = measure(parser(__doc__, events=2_000, rounds=15).parse_args())
     print(f"{figures['events']:,} events × {CHARGES} charges with filters, one core")
     print(f"  rated, line by line   {figures['measurements_per_s']:>9,} /s (median)")
     print(f"                        {figures['measurements_per_s_best']:>9,} /s (best)")

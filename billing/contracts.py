@@ -89,6 +89,24 @@ class Account:
         chosen = own or live
         return chosen[0] if chosen else "no_subscription"
 
+    def plan_of(self, snapshot_id: uuid.UUID) -> PricedPlan | None:
+        """Return what a snapshot pays; None when it is not of a contract that goes on.
+
+        Paused contracts are not read, see CONTRACTS.
+        """
+        for contract in self.contracts:
+            for snapshot in contract.snapshots:
+                if snapshot.id == snapshot_id:
+                    return snapshot.plan
+        return None
+
+    def period(self, period_id: uuid.UUID) -> Period:
+        """Return one of the periods; raises KeyError when it is not the customer's."""
+        for period in self.periods:
+            if period.id == period_id:
+                return period
+        raise KeyError(period_id)
+
     def period_at(self, instant: dt.datetime) -> Period:
         """Return the period that holds an instant; it is made when it is missing."""
         for period in self.periods:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from aforo.core import stamps
+from aforo.core.stamps import WORLD, Memory
 from aforo.lib import sql
 from aforo.lib.money import ZERO, plain, q12
 from catalog import cost_names
@@ -276,30 +278,34 @@ SELECT tenant_id, provider, model, unit, context, source, valid_from, valid_to, 
 FROM catalog_costrate
 WHERE superseded_at IS NULL AND tenant_id {which}
 """
-VERSION = "SELECT version FROM catalog_costversion"
-_books: dict[uuid.UUID, tuple[object, CostBook]] = {}
-_library: tuple[object, dict[str, list[Entry]]] = (None, {})
+_library: Memory[dict[str, list[Entry]]] = Memory(1)
 
 
 def load(tenant_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, CostBook]:
-    """Return the cost books of tenants; kept until any rate changes."""
-    global _library
+    """Return the cost books of tenants, as the rates are now.
+
+    The library is remembered until it changes; a tenant's own rates are few, and
+    rating remembers them with the rest of the tenant (metering.enrichment).
+    """
     wanted = list(set(tenant_ids))
+    stamp = stamps.read([WORLD])
+    library = stamps.remembered(_library, stamp, _read_library)[WORLD]
     with sql.cursor() as cursor:
-        row = cursor.execute(VERSION).fetchone()
-        # Without a row nothing was ever written, and nothing is worth keeping.
-        version = row[0] if row else object()
-        stale = [t for t in wanted if t not in _books or _books[t][0] != version]
-        if not stale:
-            return {tenant: _books[tenant][1] for tenant in wanted}
-        if _library[0] != version:
-            rows = cursor.execute(BOOK.format(which="IS NULL")).fetchall()
-            _library = version, _by_name(rows, own=False)
-        owned = cursor.execute(BOOK.format(which="= ANY(%b)"), [stale]).fetchall()
-    for tenant in stale:
-        mine = _by_name((r for r in owned if r[0] == tenant), own=True)
-        _books[tenant] = (version, CostBook(mine, _library[1]))
-    return {tenant: _books[tenant][1] for tenant in wanted}
+        rows = cursor.execute(BOOK.format(which="= ANY(%b)"), [wanted]).fetchall()
+    owned: dict[uuid.UUID, list[Sequence[Any]]] = {tenant: [] for tenant in wanted}
+    for row in rows:
+        owned[row[0]].append(row)
+    return {
+        tenant: CostBook(_by_name(own, own=True), library)
+        for tenant, own in owned.items()
+    }
+
+
+def _read_library(_: object) -> dict[uuid.UUID, dict[str, list[Entry]]]:
+    """Return the rates of the public price list, which belong to no tenant."""
+    with sql.cursor() as cursor:
+        rows = cursor.execute(BOOK.format(which="IS NULL")).fetchall()
+    return {WORLD: _by_name(rows, own=False)}
 
 
 def _by_name(rows: Iterable[Sequence[Any]], *, own: bool) -> dict[str, list[Entry]]:

@@ -3,72 +3,34 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
-from aforo.core import idempotency
 from aforo.core.models import Tenant
-from aforo.lib import http, ids
+from aforo.core.service_calls import answer
+from aforo.lib import ids
 from aforo.lib.errors import AforoError
 from catalog.models import PlanVersion, Product
 from metering import backtest_jobs, backtest_plans, backtest_schema
 from metering.canonical import bad
 from metering.directory import Caller
 from metering.models import Backtest
-from metering.service_calls import (
-    answer,
-    authenticate,
-    body_of,
-    members_of,
-    refusal,
-)
+from metering.service_calls import ONCE, Door
 
 # A backtest changes nothing that is billed: reading is enough.
 SCOPE = "read"
-ENDPOINT = "POST /v1/simulate"
 PAGE_SIZE, PAGE_MAX = 50, 100
 MEMBERS = ("versions", "plans", "customers", "month", "product")
 
 
-class _Door(APIView):
-    """What both addresses share: one method, our own callers, refusals as answers."""
-
-    authentication_classes = ()
-    permission_classes = ()
-    method = "GET"
-
-    def dispatch(
-        self, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        """Refuse other methods."""
-        try:
-            http.require_method(request.method or "", (self.method,))
-        except AforoError as error:
-            return refusal(error)
-        return super().dispatch(request, *args, **kwargs)
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Leave form, size and caller to the view."""
-
-    def answered(
-        self, request: Request, work: Callable[[HttpRequest, Caller], HttpResponse]
-    ) -> HttpResponse:
-        """Return what the work answers to the caller; refusals are answers too."""
-        try:
-            return work(request._request, authenticate(request._request, scope=SCOPE))
-        except AforoError as error:
-            return refusal(error)
-
-
-class SimulateView(_Door):
+class SimulateView(Door):
     """Asks for a backtest."""
 
-    method = "POST"
+    scope = SCOPE
 
     @extend_schema(
         operation_id="simulate_create",
@@ -76,14 +38,7 @@ class SimulateView(_Door):
         summary="Backtest plans on recorded usage",
         description=backtest_schema.DESCRIPTION,
         request={"application/json": backtest_schema.REQUEST},
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                description="Sent again with the same body, the first answer returns.",
-            )
-        ],
+        parameters=[ONCE],
         responses=backtest_schema.responses(
             202, backtest_schema.ACCEPTED, "It is queued; ask for it under its id."
         ),
@@ -91,11 +46,14 @@ class SimulateView(_Door):
     )
     def post(self, request: Request) -> HttpResponse:
         """Store a backtest."""
-        return self.answered(request, _create)
+        return self.once(request, MEMBERS, _create)
 
 
-class SimulationView(_Door):
+class SimulationView(Door):
     """Shows a backtest."""
+
+    method = "GET"
+    scope = SCOPE
 
     @extend_schema(
         operation_id="simulate_retrieve",
@@ -131,26 +89,10 @@ class SimulationView(_Door):
         return self.answered(request, show)
 
 
-def _create(request: HttpRequest, caller: Caller) -> HttpResponse:
-    """Store a backtest, or give the answer that its key was given before."""
-    body = body_of(request)
-    once = idempotency.wanted(
-        request.headers.get("Idempotency-Key"),
-        tenant_id=caller.tenant_id,
-        endpoint=ENDPOINT,
-        body=body,
-    )
-    if once is not None:
-        earlier = idempotency.find(once)
-        if earlier is not None:
-            status, told_before = earlier
-            replayed = {"Idempotency-Replayed": "true"}
-            return answer(status, told_before, **replayed)
-    made = _requested(members_of(body, MEMBERS), caller.tenant_id)
-    given = answer(202, told(made), Location=f"/v1/simulate/{made.public_id}")
-    if once is not None:
-        idempotency.keep(once, 202, given.content)
-    return given
+def _create(caller: Caller, given: dict[str, Any]) -> HttpResponse:
+    """Store a backtest, and say where it is."""
+    made = _requested(given, caller.tenant_id)
+    return answer(202, told(made), Location=f"/v1/simulate/{made.public_id}")
 
 
 def _requested(given: Mapping[str, Any], tenant_id: uuid.UUID) -> Backtest:

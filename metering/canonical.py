@@ -31,12 +31,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def invalid_credentials(key: str | None = None) -> AforoError:
-    """Return the one refusal of every bad secret."""
-    detail = "these credentials are not valid"
-    return AforoError("invalid_credentials", 401, detail, field=key)
-
-
 def bad(code: str, detail: str, field: str | None = None) -> AforoError:
     """Return the refusal of something malformed."""
     return AforoError(code, 400, detail, field=field)

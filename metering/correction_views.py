@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
-from aforo.core import audit, idempotency
+from aforo.core import audit
 from aforo.core.models import Tenant
-from aforo.lib import http, ids
+from aforo.core.service_calls import answer
+from aforo.lib import ids
 from aforo.lib.errors import AforoError
 from aforo.lib.money import plain
 from metering import (
@@ -30,223 +30,202 @@ from metering.directory import Caller
 from metering.identity import BACKFILL_AGE_MAX, Event
 from metering.models import EventVoid, Session, UsageEvent
 from metering.pool import Connection
-from metering.service_calls import answer, authenticate, body_of, members_of, refusal
+from metering.service_calls import ONCE, Door
 from metering.views import background
 
 BACKFILL_MAX = 1_000
-Work = Callable[[Caller, dict[str, Any]], tuple[int, bytes | dict[str, Any]]]
-ONCE = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="Sent again with the same body, the first answer returns.",
+Json = dict[str, Any]
+
+
+class _Correction(Door):
+    """One correction: a subclass says how it is called, what it takes and does."""
+
+    members: ClassVar[tuple[str, ...]]  # What a body may have.
+
+    def post(self, request: Request, public_id: str = "") -> HttpResponse:
+        """Do it, once for an Idempotency-Key."""
+
+        def work(caller: Caller, given: dict[str, Any]) -> HttpResponse:
+            return answer(200, self.act(caller, given, public_id))
+
+        return self.once(request, self.members, work)
+
+    def act(
+        self, caller: Caller, given: dict[str, Any], public_id: str
+    ) -> bytes | dict[str, Any]:
+        """Do what the body asks for; return the answer's body."""
+        raise NotImplementedError
+
+
+def _told(
+    name: str, summary: str, said: str, taken: Json, given: Json, **more: Any
+) -> Callable[[type[_Correction]], type[_Correction]]:
+    """Describe an address: its name and summary, in words, its body and its answer."""
+    return extend_schema_view(
+        post=extend_schema(
+            operation_id=name,
+            summary=summary,
+            description=said,
+            request={"application/json": taken},
+            responses=correction_schema.responses(given),
+            parameters=[ONCE],
+            **more,
+        )
+    )
+
+
+@_told(
+    "events_void",
+    "Void an event",
+    correction_schema.VOID,
+    correction_schema.REASON,
+    correction_schema.VOIDED,
+    tags=["corrections"],
+    examples=correction_schema.VOID_EXAMPLES,
 )
-
-
-class _Door(APIView):
-    """What the addresses share: POST only, our own callers, refusals as answers."""
-
-    authentication_classes = ()
-    permission_classes = ()
-
-    def dispatch(
-        self, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        """Refuse other methods."""
-        try:
-            http.require_method(request.method or "", ("POST",))
-        except AforoError as error:
-            return refusal(error)
-        return super().dispatch(request, *args, **kwargs)
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Leave form, size and caller to the view."""
-
-    def once(
-        self, request: Request, scope: str, members: tuple[str, ...], work: Work
-    ) -> HttpResponse:
-        """Do the work for a caller with the scope, once for an Idempotency-Key."""
-        plain_request = request._request
-        try:
-            caller = authenticate(plain_request, scope=scope)
-            body = body_of(plain_request)
-            once = idempotency.wanted(
-                plain_request.headers.get("Idempotency-Key"),
-                tenant_id=caller.tenant_id,
-                endpoint=f"POST {plain_request.path}",
-                body=body,
-            )
-            if once is not None:
-                earlier = idempotency.find(once)
-                if earlier is not None:
-                    status, told = earlier
-                    replayed = {"Idempotency-Replayed": "true"}
-                    return answer(status, told, **replayed)
-            given = answer(*work(caller, members_of(body, members)))
-            if once is not None:
-                idempotency.keep(once, given.status_code, given.content)
-            return given
-        except AforoError as error:
-            return refusal(error)
-
-
-class VoidView(_Door):
+class VoidView(_Correction):
     """Takes an event back."""
 
-    @extend_schema(
-        operation_id="events_void",
-        tags=["corrections"],
-        summary="Void an event",
-        description=correction_schema.VOID,
-        examples=correction_schema.VOID_EXAMPLES,
-        request={"application/json": correction_schema.REASON},
-        parameters=[ONCE],
-        responses=correction_schema.responses(correction_schema.VOIDED),
-    )
-    def post(self, request: Request, public_id: str) -> HttpResponse:
+    scope = "corrections"
+    members = ("reason",)
+
+    def act(
+        self, caller: Caller, given: dict[str, Any], public_id: str
+    ) -> dict[str, Any]:
         """Void the event."""
-
-        def work(caller: Caller, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-            event = _event(public_id, caller)
-            done = voiding.void(event, reason=_reason(given), actor_label="service key")
-            status = "voided" if done.is_new else "already_voided"
-            return 200, {"status": status, **told(done.void)}
-
-        return self.once(request, "corrections", ("reason",), work)
+        event = _event(public_id, caller)
+        done = voiding.void(event, reason=_reason(given), actor_label="service key")
+        status = "voided" if done.is_new else "already_voided"
+        return {"status": status, **told(done.void)}
 
 
-class AmendView(_Door):
+@_told(
+    "events_amend",
+    "Amend an event",
+    correction_schema.AMEND,
+    correction_schema.AMENDMENT,
+    correction_schema.AMENDED,
+    tags=["corrections"],
+    examples=correction_schema.AMEND_EXAMPLES,
+)
+class AmendView(_Correction):
     """Puts an event right."""
 
-    @extend_schema(
-        operation_id="events_amend",
-        tags=["corrections"],
-        summary="Amend an event",
-        description=correction_schema.AMEND,
-        examples=correction_schema.AMEND_EXAMPLES,
-        request={"application/json": correction_schema.AMENDMENT},
-        parameters=[ONCE],
-        responses=correction_schema.responses(correction_schema.AMENDED),
-    )
-    def post(self, request: Request, public_id: str) -> HttpResponse:
+    scope = "corrections"
+    members = ("reason", "event")
+
+    def act(
+        self, caller: Caller, given: dict[str, Any], public_id: str
+    ) -> dict[str, Any]:
         """Void the event and rate its correction."""
-
-        def work(caller: Caller, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-            event = _event(public_id, caller)
-            raw = given.get("event")
-            if not isinstance(raw, dict):
-                raise bad("invalid_event", "event is the corrected event", "event")
-            reason = voiding.checked_reason(_reason(given))
-            prepared = background.run(
-                ingest.prepare(
-                    caller, [amending.named(raw, event)], age_max=BACKFILL_AGE_MAX
-                )
-            )
-            if isinstance(prepared[0], AforoError):
-                raise prepared[0]
-            if isinstance(prepared[0], dict):
-                raise bad("no_usage", "the corrected event is no usage", "event")
-            done = amending.amend(
-                event, prepared[0], reason=reason, actor_label="service key"
-            )
-            refused = done.item.refusal
-            return 200, {
-                "status": "amended",
-                **told(done.void),
-                "event": {
-                    "id": ids.public("evt", done.event.pk),
-                    "event_id": amending.shown_id(done.event),
-                    "amount": None if refused else plain(done.item.amount),
-                    "currency": done.item.currency,
-                    "unrateable": refused[0] if refused else None,
-                },
-            }
-
-        return self.once(request, "corrections", ("reason", "event"), work)
+        event = _event(public_id, caller)
+        raw = given.get("event")
+        if not isinstance(raw, dict):
+            raise bad("invalid_event", "event is the corrected event", "event")
+        reason = voiding.checked_reason(_reason(given))
+        named = amending.named(raw, event)
+        (prepared,) = background.run(
+            ingest.prepare(caller, [named], age_max=BACKFILL_AGE_MAX)
+        )
+        if isinstance(prepared, AforoError):
+            raise prepared
+        if isinstance(prepared, dict):
+            raise bad("no_usage", "the corrected event is no usage", "event")
+        done = amending.amend(event, prepared, reason=reason, actor_label="service key")
+        refused = done.item.refusal
+        return {
+            "status": "amended",
+            **told(done.void),
+            "event": {
+                "id": ids.public("evt", done.event.pk),
+                "event_id": amending.shown_id(done.event),
+                "amount": None if refused else plain(done.item.amount),
+                "currency": done.item.currency,
+                "unrateable": refused[0] if refused else None,
+            },
+        }
 
 
-class BackfillView(_Door):
+@_told(
+    "events_backfill",
+    "Backfill old usage",
+    correction_schema.BACKFILL,
+    correction_schema.BACKFILLED,
+    correction_schema.BATCH,
+    tags=["corrections"],
+    examples=correction_schema.BACKFILL_EXAMPLES,
+)
+class BackfillView(_Correction):
     """Takes usage that is older than the ordinary door lets in."""
 
-    @extend_schema(
-        operation_id="events_backfill",
-        tags=["corrections"],
-        summary="Backfill old usage",
-        description=correction_schema.BACKFILL,
-        examples=correction_schema.BACKFILL_EXAMPLES,
-        request={"application/json": correction_schema.BACKFILLED},
-        parameters=[ONCE],
-        responses=correction_schema.responses(correction_schema.BATCH),
-    )
-    def post(self, request: Request) -> HttpResponse:
+    scope = "backfill"
+    members = ("reason", "events")
+
+    def act(self, caller: Caller, given: dict[str, Any], public_id: str) -> bytes:
         """Store the events."""
-
-        def work(caller: Caller, given: dict[str, Any]) -> tuple[int, bytes]:
-            reason = voiding.checked_reason(_reason(given))
-            raws = given.get("events")
-            if not isinstance(raws, list) or not raws:
-                raise bad("no_events", "events is a list of events", "events")
-            if len(raws) > BACKFILL_MAX:
-                detail = f"at most {BACKFILL_MAX:,} events at a time"
-                raise AforoError("too_many_events", 413, detail, field="events")
-            kept = background.run(_backfill(caller, raws))
-            if kept.customers:
-                wake.notify()
-            refused = sum(isinstance(v, AforoError) for v in kept.verdicts)
-            tenant = Tenant.objects.get(pk=caller.tenant_id)
-            audit.record(
-                tenant=tenant,
-                action="usage.backfilled",
-                target=tenant,
-                actor_label="service key",
-                changes={"events": [len(raws), len(raws) - refused]},
-                reason=reason,
-            )
-            return 200, answers.batch(kept.verdicts)
-
-        return self.once(request, "backfill", ("reason", "events"), work)
+        reason = voiding.checked_reason(_reason(given))
+        raws = given.get("events")
+        if not isinstance(raws, list) or not raws:
+            raise bad("no_events", "events is a list of events", "events")
+        if len(raws) > BACKFILL_MAX:
+            detail = f"at most {BACKFILL_MAX:,} events at a time"
+            raise AforoError("too_many_events", 413, detail, field="events")
+        kept = background.run(_backfill(caller, raws))
+        if kept.customers:
+            wake.notify()
+        refused = sum(isinstance(v, AforoError) for v in kept.verdicts)
+        tenant = Tenant.objects.get(pk=caller.tenant_id)
+        audit.record(
+            tenant=tenant,
+            action="usage.backfilled",
+            target=tenant,
+            actor_label="service key",
+            changes={"events": [len(raws), len(raws) - refused]},
+            reason=reason,
+        )
+        return answers.batch(kept.verdicts)
 
 
-class EndSessionView(_Door):
+@_told(
+    "sessions_end",
+    "End a session",
+    correction_schema.END,
+    correction_schema.ENDING,
+    correction_schema.ENDED,
+    tags=["sessions"],
+    examples=correction_schema.END_EXAMPLES,
+)
+class EndSessionView(_Correction):
     """Ends a session."""
 
-    @extend_schema(
-        operation_id="sessions_end",
-        tags=["sessions"],
-        summary="End a session",
-        description=correction_schema.END,
-        examples=correction_schema.END_EXAMPLES,
-        request={"application/json": correction_schema.ENDING},
-        parameters=[ONCE],
-        responses=correction_schema.responses(correction_schema.ENDED),
-    )
-    def post(self, request: Request, public_id: str) -> HttpResponse:
+    scope = "ingest"
+    members = ("state", "reason")
+
+    def act(
+        self, caller: Caller, given: dict[str, Any], public_id: str
+    ) -> dict[str, Any]:
         """End the session."""
-
-        def work(caller: Caller, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-            key = ids.parse_public("ses", public_id)
-            rows = Session.objects.filter(tenant_id=caller.tenant_id)
-            found = rows.filter(pk=key).first() if key else None
-            if found is None:
-                raise AforoError("not_found", 404, "there is no session with this id")
-            session, is_new = ending.end(
-                found,
-                state=given.get("state", Session.State.COMPLETED),
-                reason=_reason(given),
-                actor_label="service key",
-            )
-            return 200, {
-                "status": "ended" if is_new else "already_ended",
-                "id": public_id,
-                "session_id": session.key,
-                "state": session.state,
-                "ended_at": session.ended_at,
-                "event_count": session.event_count,
-                "price": plain(session.price),
-                "currency": session.currency,
-            }
-
-        return self.once(request, "ingest", ("state", "reason"), work)
+        key = ids.parse_public("ses", public_id)
+        rows = Session.objects.filter(tenant_id=caller.tenant_id)
+        found = rows.filter(pk=key).first() if key else None
+        if found is None:
+            raise AforoError("not_found", 404, "there is no session with this id")
+        session, is_new = ending.end(
+            found,
+            state=given.get("state", Session.State.COMPLETED),
+            reason=_reason(given),
+            actor_label="service key",
+        )
+        return {
+            "status": "ended" if is_new else "already_ended",
+            "id": public_id,
+            "session_id": session.key,
+            "state": session.state,
+            "ended_at": session.ended_at,
+            "event_count": session.event_count,
+            "price": plain(session.price),
+            "currency": session.currency,
+        }
 
 
 async def _backfill(caller: Caller, raws: list[object]) -> ingest.Kept:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from aforo.core.service_calls import FIND_KEY, holder
 from aforo.lib import ids
 from metering.flight import Flights
 from metering.pool import Connection, transaction
@@ -136,8 +137,6 @@ def forget() -> None:
         memory.clear()
 
 
-SERVICE_KEY = "SELECT tenant_id, scopes, expires_at, revoked_at FROM"
-SERVICE_KEY += " aforo_find_service_key(%b)"
 OWN_CREDENTIAL = """
 SELECT tenant_id, id, customer_id, agent_id, client_id, product_ids, expires_at,
   revoked_at
@@ -153,15 +152,14 @@ async def caller(prefix: str, digest: str) -> Caller | None:
 
 async def _read_caller(key: tuple[str, str], _: dict[str, set[str]]) -> Caller | None:
     prefix, digest = key
-    statement = SERVICE_KEY if prefix == "svc" else OWN_CREDENTIAL
+    statement = FIND_KEY if prefix == "svc" else OWN_CREDENTIAL
     async with transaction(None) as connection:
         row = await (await connection.execute(statement, [digest])).fetchone()
     if row is None:
         return None
     if prefix == "svc":
-        tenant_id, scopes, *ends = row
-        ends_at = min((end for end in ends if end is not None), default=None)
-        found = Caller(tenant_id, frozenset(scopes), None, ends_at)
+        key = holder(row)
+        found = Caller(key.tenant_id, key.scopes, None, key.ends_at)
     else:
         own = Credential(*row[1:])
         found = Caller(row[0], frozenset(), own, own.ends_at)

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import threading
-import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, cast
 
 import redis
-from django.db import transaction
 
 from aforo.core import fx
+from aforo.core.stamps import Memory, remembered
 from aforo.lib import clock, sql
 from billing import contracts
 from billing.contracts import Account
@@ -34,8 +31,6 @@ log = logging.getLogger(__name__)
 
 CUSTOMERS_MAX = 10_000
 TENANTS_MAX = 200
-# What nobody asked for that long is dropped, whatever its stamp.
-UNUSED_S = 600.0
 
 
 class Stamp(NamedTuple):
@@ -110,49 +105,6 @@ class TenantEntry:
         return self.tools.get(product_id, NO_TOOLS) if product_id else NO_TOOLS
 
 
-Entry = TypeVar("Entry")
-
-
-class Memory(Generic[Entry]):
-    """The entries of one kind that this process remembers, the newest used last."""
-
-    def __init__(self, limit: int) -> None:
-        """Remember at most so many entries."""
-        self._limit = limit
-        self._kept: OrderedDict[uuid.UUID, tuple[object, Entry, float]] = OrderedDict()
-        self._lock = threading.Lock()
-        self.hits = 0
-        self.misses = 0
-
-    def get(self, key: uuid.UUID, stamp: object) -> Entry | None:
-        """Return the entry if it is still true, and count whether it was."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is None or found[0] != stamp:
-                self.misses += 1
-                return None
-            self.hits += 1
-            self._kept[key] = (stamp, found[1], time.monotonic())
-            self._kept.move_to_end(key)
-            return found[1]
-
-    def put(self, key: uuid.UUID, stamp: object, entry: Entry) -> None:
-        """Remember an entry, and drop what nobody used for long."""
-        now = time.monotonic()
-        with self._lock:
-            self._kept[key] = (stamp, entry, now)
-            self._kept.move_to_end(key)
-            while True:  # The one just put ends it.
-                oldest, (_, _, used_at) = next(iter(self._kept.items()))
-                if len(self._kept) <= self._limit and now - used_at < UNUSED_S:
-                    return
-                del self._kept[oldest]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
-
-
 FIGURES = "aforo:enrichment:"
 FIGURES_KEPT_S = 3 * 86_400
 _noted = [0, 0]
@@ -220,7 +172,7 @@ def of(
     statement while all of it is remembered.
     """
     tenants = {row.customer_id: row.tenant_id for row in rows}
-    customers = _remembered(
+    customers = remembered(
         _customers,
         {c: found[c].customer for c in tenants},
         lambda missing: _load_customers({c: tenants[c] for c in missing}),
@@ -230,38 +182,10 @@ def of(
         for c, stamp in found.items()
         if c in tenants
     }
-    of_tenants = _remembered(_tenants, owners, _load_tenants)
+    of_tenants = remembered(_tenants, owners, _load_tenants)
     _add_agents(rows, customers)
     accounts = {key: entry.fresh_account() for key, entry in customers.items()}
     return Known(customers, of_tenants, accounts, now)
-
-
-def _remembered(
-    memory: Memory[Entry],
-    wanted: Mapping[uuid.UUID, object],
-    load: Callable[[list[uuid.UUID]], dict[uuid.UUID, Entry]],
-) -> dict[uuid.UUID, Entry]:
-    """Return the entries of keys with these stamps, read where none is remembered.
-
-    What was read is remembered after the commit: it may hold rows of the transaction.
-    """
-    entries, missing = {}, []
-    for key, stamp in wanted.items():
-        entry = memory.get(key, stamp)
-        if entry is None:
-            missing.append(key)
-        else:
-            entries[key] = entry
-    if missing:
-        read = load(sorted(missing))
-        entries.update(read)
-
-        def remember() -> None:
-            for key, entry in read.items():
-                memory.put(key, wanted[key], entry)
-
-        transaction.on_commit(remember)
-    return entries
 
 
 CUSTOMERS = """

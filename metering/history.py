@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
-from typing import Any
 
 import psycopg
 from django.db import connection, transaction
@@ -29,33 +28,20 @@ from catalog.pricing import (
 )
 from catalog.pricing.bulk import Layout, Tabulation
 from catalog.pricing.state import SessionUse
-from metering.batch import decode, with_tool
-from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
-from metering.measurements import priced
+from metering import rated
 
 # Rows that travel at once, and that are held at once.
 FETCH = 5_000
 RATE_BATCH = 1_000
 
-AGENTS = """
-SELECT a.id, a.agent_type, a.tier, t.tier, c.segment
-FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
-JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
-"""
 # What the month's own invoice charges: late usage stands on a later one.
-EVENTS = f"""
-SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,
-  e.agent_id, {AMOUNT}, {CURRENCY},
-  l.session_id, e.correlation_id, l.tool_name
-FROM billing_ledgerentry l
-JOIN metering_usageevent e ON e.id = l.event_id
-{PRICED_WITH}
-WHERE l.customer_id = %b AND l.billing_period_id = %b AND l.usage_period_id = %b
+EVENTS = f"""{rated.RECORDED}
+  AND l.customer_id = %b AND l.billing_period_id = %b AND l.usage_period_id = %b
   AND l.kind = 'usage' AND l.subscription_id = ANY(%b)
   -- What was voided before the invoice; a later void stands on a later one.
   AND NOT EXISTS (SELECT FROM billing_ledgerentry r
     WHERE r.reverses_id = l.id AND r.billing_period_id = l.billing_period_id)
-"""  # noqa: S608  # Only constants.
+"""  # Only constants.
 ENDED = """
 SELECT id FROM metering_session
 WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')
@@ -64,7 +50,6 @@ WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')
 IN_ORDER = " ORDER BY e.id"
 # Where spend levels decide, the order is that of time.
 BY_TIME = " ORDER BY e.occurred_at, e.event_id"
-FACETS = ("agent.type", "agent.tier", "team.tier", "customer.segment")
 
 
 @dataclass(slots=True)
@@ -104,7 +89,6 @@ class Reader:
         """
         period = self.period
         args = [period.customer_id, period.pk, period.pk, list(self.subscriptions)]
-        agents: dict[uuid.UUID, dict[str, str]] = {}
         with transaction.atomic():
             with sql.cursor() as cursor:
                 # All rows are wanted, not the first few soon.
@@ -113,48 +97,13 @@ class Reader:
             with rows:
                 rows.execute(EVENTS + order, args, binary=True)
                 while chunk := rows.fetchmany(FETCH):
-                    _learn(agents, chunk)
-                    yield [(row[0], self._event(row, agents)) for row in chunk]
-
-    def _event(
-        self, row: Sequence[Any], agents: dict[uuid.UUID, dict[str, str]]
-    ) -> UsageEvent:
-        """Return an event as rating priced it."""
-        _, event_id, at, event_type, text, agent_id, cost, currency, *held = row
-        session_id, correlation_id, tool = held
-        body = decode(text)
-        properties = with_tool(body.properties, tool)
-        if agent_id is not None:
-            properties = {**properties, **agents[agent_id]}
-        if cost is not None and currency != self.currency:
-            cost = self.rates.convert(
-                cost,
-                tenant_id=self.period.tenant_id,
-                base=currency,
-                quote=self.currency,
-                at=at,
-            )
-        return UsageEvent(
-            event_id,
-            at,
-            event_type,
-            properties,
-            priced({n: Decimal(v) for n, v in body.measurements.items()}),
-            cost,
-            session_id.hex if session_id else "",
-            correlation_id,
-        )
-
-
-def _learn(
-    agents: dict[uuid.UUID, dict[str, str]], chunk: Sequence[Sequence[Any]]
-) -> None:
-    """Read what filters may ask of agents that were not met before."""
-    new = {row[5] for row in chunk if row[5] is not None} - agents.keys()
-    if new:
-        with sql.cursor() as cursor:
-            for key, *values in cursor.execute(AGENTS, [list(new)]).fetchall():
-                agents[key] = dict(zip(FACETS, values, strict=True))
+                    yield [
+                        (
+                            row[rated.WIDTH],
+                            rated.event(row, self.rates, self.currency),
+                        )
+                        for row in chunk
+                    ]
 
 
 def measure(
@@ -252,9 +201,9 @@ def _rate_singly(
                     while batch := list(islice(rest, RATE_BATCH)):
                         if levelled:
                             before = now[key, index]
-                            rated = rate_by_level(plans[index], state, batch, before)
-                            now[key, index] = replace(before, spend=rated.spend)
-                            state = rated.after
+                            done = rate_by_level(plans[index], state, batch, before)
+                            now[key, index] = replace(before, spend=done.spend)
+                            state = done.after
                         else:
                             _, state = rate_many(plans[index], state, batch)
                     found[key][index] = state

@@ -6,10 +6,10 @@ import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
+from aforo.core.service_calls import invalid_credentials
 from aforo.lib import ids
 from aforo.lib.errors import AforoError
 from metering import blocks, canonical
-from metering.canonical import invalid_credentials
 from metering.directory import Agent, Book, Caller, Credential, Customer, Product
 from metering.shapes import Draft, require_whole
 

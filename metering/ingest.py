@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 
+from aforo.core.service_calls import invalid_credentials
 from aforo.lib import clock, crypto, http, ids
 from aforo.lib.crash import crashpoint
 from aforo.lib.errors import AforoError
@@ -25,7 +26,6 @@ from metering import (
     wake,
 )
 from metering.answers import Answer, Verdict
-from metering.canonical import invalid_credentials
 from metering.directory import Book, Caller
 from metering.envelope import Envelope
 from metering.groups import Groups

@@ -13,7 +13,7 @@ from billing import contracts
 from billing.models import SubscriptionSnapshot
 from billing.rating import TotalKey
 from catalog.pricing import UsageEvent, close_sessions, collect, opening, price
-from metering import repricing, rollup_proof
+from metering import rated, rollup_proof
 
 PATIENCE = dt.timedelta(seconds=60)
 
@@ -41,9 +41,9 @@ def every_event_is_somewhere() -> Iterator[str]:
         LIMIT 100
         """
     )
-    for key, rated, listed, waiting, void in found:
+    for key, priced, listed, waiting, void in found:
         yield (
-            f"event {key}: rated {rated}, listed {listed}, pending {waiting},"
+            f"event {key}: rated {priced}, listed {listed}, pending {waiting},"
             f" void {void}"
         )
 
@@ -91,7 +91,7 @@ def rating_again_gives_the_same() -> Iterator[str]:
     """Price all rated events from their raw bodies; return charges that differ."""
     groups: dict[TotalKey, list[UsageEvent]] = {}
     tenants = [row[0] for row in rows("SELECT id FROM core_tenant")]
-    for key, event in repricing.read(tenants, f"{repricing.RATED}{repricing.ORDER}"):
+    for key, event in rated.read(tenants, f"{rated.RATED}{rated.ORDER}"):
         groups.setdefault(key, []).append(event)
     plans = contracts.plans_of(
         SubscriptionSnapshot.objects.filter(pk__in={key.snapshot_id for key in groups})

@@ -1,24 +1,21 @@
-"""Recorded usage priced again: what was rated, and what another version would cost."""
+"""Recorded usage priced again: what contracts would pay by another version."""
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Sum
 
-from aforo.core import fx
-from aforo.lib import clock, sql
+from aforo.lib import clock
 from aforo.lib.money import ZERO
 from billing import levels
 from billing.models import BillingPeriod, Subscription, UsageTotal
 from billing.plan_terms import printed
-from billing.rating import TotalKey
 from catalog.pricing import (
     Plan,
     Standing,
@@ -26,84 +23,21 @@ from catalog.pricing import (
     UsageEvent,
     rate_period,
     total,
-    with_level,
 )
 from catalog.pricing.lines import by_key
-from metering.batch import decode, with_tool
-from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
-from metering.measurements import priced
+from metering import rated
 
 # A page waits for the answer: what is beyond is left out, and said so.
 EVENTS_MAX = 20_000
 
-RATED = f"""
-SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
-  e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
-  {AMOUNT}, {CURRENCY}, l.currency,
-  l.tenant_id, l.session_id, e.correlation_id, l.tool_name, l.spend_level
-FROM billing_ledgerentry l
-JOIN metering_usageevent e ON e.id = l.event_id
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}
-WHERE l.kind IN ('usage', 'adjustment')
-  AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
-"""  # noqa: S608  # Only constants.
-ORDER = "ORDER BY l.subscription_id, l.snapshot_id, l.usage_period_id, e.id"
 # Late usage of a period lands in a later one, never in one before it.
 OF_PERIODS = f"""
-{RATED} AND l.customer_id = ANY(%b) AND l.subscription_id = ANY(%b)
+{rated.RATED} AND l.customer_id = ANY(%b) AND l.subscription_id = ANY(%b)
   AND l.usage_period_id = ANY(%b) AND l.billing_period_id IN (
     SELECT p.id FROM billing_billingperiod p
     WHERE p.customer_id = l.customer_id AND p.end_at > %b)
-{ORDER}
-"""  # noqa: S608  # Only constants of this module.
-
-
-def read(
-    tenant_ids: Iterable[uuid.UUID], where: str, values: Sequence[object] = ()
-) -> Iterator[tuple[TotalKey, UsageEvent]]:
-    """Yield rated events as rating saw them, by subscription, snapshot and period.
-
-    Where spend levels decided, an event says which one it was rated at.
-    `where` is RATED with its conditions and ORDER; costs are in the entry's currency.
-    """
-    rates = fx.Rates(tenant_ids)
-    with sql.cursor() as cursor:
-        for row in cursor.execute(where, values or None):
-            sub, snapshot, period, event_id, at, kind, text = row[:7]
-            body = decode(text)
-            facets = dict(
-                zip(
-                    ("agent.type", "agent.tier", "team.tier", "customer.segment"),
-                    (v or "" for v in row[7:11]),
-                    strict=True,
-                )
-            )
-            usage = UsageEvent(
-                event_id,
-                at,
-                kind,
-                with_tool(body.properties, row[17]) | (facets if row[7] else {}),
-                priced({n: Decimal(v) for n, v in body.measurements.items()}),
-                _cost_in_currency(rates, row),
-                row[15].hex if row[15] else "",
-                row[16],
-            )
-            level = row[18]
-            yield (
-                TotalKey(sub, snapshot, period),
-                usage if level is None else with_level(usage, level),
-            )
-
-
-def _cost_in_currency(rates: fx.Rates, row: tuple[Any, ...]) -> Decimal | None:
-    """Return the cost that an event was rated with, from a row of RATED."""
-    cost, base, quote, tenant_id = row[11:15]
-    if cost is None:
-        return None
-    return rates.convert(cost, tenant_id=tenant_id, base=base, quote=quote, at=row[4])
+{rated.ORDER}
+"""  # noqa: S608  # Only constants.
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +187,9 @@ def _events(
         [p.pk for p in wanted],
         min(p.start_at for p in wanted),
     ]
-    for key, event in read({s.tenant_id for s in subscriptions}, OF_PERIODS, values):
+    for key, event in rated.read(
+        {s.tenant_id for s in subscriptions}, OF_PERIODS, values
+    ):
         found.setdefault(key.subscription_id, []).append(event)
     return found
 

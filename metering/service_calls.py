@@ -1,65 +1,88 @@
-"""Calls of a tenant's backend that Django answers: who calls, and what they send."""
+"""What the addresses for a tenant's backend share: one method, one caller, one body."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, ClassVar
 
-import msgspec
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
-from aforo.core import tenancy
-from aforo.lib import clock, crypto, errors, http, sql, strict_json
+from aforo.core import idempotency, service_calls
+from aforo.core.service_calls import answer_once, refusal
+from aforo.lib import http, strict_json
 from aforo.lib.errors import AforoError
 from aforo.lib.strict_json import StrictJsonError
-from metering.canonical import bad, invalid_credentials
-from metering.directory import SERVICE_KEY, Caller
+from metering.canonical import bad
+from metering.directory import Caller
 
-log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder(decimal_format="string").encode
-
-
-def authenticate(request: HttpRequest, *, scope: str) -> Caller:
-    """Return the service key's caller, and act for its tenant from here on.
-
-    Raises AforoError: 401 with one body for every bad secret, 403 without the scope.
-    """
-    http.refuse_key_in_url(request.META.get("QUERY_STRING", ""))
-    given = http.authorization(request.headers.get("Authorization", ""))
-    key = crypto.parse_key(given.token) if isinstance(given, http.Bearer) else None
-    if key is None or key.prefix != "svc":
-        raise invalid_credentials()
-    with sql.cursor() as cursor:
-        row = cursor.execute(SERVICE_KEY, [key.digest]).fetchone()
-    if row is None:
-        raise invalid_credentials()
-    tenant_id, scopes, *ends = row
-    ends_at = min((end for end in ends if end is not None), default=None)
-    if ends_at is not None and ends_at <= clock.now():
-        log.warning("a revoked or expired key was used: %s_…", key.text[:12])
-        raise invalid_credentials()
-    if scope not in scopes:
-        detail = f"this service key lacks the scope {scope}"
-        raise AforoError("insufficient_scope", 403, detail)
-    tenancy.enter(tenant_id=tenant_id)
-    return Caller(tenant_id, frozenset(scopes), None, ends_at)
+ONCE = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Sent again with the same body, the first answer returns.",
+)
 
 
-def body_of(request: HttpRequest) -> bytes:
-    """Return the body, decoded, of bounded size.
+class Door(APIView):
+    """An address of one method for our own callers; refusals are answers."""
 
-    Raises AforoError: 400, 413, 415 or 431 for a request of the wrong form.
-    """
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    size = sum(len(name) + len(value) for name, value in headers.items())
-    http.check_headers(headers, size=size)
-    http.require_json(headers.get("content-type", ""))
-    length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > http.BODY_MAX:
-        raise http.too_large(http.BODY_MAX)
-    raw = request.read(http.BODY_MAX + 1)
-    return http.decode_body(raw, headers.get("content-encoding", ""))
+    authentication_classes = ()
+    permission_classes = ()
+    method: ClassVar[str] = "POST"
+    scope: ClassVar[str]  # What the service key must be allowed.
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Refuse other methods."""
+        try:
+            http.require_method(request.method or "", (self.method,))
+        except AforoError as error:
+            return refusal(error)
+        return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Leave form, size and caller to the view."""
+
+    def answered(
+        self, request: Request, work: Callable[[HttpRequest, Caller], HttpResponse]
+    ) -> HttpResponse:
+        """Return what the work answers to the caller; refusals are answers too."""
+        asked = request._request
+        try:
+            found = service_calls.authenticate(asked, scope=self.scope)
+            caller = Caller(found.tenant_id, found.scopes, None, found.ends_at)
+            return work(asked, caller)
+        except AforoError as error:
+            return refusal(error)
+
+    def once(
+        self,
+        request: Request,
+        members: Collection[str],
+        work: Callable[[Caller, dict[str, Any]], HttpResponse],
+    ) -> HttpResponse:
+        """Do the work that a body asks for, once for an Idempotency-Key.
+
+        `members` are those that the body may have.
+        """
+
+        def act(asked: HttpRequest, caller: Caller) -> HttpResponse:
+            headers = service_calls.headers_of(asked)
+            http.require_json(headers.get("content-type", ""))
+            body = service_calls.body_of(asked, headers)
+            once = idempotency.wanted(
+                headers.get("idempotency-key"),
+                tenant_id=caller.tenant_id,
+                endpoint=f"{self.method} {asked.path}",
+                body=body,
+            )
+            return answer_once(once, lambda: work(caller, members_of(body, members)))
+
+        return self.answered(request, act)
 
 
 def members_of(body: bytes, known: Collection[str]) -> dict[str, Any]:
@@ -82,19 +105,3 @@ def members_of(body: bytes, known: Collection[str]) -> dict[str, Any]:
     if (path := strict_json.null_character(value)) is not None:
         raise bad("invalid_field", "null characters are not allowed", path or None)
     return value
-
-
-def answer(status: int, value: Any, **headers: str) -> HttpResponse:
-    """Return a JSON answer; `value` may be JSON already."""
-    body = value if isinstance(value, bytes) else _encode(value)
-    named = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return HttpResponse(body, status=status, headers=named | headers)
-
-
-def refusal(error: AforoError) -> HttpResponse:
-    """Return the answer of a refusal."""
-    return HttpResponse(
-        errors.problem_bytes(error),
-        status=error.status,
-        headers=errors.problem_headers(error),
-    )

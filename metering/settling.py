@@ -109,16 +109,11 @@ def _due(customer_id: uuid.UUID) -> list[Row]:
 
 def _settle_total(account: Account, total: Total, ended: list[Ended]) -> list[Entry]:
     """Settle sessions of one counter row, on the invoice that is open for it."""
-    key = total.key
-    (plan,) = (
-        snapshot.plan
-        for contract in account.contracts
-        for snapshot in contract.snapshots
-        if snapshot.id == key.snapshot_id and snapshot.plan is not None
-    )
-    (period,) = (one for one in account.periods if one.id == key.period_id)
-    carrier = account.billing_period(period, clock.now())
-    return group_totals.settle(total, plan.plan, ended, carrier.id)
+    priced = account.plan_of(total.key.snapshot_id)
+    if priced is None:  # DUE leaves paused contracts alone, and an end has no usage.
+        raise LookupError(f"snapshot {total.key.snapshot_id} has sessions but no plan")
+    carrier = account.billing_period(account.period(total.key.period_id), clock.now())
+    return group_totals.settle(total, priced.plan, ended, carrier.id)
 
 
 def _add_prices(entries: Iterable[Entry]) -> None:

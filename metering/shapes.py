@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aforo.core.service_calls import invalid_credentials
 from aforo.lib import crypto
 from aforo.lib.money import CURRENCIES
 from metering import canonical, mcp, normalize
-from metering.canonical import bad, invalid_credentials
+from metering.canonical import bad
 from metering.measurements import CANONICAL, WHOLE
 
 TOOL_INVOKED = "mcp.tool_invoked"

@@ -29,7 +29,7 @@ from catalog.pricing import (
 )
 from catalog.pricing.exact import EXACT
 from catalog.pricing.removal import without
-from metering import models, repricing
+from metering import models, rated
 
 # One counter row's surviving events, and the event itself.
 OF_TOTAL = """
@@ -64,13 +64,11 @@ def take_back(
     """
     key = TotalKey(entry.subscription_id, entry.snapshot_id, entry.usage_period_id)
     total = rating.load_totals([event.customer_id], [key])[key]
-    snapshots = SubscriptionSnapshot.objects.filter(pk=entry.snapshot_id)
-    plan = contracts.plans_of(snapshots)[entry.snapshot_id].plan
+    plan = _plan(entry, account)
     usage = _usage(event, key)
     before = dict(total.state)
     after = _after(plan, total, usage, event)
-    (period,) = (one for one in account.periods if one.id == key.period_id)
-    carrier = account.billing_period(period, now)
+    carrier = account.billing_period(account.period(key.period_id), now)
     with decimal.localcontext(EXACT):
         moved = _difference(plan, before, after)
         reversal = _mirror(entry, carrier.id, now)
@@ -79,11 +77,20 @@ def take_back(
     return entries
 
 
+def _plan(entry: LedgerEntry, account: Account) -> Plan:
+    """Return what the event was priced by; that of a paused contract is read apart."""
+    priced = account.plan_of(entry.snapshot_id)
+    if priced is None:
+        snapshots = SubscriptionSnapshot.objects.filter(pk=entry.snapshot_id)
+        priced = contracts.plans_of(snapshots)[entry.snapshot_id]
+    return priced.plan
+
+
 def _usage(event: models.UsageEvent, key: TotalKey) -> UsageEvent:
     """Return the event as it was priced."""
-    where = repricing.RATED + OF_TOTAL.format("=") + repricing.ORDER
+    where = rated.RATED + OF_TOTAL.format("=") + rated.ORDER
     values = [event.customer_id, *key, event.pk]
-    ((_, usage),) = repricing.read([event.tenant_id], where, values)
+    ((_, usage),) = rated.read([event.tenant_id], where, values)
     return usage
 
 
@@ -95,9 +102,9 @@ def _after(
         found = without(plan, total.state, usage)
         if found is not None:
             return found
-    where = repricing.RATED + OF_TOTAL.format("<>") + repricing.ORDER
+    where = rated.RATED + OF_TOTAL.format("<>") + rated.ORDER
     values = [event.customer_id, *total.key, event.pk]
-    others = [one for _, one in repricing.read([event.tenant_id], where, values)]
+    others = [one for _, one in rated.read([event.tenant_id], where, values)]
     state = collect(plan, others)
     with sql.cursor() as cursor:
         closed = cursor.execute(CLOSED, [total.id]).fetchall()

@@ -35,11 +35,10 @@ def test_every_tenant_owned_model_has_a_tenant_that_is_never_null() -> None:
         if "tenant" not in fields or fields["tenant"].null:
             without.append(model.__name__)
     # Users belong to no tenant, library prices and what became of their changes to
-    # all, job slots and the version of the rates to the product.
+    # all, job slots to the product.
     assert sorted(without) == [
         "CostChange",
         "CostRate",
-        "CostVersion",
         "JobSlot",
         "Tenant",
         "User",

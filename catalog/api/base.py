@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import msgspec
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from aforo.core import audit, idempotency, tenancy
+from aforo.core import audit, idempotency
 from aforo.core.models import ServiceKey, Tenant
-from aforo.lib import clock, crypto, errors, http, ids, sql
+from aforo.core.service_calls import (
+    answer,
+    answer_once,
+    authenticate,
+    body_of,
+    headers_of,
+    refusal,
+)
+from aforo.lib import http, ids
 from aforo.lib.errors import AforoError
 from aforo.lib.models import TenantModel
-from catalog.api.reading import bad, body_of, headers_of, no_body, object_of
+from catalog.api.reading import bad, no_body, object_of
 
 Row = TypeVar("Row", bound=TenantModel)
 PAGE_SIZE, PAGE_MAX = 50, 100
 READ, WRITE = "catalog:read", "catalog:write"
-KEY = "SELECT id, tenant_id, scopes, expires_at, revoked_at"
-KEY += " FROM aforo_find_service_key(%b)"
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 
 # What a view makes: the status, and the body before it is encoded.
 Made = tuple[int, dict[str, Any]]
@@ -35,29 +39,6 @@ class Caller(NamedTuple):
 
     key: ServiceKey
     tenant: Tenant
-
-
-def _authenticate(headers: Mapping[str, str]) -> Caller:
-    """Return who calls, and let row-level security show the tenant's rows only.
-
-    A customer's own credential opens nothing here. Raises AforoError 401
-    `invalid_credentials`, one body for every bad secret.
-    """
-    refused = AforoError("invalid_credentials", 401, "the credentials are not valid")
-    given = http.authorization(headers.get("authorization", ""))
-    parsed = crypto.parse_key(given.token) if isinstance(given, http.Bearer) else None
-    if parsed is None or parsed.prefix != "svc":
-        raise refused
-    with sql.cursor() as cursor:
-        row = cursor.execute(KEY, [parsed.digest]).fetchone()
-    if row is None:
-        raise refused
-    key_id, tenant_id, _, *ends = row
-    if any(end is not None and end <= clock.now() for end in ends):
-        raise refused
-    tenancy.enter(tenant_id=tenant_id)
-    key = ServiceKey.objects.select_related("tenant", "created_by").get(pk=key_id)
-    return Caller(key, key.tenant)
 
 
 class CatalogView(APIView):
@@ -79,19 +60,16 @@ class CatalogView(APIView):
         known = [m.upper() for m in ("get", "post", "put", "patch") if hasattr(self, m)]
         http.require_method(method, known)
         self.given = headers_of(request._request)
-        http.refuse_key_in_url(request.META.get("QUERY_STRING", ""))
-        self.caller = _authenticate(self.given)
         scope = READ if method == "GET" else WRITE
-        if scope not in self.caller.key.scopes:
-            detail = f"this service key lacks the scope {scope}"
-            raise AforoError("insufficient_scope", 403, detail)
+        found = authenticate(request._request, scope=scope)
+        keys = ServiceKey.objects.select_related("tenant", "created_by")
+        key = keys.get(pk=found.key_id)
+        self.caller = Caller(key, key.tenant)
 
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
         """Answer a refusal; a fault of ours is the site's to answer."""
         if isinstance(exc, AforoError):
-            headers = errors.problem_headers(exc)
-            body = errors.problem_bytes(exc)
-            return HttpResponse(body, status=exc.status, headers=headers)
+            return refusal(exc)
         raise exc
 
     @property
@@ -101,7 +79,7 @@ class CatalogView(APIView):
 
     def read(self, body: dict[str, Any]) -> HttpResponse:
         """Answer what was asked for."""
-        return _answer(200, _encode(body))
+        return answer(200, body)
 
     def write(
         self,
@@ -131,22 +109,7 @@ class CatalogView(APIView):
             body = object_of(raw, schema)
         label = f"Service key {self.caller.key}"
         with transaction.atomic(), audit.speaking_for(label):
-            earlier = idempotency.find(once) if once is not None else None
-            if earlier is not None:
-                return _answer(*earlier, replayed=True)
-            status, made = act(body)
-            answer = _encode(made)
-            if once is not None:
-                idempotency.keep(once, status, answer)
-        return _answer(status, answer)
-
-
-def _answer(status: int, body: bytes, *, replayed: bool = False) -> HttpResponse:
-    """Return an answer as it travels."""
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    if replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return HttpResponse(body, status=status, headers=headers)
+            return answer_once(once, lambda: answer(*act(body)))
 
 
 def find(rows: QuerySet[Row], name: str) -> Row:

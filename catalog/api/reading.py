@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.http import HttpRequest
-
-from aforo.lib import http
 from aforo.lib.errors import AforoError
 from aforo.lib.strict_json import StrictJsonError, loads
 
@@ -31,26 +28,6 @@ TYPES: dict[str, type] = {
 def bad(code: str, detail: str, field: str | None = None) -> AforoError:
     """Return the refusal of a malformed request."""
     return AforoError(code, 400, detail, field=field)
-
-
-def headers_of(request: HttpRequest) -> dict[str, str]:
-    """Return the headers by lower-case name; 431 and 400 as the doors refuse them."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    size = sum(len(name) + len(value) for name, value in headers.items())
-    http.check_headers(headers, size=size)
-    return headers
-
-
-def body_of(request: HttpRequest, headers: Mapping[str, str]) -> bytes:
-    """Return the body, decoded and of bounded size.
-
-    Raises AforoError: 413 `body_too_large`, 415 for another encoding.
-    """
-    length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > http.BODY_MAX:
-        raise http.too_large(http.BODY_MAX)
-    raw = request.read(http.BODY_MAX + 1)
-    return http.decode_body(raw, headers.get("content-encoding", ""))
 
 
 def object_of(raw: bytes, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.models.costs import CostChange, CostRate, CostVersion
+from catalog.models.costs import CostChange, CostRate
 from catalog.models.metrics import Metric
 from catalog.models.plans import Plan, PlanVersion
 from catalog.models.products import Product, ProductType, Tool, ToolName
@@ -11,7 +11,6 @@ from catalog.models.scenarios import UsageScenario
 __all__ = [
     "CostChange",
     "CostRate",
-    "CostVersion",
     "Metric",
     "Plan",
     "PlanVersion",

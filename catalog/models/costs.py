@@ -76,19 +76,6 @@ class CostRate(BaseModel):
         return f"{self.provider} {self.model} {self.unit}"
 
 
-class CostVersion(models.Model):
-    """One row that changes whenever any rate does: what cached rates are checked by.
-
-    A trigger on the rates keeps it.
-    """
-
-    id = models.PositiveSmallIntegerField(primary_key=True)
-    version = models.UUIDField()
-
-    def __str__(self) -> str:
-        return str(self.version)
-
-
 class CostChange(BaseModel):
     """A difference between our library rates and the public price list.
 

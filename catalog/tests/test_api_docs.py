@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "catalog-api.md").read_text()
 SOURCES = """catalog/api/reading.py catalog/api/base.py catalog/api/plan_views.py
 catalog/products.py catalog/checks.py catalog/plans.py catalog/limits.py
-aforo/core/idempotency.py""".split()
+aforo/core/idempotency.py aforo/core/service_calls.py""".split()
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -19,7 +19,7 @@ from billing.models import Customer
 from billing.tests.cast import DAY, NOVEMBER, OCTOBER
 from catalog import plans
 from catalog.pricing.bulk import Tabulation
-from metering import backtest_jobs, backtest_plans, tasks
+from metering import backtest_jobs, backtest_plans, jobs, tasks
 from metering.backtest import Pricer
 from metering.models import Backtest, BacktestRow
 from metering.tests.backtest_kit import DOUBLE, MONTH, ask, fill, told
@@ -102,7 +102,7 @@ def test_a_worker_that_dies_is_followed_by_another_with_the_same_result(
     assert (made.state, made.done_count, made.result) == ("running", nth - 1, None)
     now = clock.now()
     assert not backtest_jobs.waiting(now)
-    with clock.travel(now + backtest_jobs.STALE + dt.timedelta(seconds=1)):
+    with clock.travel(now + jobs.STALE + dt.timedelta(seconds=1)):
         assert backtest_jobs.waiting(clock.now())
         kept = list(made.rows.filter(figures__isnull=False).values_list("pk"))
         assert len(kept) == nth - 1
@@ -169,7 +169,7 @@ def test_a_slice_ends_after_a_customer_and_the_next_goes_on(shop: Shop) -> None:
     made = ask(shop)
     assert backtest_jobs.run(seconds=0) is True
     for done in (1, 2, 3):
-        backtest_jobs._run(made, 0.0)
+        backtest_jobs.QUEUE.turn(made, 0.0)
         made.refresh_from_db()
         assert (made.state, made.done_count) == ("running", done)
     assert backtest_jobs.run() is False
@@ -211,7 +211,7 @@ def test_a_cancel_stops_a_customer_with_many_events(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = ask(shop)
-    monkeypatch.setattr(backtest_jobs, "LOOK_S", 0.0)
+    monkeypatch.setattr(jobs, "LOOK_S", 0.0)
 
     def long(self: Pricer, customer: Customer, *, beat: Any) -> Any:
         backtest_jobs.cancel(backtest_id=made.pk, actor=None)
@@ -235,7 +235,7 @@ def test_a_worker_that_was_followed_by_another_writes_nothing_more(
         return price(self, *args, **more)
 
     monkeypatch.setattr(Pricer, "price", followed)
-    backtest_jobs._run(made, 1e12)
+    backtest_jobs.QUEUE.turn(made, 1e12)
     made.refresh_from_db()
     assert (made.state, made.done_count) == ("running", 0)
     assert not made.rows.filter(figures__isnull=False).exists()
@@ -250,7 +250,7 @@ def test_one_worker_at_a_time_prices_backtests() -> None:
         held, go_on = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with backtest_jobs._alone() as alone:
+            with backtest_jobs.QUEUE.alone() as alone:
                 assert alone
                 held.set()
                 go_on.wait(30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -281,19 +282,37 @@ def test_the_entry_of_a_granted_agent_follows_its_owner() -> None:
 
 def test_what_nobody_uses_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("metering.enrichment.time.monotonic", lambda: now[0])
-    memory: enrichment.Memory[str] = enrichment.Memory(2)
+    monkeypatch.setattr("aforo.core.stamps.time.monotonic", lambda: now[0])
+    memory: stamps.Memory[str] = stamps.Memory(2)
     first, second, third = (uuid.uuid4() for _ in range(3))
     memory.put(first, "1", "a")
     memory.put(second, "1", "b")
     assert memory.get(first, "1") == "a"
     memory.put(third, "1", "c")  # The one used longest ago makes room.
     assert memory.get(second, "1") is None
-    now[0] = enrichment.UNUSED_S
+    now[0] = stamps.UNUSED_S
     memory.put(second, "1", "b")
     assert memory.get(first, "1") is None
     assert memory.get(second, "2") is None
     assert memory.get(second, "1") == "b"
+
+
+def test_a_stamp_that_came_back_does_not_bring_back_what_it_stood_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scope = uuid.uuid4()
+    memory: stamps.Memory[str] = stamps.Memory(2)
+    before = stamps.read([scope])[scope]
+    memory.put(scope, before, "of old")
+    with sql.cursor() as cursor:
+        cursor.execute("INSERT INTO core_changestamp (scope) VALUES (%b)", [scope])
+    assert stamps.read([scope])[scope] != before
+    assert stamps.prune(clock.now() + dt.timedelta(minutes=1)) > 0
+    assert stamps.read([scope])[scope] == before
+    # Rows go after an hour; by then nothing of before the change is believed.
+    later = time.monotonic() + stamps.UNUSED_S
+    monkeypatch.setattr("aforo.core.stamps.time.monotonic", lambda: later)
+    assert memory.get(scope, before) is None
 
 
 def test_old_stamps_go_and_what_is_remembered_is_read_again() -> None:

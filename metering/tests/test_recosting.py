@@ -226,7 +226,7 @@ def test_a_worker_that_dies_is_taken_over_where_it_was(monkeypatch) -> None:
     assert run is not None
     with monkeypatch.context() as patch:
         # Its time is over after the first batch.
-        patch.setattr(time, "monotonic", iter([0.0, 0.0, 99.0, 99.0]).__next__)
+        patch.setattr(time, "monotonic", iter([0.0, 0.0, 0.0, 99.0, 99.0]).__next__)
         assert cost_jobs.run(seconds=1.0) is True
     assert sums(shop) != {(Decimal(15), 0)}
     CostRun.objects.filter(pk=run.pk).update(heartbeat_at=LONG_AGO)

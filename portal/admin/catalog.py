@@ -22,7 +22,7 @@ from catalog.models import (
     Tool,
     ToolName,
 )
-from catalog.models.costs import CostChange, CostVersion
+from catalog.models.costs import CostChange
 from portal.admin.base import ReadOnlyAdmin, Refusable, TenantAdmin, confirmed
 from portal.admin.site import site
 from portal.context import acting_tenant
@@ -386,12 +386,4 @@ class CostChangeAdmin(ReadOnlyAdmin):
     list_filter = ("state", "provider")
     search_fields = ("provider", "model")
     ordering = ("-id",)
-    view_on_site = False
-
-
-@admin.register(CostVersion, site=site)
-class CostVersionAdmin(ReadOnlyAdmin):
-    """By what remembered rates are checked."""
-
-    list_display = ("id", "version")
     view_on_site = False

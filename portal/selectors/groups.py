@@ -10,31 +10,19 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import msgspec
-
 from aforo.core import fx
 from aforo.lib import ids
 from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO
 from catalog.pricing import Grouping, UsageEvent
-from metering.batch import Body
-from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
+from metering import rated
 from portal.selectors.meters import summed
-from portal.selectors.month_usage import as_rated
 
-# Columns as `as_rated` reads them, then what the pages need; see READ for the joins.
+# What `rated.event` reads, then what the pages need; see WHOLE for the joins.
 COLUMNS = f"""
-SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
-  a.agent_type, a.tier, t.tier, c.segment,
-  {AMOUNT}, {CURRENCY}, e.tenant_id,
-  l.session_id, e.correlation_id, COALESCE(l.tool_name, e.tool_name),
+SELECT {rated.COLUMNS},
   e.id, e.customer_id, c.name, e.session_key
 """  # Only constants.
-COSTS = f"""
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}"""  # Only constants.
 LEDGER = """
 LEFT JOIN billing_ledgerentry l
   ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
@@ -46,7 +34,7 @@ WHOLE = f"""
 FROM unnest(%(customers)s::uuid[], %(names)s::text[]) AS k (customer_id, name)
 JOIN metering_usageevent e
   ON e.customer_id = k.customer_id AND e.{{column}} = k.name AND e.{{column}} <> ''
-{LEDGER} {COSTS}
+{LEDGER} {rated.JOINS}
 ORDER BY e.id LIMIT %(most)s
 """  # Only constants of this module.
 BY_COLUMN = {
@@ -149,11 +137,9 @@ class Work:
 def read(statement: str, currency: str, **parameters: Any) -> list[Seen]:
     """Return the events of a statement of COLUMNS with their cost in a currency."""
     found = rows(statement, **parameters)
-    decode = msgspec.json.Decoder(Body).decode
     rates = fx.Rates({row[10] for row in found})
     return [
-        Seen(as_rated(row, decode(row[3]), rates, currency), *row[14:18])
-        for row in found
+        Seen(rated.event(row, rates, currency), *row[rated.WIDTH :]) for row in found
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.cache import cache
 
 from aforo.core import fx
-from aforo.lib.invariants import rows
+from aforo.lib import sql
 from aforo.lib.money import ZERO, plain
 from billing import levels
 from billing.models import Customer, Subscription
@@ -29,9 +29,7 @@ from catalog.pricing import (
     state_from_json,
     state_to_json,
 )
-from metering.batch import Body, decode, with_tool
-from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
-from metering.measurements import priced
+from metering import rated
 from portal.selectors.figures import Span, month_to_date
 
 # What one page can count while somebody waits; backtests take any number.
@@ -39,20 +37,10 @@ EVENTS_MAX = 50_000
 OFFERED_MAX = 200
 REMEMBERED_S = 600
 BY_PRICE = frozenset({"percentage", "dimensions", "compound", "recipe"})
-EVENTS = f"""
-SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
-  a.agent_type, a.tier, t.tier, c.segment,
-  {AMOUNT}, {CURRENCY}, e.tenant_id,
-  l.session_id, e.correlation_id, l.tool_name
-FROM metering_usageevent e
-JOIN billing_ledgerentry l ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
-JOIN billing_subscription s ON s.id = l.subscription_id
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}WHERE e.customer_id = %(customer)s AND s.product_id = %(product)s
-  AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
-ORDER BY e.id LIMIT %(most)s
+EVENTS = f"""{rated.RATED}
+  AND e.customer_id = %b AND e.occurred_at >= %b AND e.occurred_at < %b
+  AND l.subscription_id IN (SELECT id FROM billing_subscription WHERE product_id = %b)
+ORDER BY e.id LIMIT %b
 """  # noqa: S608  # Only constants.
 
 
@@ -154,36 +142,10 @@ def _events(
     customer: Customer, product: Product, span: Span, currency: str
 ) -> list[UsageEvent] | None:
     """Return the rated events of the month with their cost in a currency."""
-    found = rows(
-        EVENTS,
-        customer=customer.pk,
-        product=product.pk,
-        start=span.start,
-        end=span.end,
-        most=EVENTS_MAX + 1,
-    )
+    values = [customer.pk, span.start, span.end, product.pk, EVENTS_MAX + 1]
+    with sql.cursor() as cursor:
+        found = cursor.execute(EVENTS, values).fetchall()
     if len(found) > EVENTS_MAX:
         return None
     rates = fx.Rates([customer.tenant_id])
-    return [as_rated(row, decode(row[3]), rates, currency) for row in found]
-
-
-def as_rated(row: Any, body: Body, rates: fx.Rates, currency: str) -> UsageEvent:
-    """Return a stored event as rating saw it."""
-    names = ("agent.type", "agent.tier", "team.tier", "customer.segment")
-    facets = dict(zip(names, (value or "" for value in row[4:8]), strict=True))
-    cost = row[8]
-    if cost is not None:
-        cost = rates.convert(
-            cost, tenant_id=row[10], base=row[9], quote=currency, at=row[1]
-        )
-    return UsageEvent(
-        row[0],
-        row[1],
-        row[2],
-        with_tool(body.properties, row[13]) | (facets if row[4] else {}),
-        priced({name: Decimal(value) for name, value in body.measurements.items()}),
-        cost,
-        row[11].hex if row[11] else "",
-        row[12],
-    )
+    return [rated.event(row, rates, currency) for row in found]

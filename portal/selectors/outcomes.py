@@ -35,11 +35,11 @@ from catalog.pricing.outcomes import (
     with_event,
 )
 from catalog.units import span_words
+from metering import rated
 from metering.models import UsageEvent
 from portal.selectors.figures import Span
 from portal.selectors.groups import (
     COLUMNS,
-    COSTS,
     LEDGER,
     GroupKey,
     Seen,
@@ -58,7 +58,7 @@ RECENT = f"""
 {COLUMNS}
 FROM (SELECT * FROM metering_usageevent WHERE tenant_id = %(tenant)s
       ORDER BY id DESC LIMIT %(most)s) e
-{LEDGER} {COSTS}
+{LEDGER} {rated.JOINS}
 WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
   AND COALESCE(s.product_id, e.product_id) = %(product)s
 """  # noqa: S608  # Only constants of this module.
@@ -73,7 +73,7 @@ MONTH = f"""
 FROM billing_ledgerentry l
 JOIN billing_subscription s ON s.id = l.subscription_id
 JOIN metering_usageevent e ON e.id = l.event_id
-{COSTS}
+{rated.JOINS}
 WHERE l.customer_id = ANY(%(customers)s) AND l.kind IN ('usage', 'adjustment')
   AND l.billing_period_id IN (
     SELECT id FROM billing_billingperiod
