@@ -13,7 +13,6 @@ import argparse
 import importlib
 import itertools
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,14 +21,15 @@ from typing import Any
 import psycopg
 
 from aforo.embedded import services
-from bench.ingest import BATCH, cpu_seconds, wait_until_rated
-from bench.paced import WAITING, WAL, event, held, one
+from bench import frame, usage
+from bench.load import held
 from tests import harness
 
 CUSTOMERS = 200
 CONNECTIONS = 8
 SEED = 200  # Batches that are sent, and then copied until there are enough.
-TABLES = ("metering_usageevent", "billing_ledgerentry", "metering_costfact")
+WAITING = "SELECT coalesce(sum(cardinality(event_ids)), 0) FROM metering_pendingevents"
+WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 
 # A copy's ids are of its own earlier time, and the same wherever a row names the event.
 MADE_ID = (
@@ -51,24 +51,20 @@ WHERE i.indrelid = %b::regclass
 """
 
 
+def event(number: int) -> dict[str, Any]:
+    """Return an event with a random id, as most senders' have."""
+    made = usage.event(number, customers=CUSTOMERS)
+    return made | {"eventId": str(uuid.uuid4())}
+
+
 def requests(numbers: Iterator[int], key: str) -> Iterator[bytes]:
-    """Yield batches whose events have random ids, as most senders' have."""
-    head = (
-        "POST /v1/events HTTP/1.1\r\nHost: aforo\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Length: "
-    ).encode()
-    while True:
-        events = [
-            event(n, customers=CUSTOMERS) | {"eventId": str(uuid.uuid4())}
-            for n in itertools.islice(numbers, BATCH)
-        ]
-        body = json.dumps(events).encode()
-        yield head + str(len(body)).encode() + b"\r\n\r\n" + body
+    """Yield batches of such events."""
+    return usage.requests(numbers, event, key=key, size=usage.BATCH)
 
 
 def drained(link: psycopg.Connection[Any]) -> None:
     """Return when no event waits for its price."""
-    while one(link, WAITING):
+    while frame.one(link, WAITING):
         time.sleep(0.05)
 
 
@@ -83,21 +79,21 @@ def paced(
         held(running, wanted, rate=5, seconds=4, connections=CONNECTIONS)
         drained(link)
         superuser(running, "CHECKPOINT")  # Each run pays for its own page images.
-        wal, cpu = one(link, WAL), cpu_seconds(running)
+        wal, cpu = frame.one(link, WAL), frame.cpu_seconds(running)
         load = held(
             running,
             wanted,
-            rate=options.rate / BATCH,
+            rate=options.rate / usage.BATCH,
             seconds=options.seconds,
             connections=CONNECTIONS,
         )
-        backlog = one(link, WAITING)
+        backlog = frame.one(link, WAITING)
         drained(link)
-        used = {k: s - cpu[k] for k, s in cpu_seconds(running).items()}
+        used = frame.cpu_us_since(running, cpu, events)
         return {
-            "postgres_cpu_us": round(used["postgres"] / events * 1e6, 1),
-            "worker_cpu_us": round(used["worker"] / events * 1e6, 1),
-            "wal_bytes": round((one(link, WAL) - wal) / events),
+            "postgres_cpu_us": used["postgres"],
+            "worker_cpu_us": used["worker"],
+            "wal_bytes": round((frame.one(link, WAL) - wal) / events),
             "backlog": backlog,
             "request_p99_ms": load.figures()["p99_ms"],
         }
@@ -125,11 +121,11 @@ def grow(running: harness.Instance, wanted: int) -> int:
         ):
             link.execute(f"SET {setting}".encode())
         link.execute(ORIGINALS)
-        copies = wanted // one(link, "SELECT count(*) FROM original")
-        for table in TABLES:
+        copies = wanted // frame.one(link, "SELECT count(*) FROM original")
+        for table in usage.TABLES:
             _multiply(link, table, copies)
             link.execute(f"VACUUM ANALYZE {table}".encode())
-        return one(link, "SELECT count(*) FROM metering_usageevent")
+        return frame.one(link, "SELECT count(*) FROM metering_usageevent")
 
 
 def _multiply(link: psycopg.Connection[Any], table: str, copies: int) -> None:
@@ -142,7 +138,7 @@ def _multiply(link: psycopg.Connection[Any], table: str, copies: int) -> None:
             [table],
         ).fetchall()
     ]
-    is_event = table == TABLES[0]
+    is_event = table == usage.TABLES[0]
     new = {
         "id": MADE_ID.replace("{old}", "t.id"),
         # The reporter's id is anything; elsewhere it names the event's row.
@@ -183,15 +179,13 @@ def measure(options: argparse.Namespace, folder: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     running.start()
     try:
-        os.environ["AFORO_DATA_DIR"] = str(running.data_dir)
-        os.environ["DJANGO_SETTINGS_MODULE"] = "aforo.settings"
-        importlib.import_module("django").setup()
+        frame.speak_to(str(running.data_dir))
         world = importlib.import_module("bench.world")
         key = world.make(customers=CUSTOMERS)
         wanted = requests(itertools.count(), key)
         held(running, wanted, rate=20, seconds=SEED // 20, connections=CONNECTIONS)
         with psycopg.connect(running.database_url, autocommit=True) as link:
-            wait_until_rated(link, SEED * BATCH)
+            frame.wait_until_rated(link, SEED * usage.BATCH)
         found["empty"] = paced(running, key, options)
         started = time.monotonic()
         found["stored"] = grow(running, options.events)
@@ -210,10 +204,7 @@ def measure(options: argparse.Namespace, folder: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Run the benchmark and print its figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--events", type=int, default=10_000_000)
-    parser.add_argument("--rate", type=int, default=2000, help="events a second")
-    parser.add_argument("--seconds", type=int, default=120)
+    parser = frame.parser(__doc__, events=10_000_000, rate=2000, seconds=120)
     options = parser.parse_args()
     with harness.short_folder() as folder:
         found = measure(options, folder)
