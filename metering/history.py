@@ -16,7 +16,8 @@ from django.db import connection, transaction
 from aforo.core import fx
 from aforo.lib import sql
 from aforo.lib.money import ZERO
-from billing import levels
+from billing import hierarchy, levels
+from billing.hierarchy import Course
 from billing.models import BillingPeriod
 from catalog.pricing import (
     Plan,
@@ -37,11 +38,6 @@ from metering.measurements import priced
 FETCH = 5_000
 RATE_BATCH = 1_000
 
-AGENTS = """
-SELECT a.id, a.agent_type, a.tier, t.tier, c.segment
-FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
-JOIN billing_customer c ON c.id = a.customer_id WHERE a.id = ANY(%b)
-"""
 # What the month's own invoice charges: late usage stands on a later one.
 EVENTS = f"""
 SELECT l.subscription_id, e.event_id, e.occurred_at, e.event_type, e.body::text,
@@ -64,7 +60,6 @@ WHERE id = ANY(%b) AND state IN ('completed', 'failed', 'expired')
 IN_ORDER = " ORDER BY e.id"
 # Where spend levels decide, the order is that of time.
 BY_TIME = " ORDER BY e.occurred_at, e.event_id"
-FACETS = ("agent.type", "agent.tier", "team.tier", "customer.segment")
 
 
 @dataclass(slots=True)
@@ -104,7 +99,7 @@ class Reader:
         """
         period = self.period
         args = [period.customer_id, period.pk, period.pk, list(self.subscriptions)]
-        agents: dict[uuid.UUID, dict[str, str]] = {}
+        agents: dict[uuid.UUID, Course] = {}
         with transaction.atomic():
             with sql.cursor() as cursor:
                 # All rows are wanted, not the first few soon.
@@ -112,12 +107,13 @@ class Reader:
             rows = psycopg.ServerCursor(connection.connection, "aforo_history")
             with rows:
                 rows.execute(EVENTS + order, args, binary=True)
+                segment = hierarchy.segments([period.customer_id])[period.customer_id]
                 while chunk := rows.fetchmany(FETCH):
                     _learn(agents, chunk)
-                    yield [(row[0], self._event(row, agents)) for row in chunk]
+                    yield [(row[0], self._event(row, agents, segment)) for row in chunk]
 
     def _event(
-        self, row: Sequence[Any], agents: dict[uuid.UUID, dict[str, str]]
+        self, row: Sequence[Any], agents: dict[uuid.UUID, Course], segment: Course
     ) -> UsageEvent:
         """Return an event as rating priced it."""
         _, event_id, at, event_type, text, agent_id, cost, currency, *held = row
@@ -125,7 +121,8 @@ class Reader:
         body = decode(text)
         properties = with_tool(body.properties, tool)
         if agent_id is not None:
-            properties = {**properties, **agents[agent_id]}
+            facts = agents[agent_id].at(at)
+            properties |= hierarchy.facets(facts, segment.at(at))
         if cost is not None and currency != self.currency:
             cost = self.rates.convert(
                 cost,
@@ -146,15 +143,11 @@ class Reader:
         )
 
 
-def _learn(
-    agents: dict[uuid.UUID, dict[str, str]], chunk: Sequence[Sequence[Any]]
-) -> None:
+def _learn(agents: dict[uuid.UUID, Course], chunk: Sequence[Sequence[Any]]) -> None:
     """Read what filters may ask of agents that were not met before."""
     new = {row[5] for row in chunk if row[5] is not None} - agents.keys()
     if new:
-        with sql.cursor() as cursor:
-            for key, *values in cursor.execute(AGENTS, [list(new)]).fetchall():
-                agents[key] = dict(zip(FACETS, values, strict=True))
+        agents.update(hierarchy.agents(new))
 
 
 def measure(

@@ -15,7 +15,7 @@ from django.db.models import Sum
 from aforo.core import fx
 from aforo.lib import clock, sql
 from aforo.lib.money import ZERO
-from billing import levels
+from billing import hierarchy, levels
 from billing.models import BillingPeriod, Subscription, UsageTotal
 from billing.plan_terms import printed
 from billing.rating import TotalKey
@@ -38,15 +38,12 @@ EVENTS_MAX = 20_000
 
 RATED = f"""
 SELECT l.subscription_id, l.snapshot_id, l.usage_period_id, e.event_id, e.occurred_at,
-  e.event_type, e.body::text, a.agent_type, a.tier, t.tier, c.segment,
+  e.event_type, e.body::text, {hierarchy.COLUMNS},
   {AMOUNT}, {CURRENCY}, l.currency,
   l.tenant_id, l.session_id, e.correlation_id, l.tool_name, l.spend_level
 FROM billing_ledgerentry l
 JOIN metering_usageevent e ON e.id = l.event_id
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}
+{hierarchy.JOINS}{PRICED_WITH}
 WHERE l.kind IN ('usage', 'adjustment')
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
 """  # noqa: S608  # Only constants.
@@ -75,11 +72,7 @@ def read(
             sub, snapshot, period, event_id, at, kind, text = row[:7]
             body = decode(text)
             facets = dict(
-                zip(
-                    ("agent.type", "agent.tier", "team.tier", "customer.segment"),
-                    (v or "" for v in row[7:11]),
-                    strict=True,
-                )
+                zip(hierarchy.FACETS, (v or "" for v in row[7:11]), strict=True)
             )
             usage = UsageEvent(
                 event_id,

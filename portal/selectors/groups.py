@@ -16,6 +16,7 @@ from aforo.core import fx
 from aforo.lib import ids
 from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO
+from billing import hierarchy
 from catalog.pricing import Grouping, UsageEvent
 from metering.batch import Body
 from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
@@ -25,16 +26,13 @@ from portal.selectors.month_usage import as_rated
 # Columns as `as_rated` reads them, then what the pages need; see READ for the joins.
 COLUMNS = f"""
 SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
-  a.agent_type, a.tier, t.tier, c.segment,
+  {hierarchy.COLUMNS},
   {AMOUNT}, {CURRENCY}, e.tenant_id,
   l.session_id, e.correlation_id, COALESCE(l.tool_name, e.tool_name),
   e.id, e.customer_id, c.name, e.session_key
 """  # Only constants.
 COSTS = f"""
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}"""  # Only constants.
+{hierarchy.JOINS}{PRICED_WITH}"""  # Only constants.
 LEDGER = """
 LEFT JOIN billing_ledgerentry l
   ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')

@@ -15,7 +15,7 @@ from django.core.cache import cache
 from aforo.core import fx
 from aforo.lib.invariants import rows
 from aforo.lib.money import ZERO, plain
-from billing import levels
+from billing import hierarchy, levels
 from billing.models import Customer, Subscription
 from catalog.models import Product
 from catalog.pricing import (
@@ -41,16 +41,14 @@ REMEMBERED_S = 600
 BY_PRICE = frozenset({"percentage", "dimensions", "compound", "recipe"})
 EVENTS = f"""
 SELECT e.event_id, e.occurred_at, e.event_type, e.body::text,
-  a.agent_type, a.tier, t.tier, c.segment,
+  {hierarchy.COLUMNS},
   {AMOUNT}, {CURRENCY}, e.tenant_id,
   l.session_id, e.correlation_id, l.tool_name
 FROM metering_usageevent e
 JOIN billing_ledgerentry l ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
 JOIN billing_subscription s ON s.id = l.subscription_id
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}WHERE e.customer_id = %(customer)s AND s.product_id = %(product)s
+{hierarchy.JOINS}{PRICED_WITH}
+WHERE e.customer_id = %(customer)s AND s.product_id = %(product)s
   AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
 ORDER BY e.id LIMIT %(most)s
 """  # noqa: S608  # Only constants.
@@ -170,8 +168,8 @@ def _events(
 
 def as_rated(row: Any, body: Body, rates: fx.Rates, currency: str) -> UsageEvent:
     """Return a stored event as rating saw it."""
-    names = ("agent.type", "agent.tier", "team.tier", "customer.segment")
-    facets = dict(zip(names, (value or "" for value in row[4:8]), strict=True))
+    values = (value or "" for value in row[4:8])
+    facets = dict(zip(hierarchy.FACETS, values, strict=True))
     cost = row[8]
     if cost is not None:
         cost = rates.convert(
