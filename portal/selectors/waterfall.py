@@ -46,7 +46,8 @@ class Bar:
     width: Decimal
     depth: int = 0  # How many of the calls shown it is inside of.
     parent: str = ""  # The name of the call that it is inside of, shown above it.
-    orphan_of: str = ""  # The parent that it names and that is not shown.
+    orphan_of: str = ""  # The parent that it names and that is not shown …
+    circle_of: str = ""  # … or that it is the caller of itself.
 
     is_decision = False
 
@@ -267,9 +268,12 @@ def _tree(
     for event in events:
         said = event.body.get("parent_id", "")
         parent = names.get(said) if said else None
-        if parent is None or _is_inside(parent, event.pk, parents):
+        if parent is None:
             tops.append(event.pk)
             bars[event.pk].orphan_of = said
+        elif _is_inside(parent, event.pk, parents):
+            tops.append(event.pk)
+            bars[event.pk].circle_of = said
         else:
             parents[event.pk] = parent
     children: dict[uuid.UUID, list[uuid.UUID]] = {}
