@@ -202,6 +202,35 @@ def periods_touch() -> Iterator[str]:
         yield f"customer {customer}: a period ends {before}, the next starts {start}"
 
 
+def former_facets_touch() -> Iterator[str]:
+    """Return rows of what was before that overlap, leave a hole or name nobody."""
+    found = rows(
+        """
+        SELECT kind, subject_id, valid_from, before FROM (
+          SELECT f.*, lag(valid_to) OVER own AS before
+          FROM billing_formerfacets f
+          WINDOW own AS (PARTITION BY subject_id ORDER BY valid_to)) f
+        WHERE valid_from IS DISTINCT FROM before
+        LIMIT 100
+        """
+    )
+    for kind, subject, start, before in found:
+        yield f"{kind} {subject}: was kept until {before}, then from {start}"
+    for kind, subject in rows(
+        """
+        SELECT f.kind, f.subject_id FROM billing_formerfacets f
+        LEFT JOIN billing_agent a ON a.id = f.subject_id AND f.kind = 'agent'
+        LEFT JOIN billing_team t ON t.id = f.subject_id AND f.kind = 'team'
+        LEFT JOIN billing_team o ON o.id = f.team_id
+        WHERE f.customer_id IS DISTINCT FROM CASE f.kind WHEN 'agent' THEN a.customer_id
+            WHEN 'team' THEN t.customer_id ELSE f.subject_id END
+          OR (f.kind = 'agent' AND o.customer_id IS DISTINCT FROM f.customer_id)
+        LIMIT 100
+        """
+    ):
+        yield f"{kind} {subject}: what it was is kept under another customer"
+
+
 INVARIANTS = [
     Invariant("I-1", "Invoice lines equal the ledger", lines_equal_ledger),
     Invariant("I-1b", "Invoices add up", invoices_add_up),
@@ -211,4 +240,5 @@ INVARIANTS = [
     Invariant("I-10", "Wallets equal their entries", wallets_hold),
     Invariant("I-15", "Invoice numbers have no gap", numbers_have_no_gap),
     Invariant("I-26", "Billing periods touch without overlap", periods_touch),
+    Invariant("I-43", "Former facets touch without overlap", former_facets_touch),
 ]

@@ -22,7 +22,7 @@ _METRIC_CODE = re.compile(r"[a-z][a-z0-9_-]{0,59}", re.ASCII)
 # What may change of a product once it is made.
 PRODUCT_CHANGES = frozenset(
     """name description features self_reporting session_idle_s session_expire_s
-    max_call_s""".split()
+    implicit_sessions max_call_s""".split()
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from django.db import transaction
 from aforo.core.models import User
 from aforo.lib.errors import AforoError
 from billing import books
-from metering import pipeline, voiding
+from metering import implicit, pipeline, voiding
 from metering.batch import Item
 from metering.identity import Event
 from metering.models import EventVoid, UsageEvent
@@ -80,7 +79,7 @@ def amend(
         if taken:
             detail = "this event id was used before; leave it out to get one"
             raise AforoError("event_conflict", 422, detail, field="event_id")
-        event = _store(old.tenant_id, new)
+        event = _store(old, new)
         done = voiding.void_locked(
             old,
             postings[old.customer_id],
@@ -95,11 +94,18 @@ def amend(
     return Amended(done.void, event, item)
 
 
-def _store(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
+def _session_key(old: UsageEvent, new: Event) -> str:
+    """Return the correction's session: where it names none, that of the wrong event."""
+    kept = old.session_key if old.session_key.startswith(implicit.PREFIX) else ""
+    same = old.credential_id == new.credential_id and old.product_id == new.product_id
+    return new.session_key or (kept if new.implicit and same else "")
+
+
+def _store(old: UsageEvent, new: Event) -> UsageEvent:
     """Store the correction; it never waits on the queue."""
     return UsageEvent.objects.create(
         id=new.id,
-        tenant_id=tenant_id,
+        tenant_id=old.tenant_id,
         event_id=new.event_id,
         body_hash=new.body_hash,
         customer_id=new.customer_id,
@@ -112,7 +118,7 @@ def _store(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
         status=new.status,
         request_id=new.request_id,
         correlation_id=new.correlation_id,
-        session_key=new.session_key,
+        session_key=_session_key(old, new),
         occurred_at=new.occurred_at,
         received_at=new.received_at,
         flags=[*new.flags, "correction"],

@@ -286,7 +286,7 @@ def _attribute(item: Item, known: Known) -> None:
         tools = known.tenants[row.tenant_id].registry(product_id)
         priced_as = tools.priced_as(priced_as, row.occurred_at, snapshot.plan.tools)
     usage_period = account.period_at(row.occurred_at)
-    facets = known.customers[row.customer_id].facets(row.agent_id)
+    facets = known.customers[row.customer_id].facets(row.agent_id, row.occurred_at)
     properties = with_tool(item.body.properties, priced_as)
     item.fact = Fact(
         id=row.id,

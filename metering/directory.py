@@ -24,6 +24,7 @@ class Product(NamedTuple):
     id: UUID
     code: str
     self_reporting: bool
+    implicit_idle_s: int | None  # None: calls without a session stay without one.
 
 
 class Catalog(NamedTuple):
@@ -57,6 +58,13 @@ class Agent(NamedTuple):
     customer_id: UUID
     team_id: UUID
     grants: tuple[Grant, ...]
+    # The teams that owned it before, each with the time until which, rising.
+    former: tuple[tuple[UUID, dt.datetime], ...] = ()
+
+    def team_at(self, instant: dt.datetime) -> UUID:
+        """Return the team that owned it at an instant."""
+        held = (team for team, until in self.former if instant < until)
+        return next(held, self.team_id)
 
 
 class Team(NamedTuple):
@@ -175,6 +183,8 @@ _BY_ID = "id = ANY(%(ids)b::uuid[])"
 _BY_NAME = "external_id = ANY(%(texts)b::text[]) AND external_id <> ''"
 _GRANTS = """(SELECT json_agg(json_build_array(g.team_id, g.customer_id, g.valid_from,
   g.valid_to)) FROM billing_agentgrant g WHERE g.agent_id = x.id)"""
+_FORMER = """(SELECT json_agg(json_build_array(f.team_id, f.valid_to)
+  ORDER BY f.valid_to) FROM billing_formerfacets f WHERE f.subject_id = x.id)"""
 _SEALED = """(SELECT max(p.end_at) FROM billing_billingperiod p
   WHERE p.customer_id = x.id AND p.state = 'finalised')"""
 _SUBSCRIBED = """ARRAY(SELECT DISTINCT s.product_id FROM billing_subscription s
@@ -198,14 +208,19 @@ STATEMENTS = {
     "client": f"SELECT c.client_id, {_CREDENTIAL}"
     " WHERE c.client_id = ANY(%(texts)b::text[])"
     " ORDER BY least(c.revoked_at, c.expires_at) NULLS LAST, c.id",
-    "agent": _either(f"id, customer_id, team_id, {_GRANTS}", "billing_agent"),
+    "agent": _either(
+        f"id, customer_id, team_id, {_GRANTS}, {_FORMER}", "billing_agent"
+    ),
     "customer": _either(f"id, {_SEALED}, {_SUBSCRIBED}", "billing_customer"),
     "team": _either("id, customer_id", "billing_team"),
     "subscription": "SELECT '', id, customer_id, product_id"
     " FROM billing_subscription WHERE id = ANY(%(ids)b::uuid[])",
 }
 PREFIXES = {"customer": "cus", "agent": "agt", "team": "tem", "subscription": "sub"}
-PRODUCTS = "SELECT id, code, self_reporting FROM catalog_product"
+PRODUCTS = """
+SELECT id, code, self_reporting, CASE WHEN implicit_sessions THEN session_idle_s END
+FROM catalog_product
+"""
 WHOLES = "SELECT DISTINCT field FROM catalog_metric WHERE integer_only"
 
 
@@ -221,7 +236,11 @@ def _record(kind: str, columns: tuple[Any, ...]) -> Any:
         return Customer(*columns)
     if kind == "agent":
         grants = tuple(_grant(*grant) for grant in columns[3] or ())
-        return Agent(columns[0], columns[1], columns[2], grants)
+        former = tuple(
+            (UUID(team), dt.datetime.fromisoformat(end))
+            for team, end in columns[4] or ()
+        )
+        return Agent(columns[0], columns[1], columns[2], grants, former)
     if kind == "team":
         return Team(*columns)
     if kind == "subscription":

@@ -1,10 +1,10 @@
 """What rating must know of customers and tenants, remembered between batches.
 
 One entry of a customer holds all that leads from a credential's agent to a price:
-contracts with their versions and plans as of any time, periods, agents and teams,
-wallets. One entry of a tenant holds its metrics, tools, rates of exchange and costs.
-An entry is used only while its stamp (aforo.core.stamps) is the one read after the
-books were locked, so a change counts for the next batch, in every process at once.
+contracts with their versions and plans, segment, agents and teams as of any time,
+periods, wallets. One entry of a tenant holds its metrics, tools, rates of exchange and
+costs. An entry is used only while its stamp (aforo.core.stamps) is the one read after
+the books were locked, so a change counts for the next batch, in every process at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import redis
 from aforo.core import fx
 from aforo.core.stamps import Memory, remembered
 from aforo.lib import clock, sql
-from billing import contracts
+from billing import contracts, hierarchy
 from billing.contracts import Account
+from billing.hierarchy import Course
 from catalog import costs
 from catalog.costs import CostBook
 from catalog.tools import NO_TOOLS, Listed, Name, Registry, registry
@@ -57,38 +58,25 @@ class Named(Protocol):
         """The agent, if any."""
 
 
-class AgentFacts(NamedTuple):
-    """What charges may ask about an agent."""
-
-    kind: str
-    tier: str
-    team_tier: str
-
-
 @dataclass(slots=True)
 class CustomerEntry:
     """One customer, as it was when its stamp was read."""
 
     account: Account
-    segment: str
+    segment: Course  # Over time.
     wallets: tuple[str, ...]  # The currencies that it has a wallet in.
-    agents: dict[uuid.UUID, AgentFacts] = field(default_factory=dict)
+    agents: dict[uuid.UUID, Course] = field(default_factory=dict)  # Their AgentFacts.
 
     def fresh_account(self) -> Account:
         """Return the account for one batch, which may find periods of its own."""
         return replace(self.account, periods=list(self.account.periods))
 
-    def facets(self, agent_id: uuid.UUID | None) -> dict[str, str]:
-        """Return what charges may ask about an agent of the customer."""
+    def facets(self, agent_id: uuid.UUID | None, at: dt.datetime) -> dict[str, str]:
+        """Return what charges may ask about an agent of the customer, as of a time."""
         facts = self.agents.get(agent_id) if agent_id else None
         if facts is None:
             return {}
-        return {
-            "agent.type": facts.kind,
-            "agent.tier": facts.tier,
-            "team.tier": facts.team_tier,
-            "customer.segment": self.segment,
-        }
+        return hierarchy.facets(facts.at(at), self.segment.at(at))
 
 
 @dataclass(slots=True)
@@ -189,7 +177,7 @@ def of(
 
 
 CUSTOMERS = """
-SELECT c.id, c.segment, ARRAY(SELECT w.currency::text FROM billing_wallet w
+SELECT c.id, ARRAY(SELECT w.currency::text FROM billing_wallet w
   WHERE w.customer_id = c.id ORDER BY w.id)
 FROM billing_customer c WHERE c.id = ANY(%b)
 """
@@ -202,16 +190,11 @@ def _load_customers(
     accounts = contracts.load(wanted.items())
     with sql.cursor() as cursor:
         rows = cursor.execute(CUSTOMERS, [list(wanted)]).fetchall()
+    segments = hierarchy.segments(wanted)
     return {
-        key: CustomerEntry(accounts[key], segment, tuple(wallets))
-        for key, segment, wallets in rows
+        key: CustomerEntry(accounts[key], segments[key], tuple(wallets))
+        for key, wallets in rows
     }
-
-
-AGENTS = """
-SELECT a.id, a.agent_type, a.tier, t.tier
-FROM billing_agent a JOIN billing_team t ON t.id = a.team_id WHERE a.id = ANY(%b)
-"""
 
 
 def _add_agents(
@@ -225,11 +208,9 @@ def _add_agents(
             missing.setdefault(agent_id, set()).add(row.customer_id)
     if not missing:
         return
-    with sql.cursor() as cursor:
-        found = cursor.execute(AGENTS, [list(missing)]).fetchall()
-    for agent_id, *facts in found:
+    for agent_id, facts in hierarchy.agents(missing).items():
         for customer_id in missing[agent_id]:
-            customers[customer_id].agents[agent_id] = AgentFacts(*facts)
+            customers[customer_id].agents[agent_id] = facts
 
 
 METRICS = "SELECT tenant_id, field FROM catalog_metric WHERE tenant_id = ANY(%b)"

@@ -9,8 +9,9 @@ from uuid import UUID
 from aforo.core.service_calls import invalid_credentials
 from aforo.lib import ids
 from aforo.lib.errors import AforoError
-from metering import blocks, canonical
+from metering import blocks, canonical, implicit
 from metering.directory import Agent, Book, Caller, Credential, Customer, Product
+from metering.implicit import Scope
 from metering.shapes import Draft, require_whole
 
 AGE_MAX = dt.timedelta(days=35)
@@ -57,6 +58,7 @@ class Event:
     received_at: dt.datetime
     flags: list[str]
     body: str
+    implicit: Scope | None = None  # Its session is found as it is stored.
 
 
 @dataclass(slots=True)
@@ -82,7 +84,8 @@ def identify(
     Ids that the sender names are checked against the credential. Raises AforoError:
     404 not_found for what is absent or another's, 400 and 422 for its time.
     """
-    party = _party(draft, caller, book, draft.occurred_at or now)
+    at = draft.occurred_at or now
+    party = _party(draft, caller, book, _believed(at, caller, now))
     product = _product(draft, caller, party, book)
     occurred_at = _occurred_at(draft, caller, now, age_max)
     flags = draft.flags
@@ -128,6 +131,7 @@ def identify(
         received_at=now,
         flags=flags,
         body=body.decode(),
+        implicit=implicit.scope(draft, party, product, book),
     )
 
 
@@ -196,7 +200,7 @@ def _party(draft: Draft, caller: Caller, book: Book, at: dt.datetime) -> Party:
     credential = _credential(draft, caller, book, at)
     agent = _agent(draft, credential, book)
     customer = _customer(draft, credential, agent, book)
-    team_id = agent.team_id if agent else None
+    team_id = agent.team_at(at) if agent else None
     # A credential that was issued to another payer says by itself who pays.
     lent = credential is None and agent and agent.customer_id != customer.id
     if agent is not None and (lent or "team" in names):
@@ -280,8 +284,9 @@ def _using_team(
     if name is not None and (team is None or team.customer_id != customer.id):
         raise not_found(draft, "team")
     wanted = team.id if team is not None else None
-    if agent.customer_id == customer.id and wanted in {None, agent.team_id}:
-        return agent.team_id
+    own = agent.team_at(at)
+    if agent.customer_id == customer.id and wanted in {None, own}:
+        return own
     for grant in agent.grants:
         if (
             grant.customer_id == customer.id
@@ -355,6 +360,11 @@ def _require_self_reporting(
         )
 
 
+def _believed(at: dt.datetime, caller: Caller, now: dt.datetime) -> dt.datetime:
+    """Return a time as far as the sender is believed: callers only within a day."""
+    return at if caller.credential is None else min(max(at, now - OWN_AGE_MAX), now)
+
+
 def _occurred_at(
     draft: Draft, caller: Caller, now: dt.datetime, age_max: dt.timedelta
 ) -> dt.datetime:
@@ -364,7 +374,7 @@ def _occurred_at(
         draft.flags.append("time_defaulted")
         return now
     if caller.credential is not None:
-        believed = min(max(at, now - OWN_AGE_MAX), now)
+        believed = _believed(at, caller, now)
         if believed != at:
             draft.flags.append("time_clamped")
         return believed

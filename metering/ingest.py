@@ -21,6 +21,7 @@ from metering import (
     directory,
     idempotency,
     identity,
+    implicit,
     shapes,
     store,
     wake,
@@ -224,6 +225,7 @@ async def keep(
     for event in events:
         if event.id not in foreign:
             firsts.setdefault(event.event_id, event)
+    await implicit.assign(connection, tenant_id, list(firsts.values()))
     stored = (
         await store.insert(connection, tenant_id, list(firsts.values()))
         if firsts

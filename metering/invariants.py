@@ -219,6 +219,23 @@ def costs_add_up() -> Iterator[str]:
         yield f"customer {customer}: costs {facts}, hourly sums {summed}"
 
 
+def implicit_sessions_hold() -> Iterator[str]:
+    """Return implicit sessions whose first or last call is none of their events."""
+    for key, start, last in rows(
+        """
+        SELECT w.key, w.started_at, w.last_at FROM metering_implicitsession w
+        LEFT JOIN LATERAL (
+          SELECT bool_or(e.occurred_at = w.started_at) AS first,
+            bool_or(e.occurred_at = w.last_at) AS last
+          FROM metering_usageevent e
+          WHERE e.customer_id = w.customer_id AND e.session_key = w.key
+            AND e.credential_id = w.credential_id) e ON true
+        WHERE (e.first AND e.last) IS NOT TRUE LIMIT 100
+        """
+    ):
+        yield f"session {key}: no call of it at {start} or at {last}"
+
+
 INVARIANTS = [
     Invariant("I-5", "Rating again gives the same ledger", rating_again_gives_the_same),
     Invariant(
@@ -228,5 +245,6 @@ INVARIANTS = [
     Invariant("I-3b", "Voids mirror their events", voids_mirror_their_events),
     Invariant("I-20", "Costs equal their lines and sums", costs_add_up),
     Invariant("I-20b", "Sums equal the events", sums_equal_events),
+    Invariant("I-44", "Implicit sessions hold their calls", implicit_sessions_hold),
     Invariant("I-20c", "Hourly sums equal the facts", rollup_proof.sums_equal_facts),
 ]

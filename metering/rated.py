@@ -9,24 +9,20 @@ from typing import Any
 
 from aforo.core import fx
 from aforo.lib import sql
+from billing import hierarchy
 from billing.rating import TotalKey
 from catalog.pricing import UsageEvent, with_level
 from metering.batch import decode, with_tool
 from metering.costing import AMOUNT, CURRENCY, PRICED_WITH
 from metering.measurements import priced
 
-FACETS = ("agent.type", "agent.tier", "team.tier", "customer.segment")
 # What event() reads, of an event `e` and its ledger entry `l`, which may be missing.
 COLUMNS = f"""e.event_id, e.occurred_at, e.event_type, e.body::text,
-  a.agent_type, a.tier, t.tier, c.segment,
+  {hierarchy.COLUMNS},
   {AMOUNT}, {CURRENCY}, e.tenant_id, l.currency,
   l.session_id, e.correlation_id, COALESCE(l.tool_name, e.tool_name), l.spend_level"""
 WIDTH = 16
-JOINS = f"""
-JOIN billing_customer c ON c.id = e.customer_id
-LEFT JOIN billing_agent a ON a.id = e.agent_id
-LEFT JOIN billing_team t ON t.id = a.team_id
-{PRICED_WITH}"""
+JOINS = f"{hierarchy.JOINS}{PRICED_WITH}"
 # All that was ever charged, also what was taken back: callers say what still counts.
 RECORDED = f"""
 SELECT {COLUMNS}, l.subscription_id, l.snapshot_id, l.usage_period_id
@@ -67,7 +63,7 @@ def event(row: Sequence[Any], rates: fx.Rates, currency: str = "") -> UsageEvent
     body = decode(text)
     properties = with_tool(body.properties, tool)
     if more[0]:
-        facets = zip(FACETS, (value or "" for value in more[:4]), strict=True)
+        facets = zip(hierarchy.FACETS, (value or "" for value in more[:4]), strict=True)
         properties = {**properties, **dict(facets)}
     quote = currency or booked_in
     if cost is not None and base != quote:

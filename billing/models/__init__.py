@@ -10,6 +10,7 @@ from billing.models.books import (
     LedgerEntry,
     UsageTotal,
 )
+from billing.models.hierarchy import FormerFacets
 from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine
 from billing.models.subscriptions import (
     BillingPeriod,
@@ -26,6 +27,7 @@ __all__ = [
     "CreditGrant",
     "Customer",
     "CustomerBooks",
+    "FormerFacets",
     "GroupTotal",
     "Invoice",
     "InvoiceCounter",

@@ -18,6 +18,7 @@ PRODUCT_SHOWN: dict[str, Any] = {
     "self_reporting": False,
     "session_idle_s": 600,
     "session_expire_s": 3600,
+    "implicit_sessions": False,
     "max_call_s": 900,
     "created_at": MADE,
 }

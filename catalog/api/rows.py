@@ -27,6 +27,7 @@ def product(row: Product) -> dict[str, Any]:
         "self_reporting": row.self_reporting,
         "session_idle_s": row.session_idle_s,
         "session_expire_s": row.session_expire_s,
+        "implicit_sessions": row.implicit_sessions,
         "max_call_s": row.max_call_s,
         "created_at": _time(row.created_at),
     }

@@ -54,6 +54,11 @@ PRODUCT_CHANGES = changes(
     "Changes of a product",
     session_idle_s=SECONDS,
     session_expire_s=SECONDS,
+    implicit_sessions={
+        **FLAG,
+        "description": "Tool calls that name no session join the one that their"
+        " credential is running, or begin one.",
+    },
     max_call_s=SECONDS,
 )
 METRIC = body(
@@ -145,7 +150,11 @@ def shown(schema: Schema, **more: Schema) -> Schema:
 
 
 PRODUCT_SHOWN = shown(
-    PRODUCT, session_idle_s=SECONDS, session_expire_s=SECONDS, max_call_s=SECONDS
+    PRODUCT,
+    session_idle_s=SECONDS,
+    session_expire_s=SECONDS,
+    implicit_sessions=FLAG,
+    max_call_s=SECONDS,
 )
 METRIC_SHOWN = shown(METRIC)
 PLAN_SHOWN = shown(PLAN)

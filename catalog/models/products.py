@@ -35,6 +35,10 @@ class Product(TenantModel):
     self_reporting = models.BooleanField(default=False)
     session_idle_s = models.PositiveIntegerField("idle after (s)", default=600)
     session_expire_s = models.PositiveIntegerField("expired after (s)", default=3600)
+    # Whether tool calls that name no session get one of their credential.
+    implicit_sessions = models.BooleanField(
+        "session by credential and pause", default=False
+    )
     max_call_s = models.PositiveIntegerField("longest call (s)", default=900)
     # Whether anybody may read the prices of the product's live plans.
     public_prices = models.BooleanField("price list is public", default=False)

@@ -7,7 +7,7 @@ from metering.models.cost_runs import CostRun, CostRunRow
 from metering.models.costs import CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
-from metering.models.sessions import Session
+from metering.models.sessions import ImplicitSession, Session
 from metering.models.voids import EventVoid
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CostRunRow",
     "EventConflict",
     "EventVoid",
+    "ImplicitSession",
     "PendingEvents",
     "Session",
     "Unrateable",

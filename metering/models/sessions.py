@@ -6,7 +6,7 @@ from django.db import models
 
 from aforo.lib.fields import TenantForeignKey
 from aforo.lib.models import MoneyField, TenantModel
-from billing.models import Agent, Customer, Team
+from billing.models import Agent, Credential, Customer, Team
 from catalog.models import Product
 
 
@@ -72,6 +72,48 @@ class Session(TenantModel):
         return self.key
 
     @property
+    def is_open(self) -> bool:
+        """Whether more is expected of it."""
+        return self.state in self.OPEN_STATES
+
+    @property
     def total_tokens(self) -> int:
         """Tokens in and out."""
         return self.input_tokens + self.output_tokens
+
+
+class ImplicitSession(TenantModel):
+    """From when to when the calls of an implicit session have come so far.
+
+    A credential's calls of a product that name no session; see metering.implicit. The
+    session itself, with its figures, is the Session of the same key.
+    """
+
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
+    credential = TenantForeignKey(Credential, related_name="+", db_index=False)
+    product = TenantForeignKey(Product, related_name="+", db_index=False)
+    key = models.CharField(max_length=255)
+    started_at = models.DateTimeField()  # Of its first event in time …
+    last_at = models.DateTimeField()  # … and of its last.
+
+    class Meta:
+        ordering = ["-started_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "key"], name="metering_implicit_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(last_at__gte=models.F("started_at")),
+                name="metering_implicit_order",
+            ),
+        ]
+        indexes = [
+            # Serves the look for the session that is running.
+            models.Index(
+                fields=["credential", "product", "last_at"],
+                name="metering_implicit_running",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key

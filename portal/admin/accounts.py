@@ -12,17 +12,19 @@ from django.urls import reverse
 
 from aforo.core.models import Role
 from aforo.core.roles import MONEY, OPERATE
-from billing import accounts, books, credentials
+from billing import accounts, books, credentials, hierarchy
 from billing.models import (
     Agent,
     AgentGrant,
     Credential,
     Customer,
+    FormerFacets,
     Subscription,
     Team,
     Wallet,
 )
 from portal.admin.base import (
+    ReadOnlyAdmin,
     TenantAdmin,
     confirmed,
     leading,
@@ -76,11 +78,6 @@ class CredentialRows(Rows):
 
     model = Credential
     fields = ("kind", "name", "expires_at", "revoked_at", "last_used_at")
-
-
-def _with_edge(customer: Customer) -> None:
-    """Let the edge hear of a change of a customer's settings."""
-    books.configure([customer.pk])
 
 
 @admin.register(Customer, site=site)
@@ -144,10 +141,9 @@ class CustomerAdmin(TenantAdmin):
         )
 
     def change(self, request: HttpRequest, obj: Customer, form: Any) -> None:
-        """Store the change and tell the edge."""
+        """Store the change and tell the edge; a segment counts from now on."""
         accounts.check_zone(obj.timezone)
-        obj.save()
-        _with_edge(obj)
+        hierarchy.save(obj)
 
 
 def _suspend(request: HttpRequest, row: Customer) -> None:
@@ -181,8 +177,7 @@ class TeamAdmin(TenantAdmin):
 
     def change(self, request: HttpRequest, obj: Team, form: Any) -> None:
         """Store the change and tell the edge."""
-        obj.save()
-        _with_edge(obj.customer)
+        hierarchy.save(obj)
 
 
 @admin.register(Agent, site=site)
@@ -190,7 +185,7 @@ class AgentAdmin(TenantAdmin):
     """Apps and agents."""
 
     add_roles = change_roles = ACCOUNTS
-    fixed = ("team", "kind", "customer", "state")
+    fixed = ("kind", "customer", "state")
     list_display = ("name", "customer", "team", "kind", "agent_type", "state")
     list_filter = ("kind", "agent_type", "state", "tier")
     search_fields = ("name", "external_id", "customer__name")
@@ -234,8 +229,19 @@ class AgentAdmin(TenantAdmin):
 
     def change(self, request: HttpRequest, obj: Agent, form: Any) -> None:
         """Store the change and tell the edge."""
-        obj.save()
-        _with_edge(obj.customer)
+        hierarchy.save(obj)
+
+
+@admin.register(FormerFacets, site=site)
+class FormerFacetsAdmin(ReadOnlyAdmin):
+    """What customers, teams and agents were before, as earlier usage is priced."""
+
+    list_display = ("kind", "customer", "team", "tier", "segment", "valid_to")
+    list_filter = ("kind",)
+    search_fields = ("customer__name", "tier", "segment")
+    list_select_related = ("customer", "team")
+    date_hierarchy = "valid_to"
+    view_on_site = staticmethod(lambda row: customer_page(row.customer))
 
 
 def _pause(request: HttpRequest, row: Agent) -> None:

@@ -20,6 +20,7 @@ from metering.models import (
     CostFact,
     EventConflict,
     EventVoid,
+    ImplicitSession,
     PendingEvents,
     Session,
     Unrateable,
@@ -48,6 +49,18 @@ class EventAdmin(ReadOnlyAdmin):
     date_hierarchy = "received_at"
     ordering = ("-id",)
     view_on_site = staticmethod(lambda row: event_page(row.pk))
+
+
+@admin.register(ImplicitSession, site=site)
+class ImplicitSessionAdmin(ReadOnlyAdmin):
+    """From when to when sessions of calls that name none have come so far."""
+
+    list_display = ("key", "customer", "product", "started_at", "last_at")
+    list_filter = ("product",)
+    search_fields = ("=key", "customer__name")
+    list_select_related = ("customer", "product")
+    date_hierarchy = "started_at"
+    view_on_site = False
 
 
 @admin.register(PendingEvents, site=site)

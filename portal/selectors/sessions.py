@@ -1,8 +1,7 @@
-"""Sessions: the list, and one run taken apart into its events and stages."""
+"""Sessions: the list, and one run taken apart into its stages."""
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,24 +10,16 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
-from django.utils.safestring import SafeString
 
-from aforo.lib import ids
 from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO
 from billing import contracts
 from billing.models import LedgerEntry, SubscriptionSnapshot
 from catalog.pricing import Recipe
 from metering.models import CostFact, Session, UsageEvent
-from metering.sessions import ERRORS
-from portal.selectors.meters import meters
 from portal.selectors.stage_shares import stage_shares
 from portal.trace import Stage, stage_of, stage_of_charge
-from portal.ui.waterfall import bar as waterfall_bar
 
-# What one page draws of a session's events.
-EVENTS_MAX = 100
-DURATIONS = ("tool_duration_ms", "latency_ms", "duration_ms")
 # One set of effects an event: what the unique index of the ledger covers.
 EFFECTS = (LedgerEntry.Kind.USAGE, LedgerEntry.Kind.ADJUSTMENT)
 
@@ -55,81 +46,6 @@ def with_effects(events: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
         cost_currency=Subquery(fact.values("currency")[:1]),
         cost_unknown=Subquery(fact.values("unknown")[:1]),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One event of a session and where it lies on the session's time line."""
-
-    event: Any  # UsageEvent with the annotations of with_effects.
-    duration_ms: int
-    left: Decimal  # In percent of the session's time.
-    width: Decimal
-
-    @property
-    def public_id(self) -> str:
-        """The event's id as addresses have it."""
-        return ids.public("evt", self.event.pk)
-
-    @property
-    def failed(self) -> bool:
-        """Whether the work did not succeed."""
-        return self.event.status in ERRORS
-
-    @property
-    def note(self) -> str:
-        """What else is known of the event: model, tokens, what it wrote."""
-        model = self.event.body.get("properties", {}).get("model", "")
-        return ", ".join(part for part in (model, meters(self.event)) if part)
-
-    @property
-    def plot(self) -> SafeString:
-        """The bar."""
-        return waterfall_bar(self.left, self.width, "failed" if self.failed else "")
-
-
-def duration_ms(event: UsageEvent) -> int:
-    """Return how long the event's work took, by its own measurements."""
-    measured = event.body.get("measurements", {})
-    return int(sum(Decimal(measured.get(name, 0)) for name in DURATIONS))
-
-
-def waterfall(session: Session) -> tuple[list[Bar], bool]:
-    """Return the session's first events in time, and whether there are more."""
-    rows = UsageEvent.objects.filter(
-        customer=session.customer_id, session_key=session.key
-    )
-    found = list(
-        with_effects(rows)
-        .select_related("agent")
-        .order_by("occurred_at", "id")[: EVENTS_MAX + 1]
-    )
-    more = len(found) > EVENTS_MAX
-    return _bars(found[:EVENTS_MAX]), more
-
-
-def _bars(events: Sequence[UsageEvent]) -> list[Bar]:
-    """Place the events on the time line that all of them span."""
-    if not events:
-        return []
-    spans = []
-    for event in events:
-        took = duration_ms(event)
-        # An event says when its work ended: the bar ends there.
-        start = event.occurred_at - dt.timedelta(milliseconds=took)
-        spans.append((event, took, start))
-    first = min(start for _, _, start in spans)
-    last = max(event.occurred_at for event in events)
-    whole = Decimal(max(1, (last - first) // dt.timedelta(milliseconds=1)))
-    return [
-        Bar(
-            event,
-            took,
-            Decimal((start - first) // dt.timedelta(milliseconds=1)) * 100 / whole,
-            Decimal(took) * 100 / whole,
-        )
-        for event, took, start in spans
-    ]
 
 
 @dataclass(slots=True)

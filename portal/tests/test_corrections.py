@@ -70,6 +70,10 @@ def test_intervals_of_sessions_are_changed_on_the_product(scene: Scene) -> None:
     assert client.post(path, given).status_code == 302
     product.refresh_from_db()
     assert (product.session_idle_s, product.session_expire_s) == (120, 900)
+    assert not product.implicit_sessions
+    assert client.post(path, given | {"implicit_sessions": "on"}).status_code == 302
+    product.refresh_from_db()
+    assert product.implicit_sessions
 
 
 def test_a_reason_says_what_to_do(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from catalog.models import PlanVersion
 from catalog.pricing import parse_plan
 from metering import pipeline
 from metering.models import Session, Unrateable, UsageEvent
-from portal.selectors import events, sessions
+from portal.selectors import events, sessions, waterfall
 from portal.tests.scene import NOW, Scene, event_path, make_scene, sign_in
 from portal.trace import Stage, stage_of, stage_of_charge
 
@@ -64,8 +64,9 @@ def test_the_trace_sums_to_the_sessions_counters(scene: Scene) -> None:
 
 
 def test_the_waterfall_lies_on_one_time_line(scene: Scene) -> None:
-    bars, is_cut = sessions.waterfall(november(scene))
-    assert not is_cut
+    fall = waterfall.waterfall(november(scene))
+    bars = sorted(fall.bars, key=lambda bar: bar.event.occurred_at)
+    assert not fall.is_cut
     assert len(bars) == 12
     assert bars[0].left == 0
     assert bars[0].duration_ms == 800

@@ -112,6 +112,12 @@ class IntervalsForm(forms.Form):
         max_value=2_592_000,
         help_text="Counted from the last event, too; longer than the first.",
     )
+    implicit_sessions = forms.BooleanField(
+        label="Calls that name no session get one",
+        required=False,
+        help_text="Of their credential: a pause as long as the first time above ends"
+        " it. Plans with a price of a session then charge for it.",
+    )
 
     def clean(self) -> dict[str, int]:
         """Refuse a session that would be over before it is idle."""
@@ -125,9 +131,9 @@ class IntervalsForm(forms.Form):
 @role_required(*PRICING)
 @require_http_methods(["GET", "POST"])
 def intervals(request: HttpRequest, public_id: str) -> HttpResponse:
-    """Change when the sessions of a product become idle and expire."""
+    """Change how the sessions of a product begin, become idle and expire."""
     product = find(Product.objects.all(), "prd", public_id)
-    names = ("session_idle_s", "session_expire_s")
+    names = ("session_idle_s", "session_expire_s", "implicit_sessions")
     initial = {name: getattr(product, name) for name in names}
     form = IntervalsForm(posted(request), initial=initial)
 
@@ -143,7 +149,8 @@ def intervals(request: HttpRequest, public_id: str) -> HttpResponse:
         text=[
             "A session without events becomes idle, and then expires. An expired"
             " session is settled: what it used stays billed, and an event that comes"
-            " later goes on with it."
+            " later goes on with it.",
+            "Usage that is stored already stays in the session it has.",
         ],
         button="Save intervals",
         back=back,

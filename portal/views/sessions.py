@@ -17,7 +17,7 @@ from metering.models import Session
 from portal import csvs, paging
 from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, curl, find
-from portal.selectors import sessions
+from portal.selectors import session_estimate, sessions, waterfall
 from portal.ui import figures as words
 
 SORTS = {
@@ -146,15 +146,14 @@ def table_csv(request: HttpRequest) -> HttpResponse:
 def session(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show one run: counters, stages and every event on a time line."""
     found = find(sessions.table(), "ses", public_id)
-    bars, is_cut = sessions.waterfall(found)
     trace = sessions.trace(found)
     all_unknown = found.cost_unknown_count >= found.event_count > 0
     margin = None if all_unknown else found.price - found.cost
     context = {
         "session": found,
         "admin_url": admin_url(found),
-        "bars": bars,
-        "is_cut": is_cut,
+        "fall": waterfall.waterfall(found),
+        "estimate": session_estimate.estimate(found),
         "trace": trace,
         "known_cost": None if all_unknown else found.cost,
         "margin": words.amount(margin, found.currency, "no event's cost is known"),
