@@ -166,8 +166,8 @@ async def _read_caller(key: tuple[str, str], _: dict[str, set[str]]) -> Caller |
     if row is None:
         return None
     if prefix == "svc":
-        key = holder(row)
-        found = Caller(key.tenant_id, key.scopes, None, key.ends_at)
+        service = holder(row)
+        found = Caller(service.tenant_id, service.scopes, None, service.ends_at)
     else:
         own = Credential(*row[1:])
         found = Caller(row[0], frozenset(), own, own.ends_at)

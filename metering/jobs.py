@@ -92,7 +92,7 @@ class Turn(Generic[J]):
 
     def locked(self) -> J:
         """Return the job locked; raise what ends the turn when it is not ours."""
-        found = self._ours().select_for_update(of=("self",)).first()
+        found: J | None = self._ours().select_for_update(of=("self",)).first()
         if found is None:
             raise _Stopped
         return found

@@ -107,8 +107,9 @@ def answer_once(once: Once | None, act: Callable[[], HttpResponse]) -> HttpRespo
     """
     earlier = idempotency.find(once) if once is not None else None
     if earlier is not None:
+        status, told = earlier
         replayed = {"Idempotency-Replayed": "true"}
-        return answer(*earlier, **replayed)
+        return answer(status, told, **replayed)
     given = act()
     if once is not None:
         idempotency.keep(once, given.status_code, given.content)

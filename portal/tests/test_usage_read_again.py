@@ -39,8 +39,8 @@ COST_PLUS = {
 @pytest.fixture
 def shop() -> Shop:
     """A seller whose customer pays by cost since October, in November."""
-    with clock.travel(OCTOBER):
-        made = make_shop(since=OCTOBER)
+    with clock.travel(OCTOBER - DAY):
+        made = make_shop(since=OCTOBER - DAY)
         products.create_metric(
             tenant=made.tenant,
             code="cost",
