@@ -177,7 +177,7 @@ def save(row: Subject) -> None:
     books.lock(customers)
     books.configure(customers)
     held = type(row)._default_manager.select_for_update().get(pk=row.pk)
-    if isinstance(row, Agent) and row.team.customer_id != held.customer_id:
+    if isinstance(row, Agent) and row.team.customer_id != row.customer_id:
         raise AforoError(
             "other_customer",
             422,

@@ -84,19 +84,15 @@ def identify(
     Ids that the sender names are checked against the credential. Raises AforoError:
     404 not_found for what is absent or another's, 400 and 422 for its time.
     """
-    at = draft.occurred_at or now
-    party = _party(draft, caller, book, _believed(at, caller, now))
+    believed = _believed(draft.occurred_at or now, caller, now)
+    party = _party(draft, caller, book, believed)
     product = _product(draft, caller, party, book)
     occurred_at = _occurred_at(draft, caller, now, age_max)
     flags = draft.flags
     sealed = party.customer.sealed_until
     if sealed is not None and occurred_at < sealed:
         flags.append("late")
-    whole = book.catalog.whole
-    if whole:
-        for metric, text in draft.body.get("measurements", {}).items():
-            if "." in text and metric in whole:
-                require_whole(text, f"measurements.{metric}")
+    _refuse_fractions(draft, book)
     if "product" in draft.names:
         draft.body["product"] = draft.names["product"]
     body = canonical.encode(draft.body)
@@ -133,6 +129,14 @@ def identify(
         body=body.decode(),
         implicit=implicit.scope(draft, party, product, book),
     )
+
+
+def _refuse_fractions(draft: Draft, book: Book) -> None:
+    """Refuse a fraction of what a metric of the tenant counts in whole numbers."""
+    if book.catalog.whole:
+        for metric, text in draft.body.get("measurements", {}).items():
+            if "." in text and metric in book.catalog.whole:
+                require_whole(text, f"measurements.{metric}")
 
 
 def _head(draft: Draft, party: Party) -> bytes:

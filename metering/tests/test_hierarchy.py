@@ -25,7 +25,6 @@ from billing.models import (
 )
 from metering import directory, enrichment, pipeline, voiding
 from metering.history import Reader
-from metering.models import UsageEvent
 from metering.tests.conftest import Door, Seller
 from tests.factories import Shop, make_shop, store_event
 
@@ -143,11 +142,11 @@ def test_what_was_rated_ahead_of_the_clock_keeps_its_price() -> None:
 
 def test_a_void_takes_back_the_price_of_then() -> None:
     shop = make_plain_shop("agent.tier", gold="5")
-    entry = rated(shop)
+    event = store_event(shop, {"tool_calls": 1})
+    assert pipeline.rate() == 1
     shop.agent.tier = "gold"
     hierarchy.save(shop.agent)
     rated(shop)
-    event = UsageEvent.objects.get(pk=entry.event_id)
     voiding.void(event, reason="A mistake of ours.", actor=None)
     sums = LedgerEntry.objects.filter(event_id=event.pk).values_list("amount")
     assert sum(amount for (amount,) in sums) == 0

@@ -122,13 +122,8 @@ class ProductAdmin(TenantAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return what a new product needs; the rest has its defaults."""
         new = ("name", "code", "type", "description", "features", "self_reporting")
-        more = (
-            "session_idle_s",
-            "session_expire_s",
-            "implicit_sessions",
-            "max_call_s",
-            "archived_at",
-        )
+        more = """session_idle_s session_expire_s implicit_sessions max_call_s
+            archived_at""".split()
         return new if obj is None else (*new, *more)
 
     def make(self, request: HttpRequest, obj: Product, form: Any) -> Model:

@@ -130,4 +130,5 @@ def _by_pace(
     if session.price <= ZERO:
         return None
     micro = dt.timedelta(microseconds=1)
-    return session.price * Decimal(median // micro) / Decimal(elapsed // micro)
+    so_far: Decimal = session.price
+    return so_far * Decimal(median // micro) / Decimal(elapsed // micro)
