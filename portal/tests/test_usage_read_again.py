@@ -152,7 +152,7 @@ def test_a_void_an_amendment_and_a_late_price_are_the_same_to_all(shop: Shop) ->
         ("late", Decimal(7)),
         ("sound", Decimal(1)),
     ]
-    assert {event.properties["agent.type"] for event in found} == {"app"}
+    assert {event.properties["agent.type"] for event in found} == {"CUSTOM"}
     assert len({event.session for event in found}) == 1
     assert by_impact(shop) == found
     assert by_composer(shop) == found
