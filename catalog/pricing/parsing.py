@@ -284,12 +284,23 @@ def _package(data: object, path: str) -> Package:
         raise PlanError("unsupported", path, "name either amount or price")
     if "amount" in row:
         amount = _price(row["amount"], f"{path}.amount", per=1)
-        return Package(size, PerUnit(amount, 1))
+        return _sized(Package(size, PerUnit(amount, 1)), path)
     price = _model(row["price"], f"{path}.price")
     if not isinstance(price, PerUnit | Graduated | Volume) or price.per != 1:
         message = "packages are priced per_unit, graduated or volume, per 1 package"
         raise PlanError("unsupported", f"{path}.price", message)
-    return Package(size, price)
+    return _sized(Package(size, price), path)
+
+
+def _sized(package: Package, path: str) -> Package:
+    """Return the packages if what they make a unit cost is a price below the limit."""
+    price = package.price
+    tiers = (price,) if isinstance(price, PerUnit) else price.tiers
+    dearest = max(tier.unit_amount for tier in tiers)
+    if dearest >= PRICE_LIMIT * package.size:
+        message = f"packages so small make a unit cost {PRICE_LIMIT:,f} or more"
+        raise PlanError("out_of_range", f"{path}.size", message)
+    return package
 
 
 def _percentage(data: object, path: str) -> Percentage:

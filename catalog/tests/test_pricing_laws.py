@@ -76,7 +76,9 @@ def tiered() -> st.SearchStrategy[dict[str, Any]]:
 
 def packages() -> st.SearchStrategy[dict[str, Any]]:
     """Draw packages at an amount, or at a tiered price."""
-    base = {"model": st.just("package"), "size": POSITIVE}
+    # Smaller ones at these prices are refused: a unit would cost too much.
+    sizes = POSITIVE.filter(lambda text: Decimal(text) > Decimal("0.00000001"))
+    base = {"model": st.just("package"), "size": sizes}
     return st.one_of(
         st.fixed_dictionaries({**base, "amount": PRICES}),
         st.fixed_dictionaries({**base, "price": tiered()}),

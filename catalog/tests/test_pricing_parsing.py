@@ -172,6 +172,12 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "out_of_range",
         "charges[0].price.size",
     ),
+    (
+        PRICE,
+        {"model": "package", "size": "0.000000002", "amount": "2"},
+        "out_of_range",
+        "charges[0].price.size",
+    ),
     (PRICE, {"model": "package", "size": "5"}, "unsupported", "charges[0].price"),
     (
         PRICE,
