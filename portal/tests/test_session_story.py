@@ -11,13 +11,13 @@ import pytest
 from django.test import Client
 
 from aforo.core.models import Role
-from aforo.lib import clock, ids
+from aforo.lib import ids
 from guard.models import Decision
 from metering import pipeline
 from metering.models import Session, UsageEvent
 from portal.selectors import session_estimate
 from portal.selectors.waterfall import Asked, Waterfall, waterfall
-from portal.tests.scene import Scene, make_scene, sign_in
+from portal.tests.scene import NOW, Scene, make_scene, sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -25,8 +25,8 @@ SECOND = dt.timedelta(seconds=1)
 
 
 def call(scene: Scene, tool: str, second: int = 0, *, parent: str = "", **more: Any):
-    """Store a tool call of the session `run`, so many seconds after an hour ago."""
-    start = clock.now() - dt.timedelta(hours=1)
+    """Store a tool call of the session `run`, so many seconds after an hour before NOW."""
+    start = NOW - dt.timedelta(hours=1)
     return scene.store(
         {"tool_calls": 1, "tool_duration_ms": 200},
         at=start + second * SECOND,
@@ -52,8 +52,8 @@ def shape(fall: Waterfall) -> list[tuple[str, int]]:
 
 
 def decide(scene: Scene, outcome: str = "deny", second: int = 0, **more: Any):
-    """Store a decision on the customer, so many seconds after an hour ago."""
-    at = clock.now() - dt.timedelta(hours=1) + second * SECOND
+    """Store a decision on the customer, so many seconds after an hour before NOW."""
+    at = NOW - dt.timedelta(hours=1) + second * SECOND
     key = ids.oldest_since(at).int + Decision.objects.count() + 1
     return Decision.objects.create(
         pk=uuid.UUID(int=key),
