@@ -25,7 +25,7 @@ SECOND = dt.timedelta(seconds=1)
 
 
 def call(scene: Scene, tool: str, second: int = 0, *, parent: str = "", **more: Any):
-    """Store a tool call of the session `run`, so many seconds after an hour before NOW."""
+    """Store a tool call of the session `run`, so many seconds after its beginning."""
     start = NOW - dt.timedelta(hours=1)
     return scene.store(
         {"tool_calls": 1, "tool_duration_ms": 200},
@@ -52,7 +52,7 @@ def shape(fall: Waterfall) -> list[tuple[str, int]]:
 
 
 def decide(scene: Scene, outcome: str = "deny", second: int = 0, **more: Any):
-    """Store a decision on the customer, so many seconds after an hour before NOW."""
+    """Store a decision on the customer, so many seconds after the session began."""
     at = NOW - dt.timedelta(hours=1) + second * SECOND
     key = ids.oldest_since(at).int + Decision.objects.count() + 1
     return Decision.objects.create(
@@ -226,7 +226,8 @@ def test_an_estimate_by_the_pace_and_by_the_median(scene: Scene) -> None:
     text = page.content.decode()
     assert "an estimate, not billed" in text
     assert found.words in text
-    assert "5 ended sessions" in text
+    assert page.context["estimate"].ended_count == 5
+    assert "ended sessions</a>" in text
 
 
 def test_too_few_ended_sessions_give_no_estimate(scene: Scene) -> None:
