@@ -10,7 +10,15 @@ from django.test import Client
 from django.urls import reverse
 
 from aforo.core.models import AuditEntry, Membership, Role, ServiceKey, Tenant, User
-from billing.models import Agent, Credential, Customer, CustomerBooks, Subscription
+from billing import accounts
+from billing.models import (
+    Agent,
+    Credential,
+    Customer,
+    CustomerBooks,
+    FormerFacets,
+    Subscription,
+)
 from catalog.models import CostRate, Plan, PlanVersion, Product
 from metering import pipeline
 from metering.models import Unrateable
@@ -145,6 +153,25 @@ def _empty_inlines(*prefixes: str) -> dict[str, str]:
         for prefix in prefixes
         for name in ("TOTAL", "INITIAL")
     }
+
+
+def test_an_agent_is_moved_and_keeps_what_it_was(scene: Scene) -> None:
+    agent = scene.agent
+    other = accounts.create_team(customer=scene.customer, name="Lab", actor=None)
+    client = sign_in(scene, Role.OPERATIONS)
+    url = reverse("admin:billing_agent_change", args=[agent.pk])
+    given = {"name": agent.name, "agent_type": "GPT", "tier": "gold"}
+    moved = given | {"team": other.pk} | _empty_inlines("credentials")
+    assert client.post(url, moved).status_code == 302
+    agent.refresh_from_db()
+    assert (agent.team, agent.tier) == (other, "gold")
+    former = FormerFacets.objects.get(subject_id=agent.pk)
+    assert (former.team, former.tier) == (scene.shop.team, "")
+    assert AuditEntry.objects.filter(action="agent.changed").exists()
+    rival = accounts.create_customer(tenant=scene.tenant, name="Rival", actor=None)
+    theirs = accounts.create_team(customer=rival, name="Theirs", actor=None)
+    refused = client.post(url, moved | {"team": theirs.pk})
+    assert b"a team of another customer" in refused.content
 
 
 def test_a_refusal_is_shown_in_the_form_and_keeps_what_was_typed(scene: Scene) -> None:

@@ -11,13 +11,13 @@ import pytest
 from django.test import Client
 
 from aforo.core.models import Role
-from aforo.lib import clock, ids
+from aforo.lib import ids
 from guard.models import Decision
 from metering import pipeline
 from metering.models import Session, UsageEvent
 from portal.selectors import session_estimate
 from portal.selectors.waterfall import Asked, Waterfall, waterfall
-from portal.tests.scene import Scene, make_scene, sign_in
+from portal.tests.scene import NOW, Scene, make_scene, sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -25,8 +25,8 @@ SECOND = dt.timedelta(seconds=1)
 
 
 def call(scene: Scene, tool: str, second: int = 0, *, parent: str = "", **more: Any):
-    """Store a tool call of the session `run`, so many seconds after an hour ago."""
-    start = clock.now() - dt.timedelta(hours=1)
+    """Store a tool call of the session `run`, so many seconds after its beginning."""
+    start = NOW - dt.timedelta(hours=1)
     return scene.store(
         {"tool_calls": 1, "tool_duration_ms": 200},
         at=start + second * SECOND,
@@ -52,8 +52,8 @@ def shape(fall: Waterfall) -> list[tuple[str, int]]:
 
 
 def decide(scene: Scene, outcome: str = "deny", second: int = 0, **more: Any):
-    """Store a decision on the customer, so many seconds after an hour ago."""
-    at = clock.now() - dt.timedelta(hours=1) + second * SECOND
+    """Store a decision on the customer, so many seconds after the session began."""
+    at = NOW - dt.timedelta(hours=1) + second * SECOND
     key = ids.oldest_since(at).int + Decision.objects.count() + 1
     return Decision.objects.create(
         pk=uuid.UUID(int=key),
@@ -226,7 +226,8 @@ def test_an_estimate_by_the_pace_and_by_the_median(scene: Scene) -> None:
     text = page.content.decode()
     assert "an estimate, not billed" in text
     assert found.words in text
-    assert "5 ended sessions" in text
+    assert page.context["estimate"].ended_count == 5
+    assert "ended sessions</a>" in text
 
 
 def test_too_few_ended_sessions_give_no_estimate(scene: Scene) -> None:
