@@ -224,9 +224,15 @@ def test_a_worker_that_dies_is_taken_over_where_it_was(monkeypatch) -> None:
     monkeypatch.setattr(recosting, "BATCH", 2)
     run = cost_jobs.recost_since(tenant=shop.tenant, since=LONG_AGO, title="Corrected")
     assert run is not None
+    now = [0.0]
+
+    def slow(*args: Any) -> dict[str, Any]:
+        now[0] = 99.0  # Its time is over after the first batch.
+        return recosting.step(*args)
+
     with monkeypatch.context() as patch:
-        # Its time is over after the first batch.
-        patch.setattr(time, "monotonic", iter([0.0, 0.0, 0.0, 99.0, 99.0]).__next__)
+        patch.setattr(time, "monotonic", lambda: now[0])
+        patch.setitem(cost_jobs.STEPS, CostRun.Kind.RECOST, slow)
         assert cost_jobs.run(seconds=1.0) is True
     assert sums(shop) != {(Decimal(15), 0)}
     CostRun.objects.filter(pk=run.pk).update(heartbeat_at=LONG_AGO)
