@@ -32,7 +32,7 @@ def of_customer(tag: str) -> InFlight | None:
     The same figure that a check compares with the wallet and the customer's cap: holds
     that ran out count no more. It only reads; three round trips.
     """
-    store = stores.for_checks()
+    store = stores.for_pages()
     held, ends = keys.hold_keys(tag)
     try:
         seconds, micros = store.time()

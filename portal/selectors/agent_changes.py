@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from aforo.lib.money import display
+from aforo.lib.money import ZERO, display
 from portal.selectors.analytics import Sums
 from portal.ui import figures as words
 
@@ -31,7 +31,7 @@ class Change:
     """The largest movement of an agent, or why there is none to tell."""
 
     name: str = ""  # What moved; empty: nothing did.
-    size: str = ""  # By how much: 31 %, 4.2×.
+    size: str = ""  # By how much: 31 %, 4.2×, from none.
     rose: bool = False
     is_bad: bool = False  # It costs the seller money or the customer answers.
     was: str = ""
@@ -128,16 +128,19 @@ def largest(now: Sums, before: Sums, days: str) -> Change:
 
 def _told(rate: _Rate, factor: Decimal, now: Sums, before: Sums) -> Change:
     """Return a movement with its figures as text."""
-    size = (
-        f"{factor:.1f}×" if factor >= TWICE else words.percent_text(abs(factor - 1), 0)
-    )
+    new, old = rate.of(now) or ZERO, rate.of(before) or ZERO
+    size = words.percent_text(abs(factor - 1), 0)
+    if not old or not new:
+        size = "to none" if old else "from none"
+    elif factor >= TWICE:
+        size = f"{factor:.1f}×"
     rose = factor > 1
     return Change(
         rate.name,
         size,
         rose,
         rose is rate.bad_up,
-        _text(rate, rate.of(before) or Decimal(0), before.currency),
-        _text(rate, rate.of(now) or Decimal(0), now.currency),
+        _text(rate, old, before.currency),
+        _text(rate, new, now.currency),
         rate.behind,
     )

@@ -9,7 +9,7 @@ from django import template
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
-from aforo.lib.money import ZERO, display
+from aforo.lib.money import display
 from portal.ui import charts
 
 register = template.Library()
@@ -37,11 +37,9 @@ def linked(value: SafeString | str, url: str = "") -> SafeString:
 @register.simple_tag
 def part_bar(value: Decimal | None, whole: Decimal | None) -> SafeString:
     """Return a small bar of a part's share; nothing where there is no share."""
-    if value is None or not whole or whole <= 0:
+    if value is None or value <= 0 or not whole or whole <= 0:
         return SafeString("")
-    return format_html(
-        '<span class="part">{}</span>', charts.bar(max(value, ZERO), whole)
-    )
+    return format_html('<span class="part">{}</span>', charts.bar(value, whole))
 
 
 @register.simple_tag

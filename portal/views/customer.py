@@ -176,13 +176,15 @@ def _key_figures(found: Customer, span: Span) -> dict[str, Any]:
 
 def _margin_note(mine: Figures, was: Figures) -> SafeString:
     """Return the margin's ratio, whether it may be less, and how it moved."""
-    ratio = words.percent(mine.margin_ratio, reason=mine.why_unknown)
+    if mine.margin_ratio is None:
+        return format_html("{}", mine.why_unknown)
+    ratio = words.percent(mine.margin_ratio)
     moved = ""
-    if mine.margin_ratio is not None and was.margin_ratio is not None:
+    if was.margin_ratio is not None:
         points = (mine.margin_ratio - was.margin_ratio) * 100
         sign = "▲" if points > 0 else "▼" if points < 0 else "="
         moved = f", {sign} {abs(points):.1f} points"
-    if mine.unknown_count and mine.margin is not None:
+    if mine.unknown_count:
         text = "at most {}{}: {} events have no known cost"
         return format_html(text, ratio, moved, mine.unknown_count)
     return format_html("{} of revenue{}", ratio, moved)
@@ -192,11 +194,11 @@ def _guard_note(guard: Counted) -> SafeString:
     """Return why the guard refused or slowed, each reason with what is behind it."""
     named = format_html_join(
         ", ",
-        '<a href="{}">{} {}</a>',
+        '<a href="{}">{} × {}</a>',
         (
             (why.url, f"{why.count:,}", why.words)
             if why.decision == customer_guard.DENY
-            else (why.url, f"{why.count:,} slowed:", why.words)
+            else (why.url, f"{why.count:,}", f"slowed by {why.words}")
             for why in guard.reasons[:REASONS_SHOWN]
         ),
     )
@@ -244,13 +246,14 @@ def _wallet_note(standing: Standing) -> SafeString:
 def _days_left(standing: Standing) -> SafeString:
     """Return how long a wallet lasts at the recent pace, as an estimate."""
     pace = display(standing.pace, standing.wallet.currency)
-    over = "a day" if standing.pace_days == 1 else f"{standing.pace_days} days"
+    days = standing.pace_days
+    over = "the last day" if days == 1 else f"the last {days} days"
     if standing.days_left is None:
         return format_html("nothing was used from it in {}", over)
     count = f"over {standing.days_left}" if standing.is_long else standing.days_left
     said = f"about {count} day{'' if standing.days_left == 1 else 's'} left"
     shown = status("warn", said) if standing.is_low else format_html("{}", said)
-    return format_html("{} at {} a day, the pace of {} (estimate)", shown, pace, over)
+    return format_html("{} at {} a day, as in {} (estimate)", shown, pace, over)
 
 
 def _overview(
