@@ -12,11 +12,14 @@ from urllib.parse import urlencode
 from django.db.models import Count
 from django.urls import reverse
 
+from aforo.lib import ids
 from billing.models import Customer
 from guard.models import Decision
 from guard.wording import reason_words
 
 DENY, THROTTLE = "deny", "throttle"
+# How far the clocks of doors may be from one another.
+CLOCKS_APART = dt.timedelta(hours=1)
 # Stands for "of any agent" in an address.
 ANY = uuid.UUID(int=0)
 
@@ -103,7 +106,12 @@ def today(
 ) -> tuple[Counted, dict[AgentId, Counted]]:
     """Return the decisions since 00:00 UTC, all and by agent; one statement."""
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    rows = Decision.objects.filter(customer_id=customer.pk, decided_at__gte=day)
+    rows = Decision.objects.filter(
+        customer_id=customer.pk,
+        decided_at__gte=day,
+        # Ids sort by time: what a month holds is not read through.
+        pk__gte=ids.oldest_since(day - CLOCKS_APART),
+    )
     columns = ("agent_id", "decision", "degraded", "reason_code")
     groups: list[Group] = list(
         rows.order_by().values_list(*columns).annotate(Count("pk"))

@@ -113,6 +113,7 @@ class Tree:
     elsewhere: Spent  # Usage that names no team of the customer.
     fees: Decimal
     figure: Decimal  # The customer's own revenue figure of the month.
+    lent: list[Credential]  # Keys that it pays for, of other customers' agents.
 
     @property
     def total(self) -> Decimal:
@@ -148,7 +149,8 @@ def _many(rows: Any, **where: Any) -> Coalesce:
 
 def _teams(customer: Customer, query: Mapping[str, str]) -> Page[Any]:
     """Return a page of teams by name, each with its first agents and newest keys."""
-    keys = Credential.objects.order_by("-created_at", "-id")[:KEYS_MAX]
+    keys = Credential.objects.select_related("customer")
+    keys = keys.order_by("-created_at", "-id")[:KEYS_MAX]
     agents = Agent.objects.annotate(
         key_count=_many(Credential.objects.all(), agent=OuterRef("pk"))
     ).prefetch_related(Prefetch("credentials", keys, to_attr="shown_keys"))
@@ -167,7 +169,7 @@ def tree(
     found_caps: Iterable[Cap],
     guard: Mapping[uuid.UUID | None, Counted],
 ) -> Tree:
-    """Return a page of the customer's hierarchy; nine statements at most.
+    """Return a page of the customer's hierarchy; ten statements at most.
 
     `query` is the address (paging), `found_caps` those of `caps`, `guard` today's
     decisions by agent.
@@ -186,6 +188,10 @@ def tree(
     fees = figures.fees(span.last_moment).filter(
         customer=customer, currency=customer.currency
     )
+    lent = Credential.objects.filter(customer=customer).exclude(
+        agent__customer=customer
+    )
+    lent = lent.select_related("agent__customer").order_by("-created_at", "-id")
     inside = [s for (team, _), s in pairs.items() if team in own]
     outside = [s for (team, _), s in pairs.items() if team not in own]
     return Tree(
@@ -196,6 +202,7 @@ def tree(
         sum(outside, NOTHING),
         fees.aggregate(total=Sum("recurring"))["total"] or ZERO,
         figure,
+        list(lent[:OTHERS_MAX]),
     )
 
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from aforo.core.models import AuditEntry, Role
 from billing import accounts, credentials, subscriptions
-from billing.models import Agent, Credential, Customer, Team
+from billing.models import Agent, AgentGrant, Credential, Customer, Team
 from metering import pipeline
 from metering.models import UsageRollup
 from portal.selectors import figures, hierarchy
@@ -72,7 +72,7 @@ def test_a_sum_that_differs_is_said(scene: Scene) -> None:
     found = tree(scene)
     wrong = hierarchy.Tree(
         found.teams, found.page, 1, found.in_teams, found.elsewhere, found.fees,
-        found.figure + 1,
+        found.figure + 1, [],
     )  # fmt: skip
     assert found.agrees
     assert not wrong.agrees
@@ -89,6 +89,28 @@ def test_keys_show_state_last_use_and_expiry(scene: Scene) -> None:
     assert "19 Nov, 12:00" in text  # Expires.
     credentials.revoke(credential=made, actor=None, reason="")
     assert "Revoked" in page(scene)
+
+
+def test_a_key_that_another_customer_pays_for_says_so_on_both_pages(
+    scene: Scene,
+) -> None:
+    payer = accounts.create_customer(tenant=scene.tenant, name="Payer", actor=None)
+    team = accounts.create_team(customer=payer, name="Guests", actor=None)
+    AgentGrant.objects.create(
+        tenant=scene.tenant,
+        agent=scene.agent,
+        team=team,
+        customer=payer,
+        valid_from=NOW - dt.timedelta(days=1),
+    )
+    key, _ = credentials.issue(
+        agent=scene.agent, products=[], customer=payer, actor=None
+    )
+    assert "paid by Payer" in page(scene)
+    path = f"/customers/{payer.public_id}/hierarchy"
+    theirs = sign_in(scene, Role.VIEWER).get(path).content.decode()
+    assert key.hint in theirs
+    assert f"Writer of {scene.customer.name}" in theirs
 
 
 def test_caps_of_customer_and_contracts_with_what_is_used(scene: Scene) -> None:
@@ -142,7 +164,7 @@ def test_a_team_and_an_agent_are_added_and_audited(scene: Scene, role: Role) -> 
     actions = set(
         AuditEntry.objects.filter(
             object_id__in=[team.public_id, made.public_id],
-            actor_label=scene.people[str(role)].name,
+            actor_label=str(scene.people[str(role)]),
         ).values_list("action", flat=True)
     )
     assert actions == {"team.created", "agent.created"}
