@@ -20,6 +20,7 @@ from tests.factories import make_version
 
 pytestmark = pytest.mark.django_db
 SPAN = figures.month_to_date(NOW)
+BEFORE = NOW - dt.timedelta(hours=2)  # In an hour that the span covers.
 
 
 def tree(scene: Scene, **query: str) -> hierarchy.Tree:
@@ -45,10 +46,10 @@ def test_parts_sum_to_the_customers_figure_whoever_used_what(scene: Scene) -> No
     reviewer = add_agent(legal, "Reviewer")
     outsider = make_scene().shop
     # Its own agent, another team's agent, no agent, no team of this customer at all.
-    scene.store({"tool_calls": 10}, agent=reviewer, team=legal)
-    scene.store({"tool_calls": 20}, team=legal)
-    scene.store({"tool_calls": 30}, agent=None, team=legal)
-    scene.store({"tool_calls": 40}, agent=None, team=None)
+    scene.store({"tool_calls": 10}, at=BEFORE, agent=reviewer, team=legal)
+    scene.store({"tool_calls": 20}, at=BEFORE, team=legal)
+    scene.store({"tool_calls": 30}, at=BEFORE, agent=None, team=legal)
+    scene.store({"tool_calls": 40}, at=BEFORE, agent=None, team=None)
     pipeline.rate()
     found = tree(scene)
     assert [node.team.name for node in found.teams] == ["Legal", "Research"]
@@ -263,7 +264,7 @@ def test_teams_are_paged_and_the_total_is_of_all(scene: Scene) -> None:
         team = accounts.create_team(
             customer=scene.customer, name=f"T{n:02}", actor=None
         )
-        scene.store({"tool_calls": 1}, agent=None, team=team)
+        scene.store({"tool_calls": 1}, at=BEFORE, agent=None, team=team)
     pipeline.rate()
     first = tree(scene)
     assert len(first.teams) == hierarchy.TEAMS_MAX
@@ -285,7 +286,7 @@ def test_long_teams_and_many_keys_are_cut_with_a_way_to_all(
     for n in range(2):
         credentials.issue(agent=scene.agent, products=[], actor=None, name=f"k{n}")
     other = add_agent(scene.shop.team, "Zed")
-    scene.store({"tool_calls": 7}, agent=other)
+    scene.store({"tool_calls": 7}, at=BEFORE, agent=other)
     pipeline.rate()
     node = tree(scene).teams[0]
     assert (node.agents_hidden, node.agents[0].keys_hidden) == (1, 1)
