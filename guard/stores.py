@@ -1,4 +1,4 @@
-"""Clients of the guard's Redis, with the short patience of a request."""
+"""Clients of the guard's Redis, each with the patience of who asks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from redis.retry import Retry
 from guard import wire
 
 PROJECT_TIMEOUT_S: Final = 5.0
+# A page that somebody waits for goes on without the figure.
+PAGE_TIMEOUT_S: Final = 0.25
 # First words of replies that say the store is unfit, whatever class they come as.
 _UNFIT: Final = (
     "READONLY",
@@ -91,6 +93,17 @@ def for_projection() -> redis.Redis:
         socket_timeout=PROJECT_TIMEOUT_S,
         socket_connect_timeout=1,
         health_check_interval=1,
+    )
+
+
+@functools.cache
+def for_pages() -> redis.Redis:
+    """Return the client of pages, which only read: more patient than a request."""
+    return redis.Redis.from_url(
+        settings.GUARD_REDIS_URL,
+        socket_timeout=PAGE_TIMEOUT_S,
+        socket_connect_timeout=PAGE_TIMEOUT_S,
+        retry=_no_retry(),
     )
 
 

@@ -89,6 +89,14 @@ WORDINGS: Final[Mapping[Reason, Wording]] = {
 }
 
 
+def reason_words(code: str) -> str:
+    """Return what a reason code stands for, in words; an unknown one as it is."""
+    try:
+        return WORDINGS[Reason(code)].text
+    except (ValueError, KeyError):
+        return code or "no reason given"
+
+
 def span(seconds: int) -> str:
     """Return a wait as people say it: 12 s, 5 h 12 min, 3 d 4 h."""
     if seconds < 60:

@@ -10,7 +10,7 @@ from django import forms
 
 from aforo.lib import clock
 from aforo.lib.models import DECIMAL_PLACES, MAX_DIGITS
-from billing.models import Customer, Subscription
+from billing.models import Agent, Customer, Subscription
 from catalog.models import Product
 
 DECIMAL_INPUT = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
@@ -67,6 +67,39 @@ class SpendCapForm(forms.Form):
         help_text="Empty: no cap.",
     )
     reason = forms.CharField(max_length=300, required=False, help_text=REASON_HELP)
+
+
+EXTERNAL_ID_HELP = "Your own id; events and checks may name it instead of ours."
+
+
+class TeamForm(forms.Form):
+    """A new team of a customer."""
+
+    name = forms.CharField(max_length=120)
+    external_id = forms.CharField(
+        label="External id", max_length=120, required=False, help_text=EXTERNAL_ID_HELP
+    )
+    tier = forms.CharField(
+        max_length=40, required=False, help_text="A mark of your own, such as gold."
+    )
+
+
+class AgentForm(TeamForm):
+    """A new app or agent of a team."""
+
+    kind = forms.ChoiceField(
+        choices=Agent.Kind.choices,
+        help_text="Apps hold bearer tokens, agents a client id and secret.",
+    )
+    agent_type = forms.ChoiceField(
+        label="Built with",
+        choices=Agent.AgentType.choices,
+        initial=Agent.AgentType.CUSTOM,
+    )
+    purpose = forms.CharField(
+        max_length=300, required=False, help_text="What it does, in a few words."
+    )
+    field_order = ("name", "kind", "agent_type", "purpose", "external_id", "tier")
 
 
 class RotateForm(forms.Form):

@@ -53,7 +53,7 @@ LISTS = (
 )
 # Axe would copy imported style sheets into inline ones, which our policy refuses.
 QUIETLY = {"preload": False}
-TABS = ("overview", "keys", "wallet", "invoices", "sessions", "activity")
+TABS = ("overview", "wallet", "invoices", "sessions", "activity")
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +116,13 @@ def details(page: Page, url: str) -> list[str]:
     found += [f"{plan}?tab={tab}" for tab in ("subscriptions", "audit")]
     found += [f"{plan}/{page_of}" for page_of in ("import", "impact", "edit")]
     found += [f"{customer}?tab={tab}" for tab in TABS]
-    deeds = ("upcoming", "top-up", "suspend", "subscribe")
+    deeds = ("hierarchy", "teams/new", "upcoming", "top-up", "suspend", "subscribe")
     found += [f"{customer}/{deed}" for deed in deeds]
     found += [f"{plan}/subscribe", f"{customer}/subscribe?plan={plan.split('/')[-1]}"]
     page.goto(f"{url}{customer}")
     found.append(first_link(page, "/subscriptions/"))
+    page.goto(f"{url}{customer}/hierarchy")
+    found.append(first_link(page, "/teams/"))
     page.goto(f"{url}{customer}/upcoming")
     line = page.locator("a.opener").last.get_attribute("href")
     assert line is not None

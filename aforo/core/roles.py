@@ -25,6 +25,8 @@ PRICING = (Role.OWNER, Role.PRODUCT_MANAGER)
 DRAFTING = (*PRICING, Role.FINANCE)
 MONEY = (Role.OWNER, Role.FINANCE)
 OPERATE = (Role.OWNER, Role.OPERATIONS)
+# Who adds and changes customers, their teams and agents.
+ACCOUNTS = (Role.OWNER, Role.FINANCE, Role.OPERATIONS)
 OWN = (Role.OWNER,)
 # Who asks what prices would have earned: it shows cost and margin of every customer.
 SIMULATE = (Role.OWNER, Role.PRODUCT_MANAGER, Role.FINANCE)

@@ -10,8 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from aforo.core.models import Role
-from aforo.core.roles import MONEY, OPERATE
+from aforo.core.roles import ACCOUNTS, MONEY, OPERATE
 from billing import accounts, books, credentials, hierarchy
 from billing.models import (
     Agent,
@@ -36,13 +35,16 @@ from portal.context import acting_tenant
 from portal.pages import person
 from portal.secrets import keep_secret
 
-ACCOUNTS = (Role.OWNER, Role.FINANCE, Role.OPERATIONS)
-
 
 def customer_page(row: Customer, tab: str = "") -> str:
     """Return a customer's page in the console."""
     path = reverse("customer", args=[row.public_id])
     return f"{path}?tab={tab}" if tab else path
+
+
+def hierarchy_page(row: Customer) -> str:
+    """Return the console's page of a customer's teams, agents and keys."""
+    return reverse("hierarchy", args=[row.public_id])
 
 
 class TeamRows(Rows):
@@ -169,7 +171,7 @@ class TeamAdmin(TenantAdmin):
     list_select_related = ("customer",)
     fields = ("customer", "name", "external_id", "tier")
     inlines = (AgentRows,)
-    view_on_site = staticmethod(lambda row: customer_page(row.customer, "keys"))
+    view_on_site = staticmethod(lambda row: hierarchy_page(row.customer))
 
     def make(self, request: HttpRequest, obj: Team, form: Any) -> Model:
         """Add the team, audited."""
@@ -193,7 +195,7 @@ class AgentAdmin(TenantAdmin):
     list_select_related = ("customer", "team")
     inlines = (CredentialRows,)
     view_on_site = staticmethod(
-        lambda row: f"{customer_page(row.customer, 'keys')}#{row.public_id}"
+        lambda row: f"{hierarchy_page(row.customer)}#{row.public_id}"
     )
     actions = (
         confirmed(
@@ -266,7 +268,7 @@ class AgentGrantAdmin(TenantAdmin):
     list_select_related = ("agent", "team", "customer")
     date_hierarchy = "valid_from"
     fields = ("agent", "team", "customer", "valid_from", "valid_to")
-    view_on_site = staticmethod(lambda row: customer_page(row.customer, "keys"))
+    view_on_site = staticmethod(lambda row: hierarchy_page(row.customer))
 
     def make(self, request: HttpRequest, obj: AgentGrant, form: Any) -> Model:
         """Store the grant and tell the edge of both customers."""
@@ -301,7 +303,7 @@ class CredentialAdmin(TenantAdmin):
     list_select_related = ("agent", "customer")
     date_hierarchy = "created_at"
     view_on_site = staticmethod(
-        lambda row: f"{customer_page(row.agent.customer, 'keys')}#{row.agent.public_id}"
+        lambda row: f"{hierarchy_page(row.agent.customer)}#{row.agent.public_id}"
     )
     actions = (
         leading(

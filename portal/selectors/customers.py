@@ -11,11 +11,9 @@ from typing import Any
 
 from django.db.models import (
     Case,
-    Count,
     F,
     OuterRef,
     Prefetch,
-    Q,
     QuerySet,
     Subquery,
     Sum,
@@ -27,19 +25,15 @@ from django.db.models.functions import Coalesce
 from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO
 from billing.models import (
-    Agent,
     Customer,
-    LedgerEntry,
     Subscription,
     SubscriptionSnapshot,
-    Team,
-    UsageTotal,
     Wallet,
 )
-from guard.models import Decision
+from catalog.models import PlanVersion
 from metering.models import UsageEvent, UsageRollup
 from portal.selectors import figures
-from portal.selectors.figures import SUMS, Figures, Span
+from portal.selectors.figures import Figures, Span
 
 # Below every real ratio: customers without a margin come last when sorted by it.
 NO_MARGIN = Decimal(-1_000_000)
@@ -157,6 +151,14 @@ def _live_subscriptions(customer_ids: Sequence[uuid.UUID]) -> list[Any]:
     )
 
 
+def plans_in_force(customer: Customer) -> list[PlanVersion]:
+    """Return the plan versions of the contracts that were not cancelled, once each."""
+    versions = [
+        s.latest[0].plan_version for s in _live_subscriptions([customer.pk]) if s.latest
+    ]
+    return list({v.pk: v for v in versions if v is not None}.values())
+
+
 def subscriptions(customer: Customer) -> list[Any]:
     """Return all contracts of a customer with every snapshot, the newest first."""
     snapshots = SubscriptionSnapshot.objects.select_related("plan_version__plan")
@@ -168,112 +170,3 @@ def subscriptions(customer: Customer) -> list[Any]:
         )
         .order_by("state", "-started_at")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class AgentRow:
-    """One agent's part of a customer's figures; agent None: no agent was named."""
-
-    agent: Agent | None
-    label: str
-    figures: Figures
-
-
-@dataclass(frozen=True, slots=True)
-class ByAgent:
-    """The figures of a customer by agent, proved against the ledger."""
-
-    rows: list[AgentRow]
-    total: Figures
-    ledger: Decimal  # The sum of the ledger for the same events and periods.
-    ledger_entries: int
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the rows sum to the ledger, to the last digit."""
-        return self.total.revenue == self.ledger
-
-
-def by_agent(customer: Customer, span: Span) -> ByAgent:
-    """Return revenue and cost by agent, and the ledger's own sum; five statements."""
-    sums = (
-        UsageRollup.objects.filter(
-            span.hours, customer=customer, currency=customer.currency
-        )
-        .values("agent_id", "currency")
-        .annotate(**SUMS)
-        .order_by("-revenue_sum")
-    )
-    found = list(sums)
-    ids = [row["agent_id"] for row in found]
-    agents = Agent.objects.select_related("team").in_bulk([i for i in ids if i])
-    parts = []
-    for row in found:
-        agent = agents.get(row["agent_id"])
-        label = agent.name if agent else "No agent named"
-        parts.append(AgentRow(agent, label, figures.figures(row)))
-    fees = figures.fees(span.last_moment).filter(
-        customer=customer, currency=customer.currency
-    )
-    periods = list(fees.values_list("period_id", flat=True).distinct())
-    recurring = fees.aggregate(total=Sum("recurring"))["total"] or ZERO
-    if recurring:
-        fee = Figures(customer.currency, recurring)
-        parts.append(AgentRow(None, "Recurring fees", fee))
-    total = sum((p.figures for p in parts), Figures(customer.currency))
-    ledger, entries = _ledger(customer, span, periods)
-    return ByAgent(parts, total, ledger, entries)
-
-
-def _ledger(
-    customer: Customer, span: Span, periods: Sequence[uuid.UUID]
-) -> tuple[Decimal, int]:
-    """Return the ledger's sum and count for a span's events and periods' fees."""
-    usage = Q(event_id__isnull=False, occurred_at__gte=span.start)
-    usage &= Q(occurred_at__lt=span.last_hour_end)
-    fee = Q(kind=LedgerEntry.Kind.RECURRING, usage_period__in=list(periods))
-    entries = LedgerEntry.objects.filter(customer=customer, currency=customer.currency)
-    sums = entries.filter(usage | fee).aggregate(total=Sum("amount"), count=Count("pk"))
-    return sums["total"] or ZERO, sums["count"]
-
-
-@dataclass(frozen=True, slots=True)
-class GuardToday:
-    """What the guard refused or let through in degraded state since 00:00 UTC."""
-
-    denied: int
-    throttled: int
-    degraded: int
-    reasons: list[tuple[str, int]]
-
-
-def guard_today(customer: Customer, now: dt.datetime) -> GuardToday:
-    """Return the guard's decisions on a customer since 00:00 UTC."""
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    found = Decision.objects.filter(customer_id=customer.pk, decided_at__gte=day)
-    grouped = found.values_list("decision", "degraded", "reason_code")
-    counts = {"deny": 0, "throttle": 0}
-    degraded = 0
-    reasons: dict[str, int] = {}
-    for decision, is_degraded, reason, count in grouped.annotate(Count("pk")):
-        degraded += count if is_degraded else 0
-        if decision in counts:
-            counts[decision] += count
-            reasons[reason] = reasons.get(reason, 0) + count
-    ranked = sorted(reasons.items(), key=lambda r: -r[1])
-    return GuardToday(counts["deny"], counts["throttle"], degraded, ranked)
-
-
-def tree(customer: Customer) -> list[Team]:
-    """Return the customer's teams with their agents and credentials."""
-    agents = Agent.objects.prefetch_related("credentials").order_by("name")
-    return list(
-        Team.objects.filter(customer=customer)
-        .prefetch_related(Prefetch("agents", agents))
-        .order_by("name")
-    )
-
-
-def open_totals(customer: Customer, at: dt.datetime) -> QuerySet[UsageTotal]:
-    """Return where the customer's subscriptions stand in the period in force."""
-    return figures.fees(at).filter(customer=customer).select_related("subscription")

@@ -1,12 +1,16 @@
-"""Text that is written with `code` in it, as the API's descriptions are."""
+"""Small parts of text: `code` in it, figures that are links, bars beside figures."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from django import template
-from django.utils.html import escape
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
+
+from aforo.lib.money import display
+from portal.ui import charts
 
 register = template.Library()
 
@@ -17,3 +21,28 @@ CODE = re.compile(r"`([^`\n]+)`")
 def with_code(text: str) -> SafeString:
     """Return the text as HTML, what stands between backticks as code."""
     return SafeString(CODE.sub(r"<code>\1</code>", escape(text)))
+
+
+@register.simple_tag
+def linked(value: SafeString | str, url: str = "") -> SafeString:
+    """Return a figure as the link to what is behind it; without a page, as it is.
+
+    {% money now.revenue currency as revenue %}{% linked revenue usage_url as shown %}
+    """
+    if not url:
+        return format_html("{}", value)
+    return format_html('<a class="figure" href="{}">{}</a>', url, value)
+
+
+@register.simple_tag
+def part_bar(value: Decimal | None, whole: Decimal | None) -> SafeString:
+    """Return a small bar of a part's share; nothing where there is no share."""
+    if value is None or value <= 0 or not whole or whole <= 0:
+        return SafeString("")
+    return format_html('<span class="part">{}</span>', charts.bar(value, whole))
+
+
+@register.simple_tag
+def cap_text(used: Decimal, limit: Decimal, currency: str) -> str:
+    """Return how much of a cap is used: $12.40 of $25.00."""
+    return f"{display(used, currency)} of {display(limit, currency)}"

@@ -36,6 +36,12 @@ def _url(customer: Customer, tab: str = "") -> str:
     return f"{path}?tab={tab}" if tab else path
 
 
+def _agent_url(agent: Agent) -> str:
+    """Return where an agent stands in its customer's hierarchy."""
+    path = reverse("hierarchy", args=[agent.customer.public_id])
+    return f"{path}#{agent.public_id}"
+
+
 def _crumbs(customer: Customer) -> list[tuple[str, str]]:
     return [("Customers", "/customers"), (customer.name, _url(customer))]
 
@@ -180,7 +186,7 @@ def pause_agent(request: HttpRequest, public_id: str) -> HttpResponse:
         ],
         button="Pause",
         danger=True,
-        back=_url(agent.customer, "keys"),
+        back=_agent_url(agent),
         crumbs=_crumbs(agent.customer),
     )
     return ask(request, deed, form, act)
@@ -203,7 +209,7 @@ def resume_agent(request: HttpRequest, public_id: str) -> HttpResponse:
         title=f"Resume {agent}?",
         text=["Its calls pass again, within the limits of the customer's plans."],
         button="Resume",
-        back=_url(agent.customer, "keys"),
+        back=_agent_url(agent),
         crumbs=_crumbs(agent.customer),
     )
     return ask(request, deed, form, act)
@@ -231,7 +237,7 @@ def issue_credential(request: HttpRequest, public_id: str) -> HttpResponse:
         title=f"New credential for {agent}",
         text=["The secret is shown on the next page and never again."],
         button="Make credential",
-        back=_url(agent.customer, "keys"),
+        back=_agent_url(agent),
         crumbs=_crumbs(agent.customer),
     )
     return ask(request, deed, form, act, then=reverse("credential-secret"))
@@ -261,7 +267,7 @@ def rotate_credential(request: HttpRequest, public_id: str) -> HttpResponse:
             " The old one goes on working for the time that you choose."
         ],
         button="Rotate",
-        back=_url(old.agent.customer, "keys"),
+        back=_agent_url(old.agent),
         crumbs=_crumbs(old.agent.customer),
     )
     return ask(request, deed, form, act, then=reverse("credential-secret"))
@@ -290,7 +296,7 @@ def revoke_credential(request: HttpRequest, public_id: str) -> HttpResponse:
         ],
         button="Revoke",
         danger=True,
-        back=_url(found.agent.customer, "keys"),
+        back=_agent_url(found.agent),
         crumbs=_crumbs(found.agent.customer),
     )
     return ask(request, deed, form, act)
@@ -303,7 +309,7 @@ def _keep(request: HttpRequest, made: Credential, secret: str) -> None:
         secret,
         title=f"New secret of {made.agent}",
         client_id=made.client_id or "",
-        back=_url(made.agent.customer, "keys"),
+        back=_agent_url(made.agent),
     )
 
 
