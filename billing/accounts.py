@@ -50,7 +50,7 @@ def _check_cap(amount: Decimal | None) -> None:
 def _taken(error: IntegrityError, name: str) -> AforoError:
     """Return the refusal of a name or external id that another row has."""
     field = "external_id" if "external_id" in str(error) else "name"
-    detail = f"{name}: this {field.replace('_', ' ')} is taken."
+    detail = f"{name}: this {field} is taken."
     return AforoError("already_exists", 422, detail, field=field)
 
 

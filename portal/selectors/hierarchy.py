@@ -233,24 +233,30 @@ def _name_others(nodes: Iterable[TeamNode], pairs: Mapping[Pair, Spent]) -> None
     teams = {node.team.pk: node for node in nodes}
     listed = {(n.team.pk, a.agent.pk) for n in teams.values() for a in n.agents}
     rest: dict[uuid.UUID, list[tuple[uuid.UUID | None, Spent]]] = {}
-    for (team, agent), spent in pairs.items():
-        if team in teams and (team, agent) not in listed:
-            rest.setdefault(team, []).append((agent, spent))
-    wanted = {agent for found in rest.values() for agent, _ in found if agent}
+    for (team, user), spent in pairs.items():
+        if team in teams and (team, user) not in listed:
+            rest.setdefault(team, []).append((user, spent))
+    wanted = {user for found in rest.values() for user, _ in found if user}
     names = Agent.objects.select_related("team").in_bulk(wanted) if wanted else {}
-    for team, found in rest.items():
+    for team_id, found in rest.items():
         found.sort(key=lambda pair: -pair[1].amount)
-        for key, spent in found[:OTHERS_MAX]:
-            agent = names.get(key) if key else None
-            label, note = "No agent named", "its calls name no agent"
-            if agent:
-                own = agent.team_id == team
-                note = "not listed above" if own else f"of team {agent.team.name}"
-                label = agent.name
-            teams[team].others.append(Other(label, note, spent))
+        others = [
+            _other(names.get(key) if key else None, team_id, spent)
+            for key, spent in found[:OTHERS_MAX]
+        ]
         if left := found[OTHERS_MAX:]:
             spent = sum((s for _, s in left), NOTHING)
-            teams[team].others.append(Other(f"{len(left)} more agents", "", spent))
+            others.append(Other(f"{len(left)} more agents", "", spent))
+        teams[team_id].others = others
+
+
+def _other(agent: Agent | None, team_id: uuid.UUID, spent: Spent) -> Other:
+    """Return spend under a team that no agent listed there made."""
+    if agent is None:
+        return Other("No agent named", "its calls name no agent", spent)
+    own = agent.team_id == team_id
+    note = "not listed above" if own else f"of team {agent.team.name}"
+    return Other(agent.name, note, spent)
 
 
 def caps(customer: Customer, now: dt.datetime) -> list[Cap]:

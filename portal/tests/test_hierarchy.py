@@ -130,8 +130,8 @@ def test_caps_of_customer_and_contracts_with_what_is_used(scene: Scene) -> None:
     found = hierarchy.caps(scene.customer, NOW)
     usage = scene.ledger().filter(kind="usage", occurred_at__gte=SPAN.start)
     assert [(c.label, c.limit, c.agent_id) for c in found] == [
-        (scene.customer.name, 10, None),
-        ("Writer", 25, scene.agent.pk),
+        (scene.customer.name, Decimal(10), None),
+        ("Writer", Decimal(25), scene.agent.pk),
     ]
     assert found[0].used == sum(entry.amount for entry in usage)
     assert found[1].used == 0
