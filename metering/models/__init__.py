@@ -7,6 +7,7 @@ from metering.models.cost_runs import CostRun, CostRunRow
 from metering.models.costs import CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
+from metering.models.saved_views import SavedView
 from metering.models.sessions import Session
 from metering.models.voids import EventVoid
 
@@ -19,6 +20,7 @@ __all__ = [
     "EventConflict",
     "EventVoid",
     "PendingEvents",
+    "SavedView",
     "Session",
     "Unrateable",
     "UsageEvent",

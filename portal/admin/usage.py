@@ -21,6 +21,7 @@ from metering.models import (
     EventConflict,
     EventVoid,
     PendingEvents,
+    SavedView,
     Session,
     Unrateable,
     UsageEvent,
@@ -246,5 +247,17 @@ class CostRunRowAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "cost_run", "customer")
     list_select_related = ("cost_run", "customer")
     search_fields = ("customer__name",)
+    ordering = ("-id",)
+    view_on_site = False
+
+
+@admin.register(SavedView, site=site)
+class SavedViewAdmin(ReadOnlyAdmin):
+    """Saved filters of pages; they are changed on the page of saved views."""
+
+    list_display = ("created_at", "page", "name", "owner", "shared")
+    list_filter = ("page", "shared")
+    search_fields = ("name",)
+    list_select_related = ("owner",)
     ordering = ("-id",)
     view_on_site = False

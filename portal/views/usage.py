@@ -20,19 +20,9 @@ from portal.ranges import Asked
 from portal.selectors import analytics, courses
 from portal.selectors.analytics import DIMENSIONS, Row
 from portal.ui import figures as words
+from portal.usage_words import MEASURES, METRIC, METRIC_LABEL, STEPS
+from portal.views import saved_views
 
-METRIC = "metric"
-# What a chart shows: a field of Sums, its name, and whether it is money.
-MEASURES = {
-    "revenue": "Revenue",
-    "events": "Events",
-    "errors": "Failed events",
-    "tokens": "Tokens in and out",
-    "input_tokens": "Input tokens",
-    "output_tokens": "Output tokens",
-    "cached_tokens": "Tokens read from cache",
-}
-STEPS = {"hour": "Hour", "day": "Day", "week": "Week"}
 # A chart of more bars than pixels says nothing.
 HOURS_MAX_DAYS = 14
 ROWS_MAX = 200
@@ -170,13 +160,16 @@ def page(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "asked": asked,
         "by": by,
-        "by_label": DIMENSIONS[by].label if by in DIMENSIONS else "Metric",
+        "by_label": DIMENSIONS[by].label if by in DIMENSIONS else METRIC_LABEL,
         "quantity": quantity,
         "measure": request.GET.get("measure", "revenue"),
         "as_lines": request.GET.get("chart") == "lines",
         "step": _step(request, asked),
         "periods": ranges.PERIODS,
-        "dimensions": {**{k: d.label for k, d in DIMENSIONS.items()}, METRIC: "Metric"},
+        "dimensions": {
+            **{k: d.label for k, d in DIMENSIONS.items()},
+            METRIC: METRIC_LABEL,
+        },
         "measures": MEASURES,
         "steps": STEPS,
         "chips": ranges.chips(request, asked),
@@ -184,6 +177,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "now": clock.now(),
         "all_events": ranges.events_url(asked),
         "curl": curl(request.build_absolute_uri("/").rstrip("/")),
+        **saved_views.opened(request),
     }
     if by == METRIC:
         context["measured"] = _measured(request, asked)
