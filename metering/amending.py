@@ -95,9 +95,9 @@ def amend(
     return Amended(done.void, event, item)
 
 
-def _store(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
-    """Store the correction; it never waits on the queue."""
-    return UsageEvent.objects.create(
+def as_row(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
+    """Return an event as a row that is not stored yet."""
+    return UsageEvent(
         id=new.id,
         tenant_id=tenant_id,
         event_id=new.event_id,
@@ -115,6 +115,14 @@ def _store(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
         session_key=new.session_key,
         occurred_at=new.occurred_at,
         received_at=new.received_at,
-        flags=[*new.flags, "correction"],
+        flags=list(new.flags),
         body=msgspec.json.decode(new.body),
     )
+
+
+def _store(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
+    """Store the correction; it never waits on the queue."""
+    row = as_row(tenant_id, new)
+    row.flags.append("correction")
+    row.save(force_insert=True)
+    return row

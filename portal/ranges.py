@@ -109,20 +109,43 @@ def instant(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def events_url(asked: Asked, **more: str) -> str:
-    """Return the list of the events behind a figure of the page."""
+def events_url(asked: Asked, *, of: Span | None = None, **more: str) -> str:
+    """Return the list of the events behind a figure of the page.
+
+    `of` is the span of the figure: that of the page, or the one before.
+    """
     choice = asked.choice
+    span = of or choice.span
     wanted = {**choice.filters, **more}
     query = {n: text for n, text in wanted.items() if text != analytics.NONE}
     if "product" in query:  # The list chooses it by its own key.
         query["product"] = str(ids.parse_public("prd", query["product"]))
     if nothing := sorted(set(wanted) - set(query)):
         query["without"] = ",".join(nothing)
-    query["since"] = instant(choice.span.start)
-    query["until"] = instant(choice.span.last_hour_end)
+    query["since"] = instant(span.start)
+    query["until"] = instant(span.last_hour_end)
     if asked.others:
         query["currency"] = choice.currency
     return f"/events?{urlencode(query)}"
+
+
+def behind(asked: Asked, **own: str) -> dict[str, str]:
+    """Return where the figures of a row lead: each to the events that make it."""
+    before = asked.choice.before
+    return {
+        "events": events_url(asked, **own),
+        "failed": events_url(asked, **own, outcome="failed"),
+        "unknown": events_url(asked, **own, cost="unknown"),
+        "rated": events_url(asked, **own, status="rated"),
+        "rated_before": events_url(asked, of=before, **own, status="rated"),
+        "before": events_url(asked, of=before, **own),
+        "input": events_url(asked, **own, measurement="input_tokens"),
+        "output": events_url(asked, **own, measurement="output_tokens"),
+        "cached": events_url(asked, **own, measurement="cache_read_tokens"),
+        "quantity": events_url(asked, **own, measurement=asked.choice.quantity)
+        if asked.choice.quantity
+        else "",
+    }
 
 
 def chips(request: HttpRequest, asked: Asked) -> list[dict[str, str]]:

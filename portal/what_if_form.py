@@ -20,7 +20,7 @@ from portal.tool_forms import PLAIN
 
 ALL_MODELS = ("", "Every model")
 ALL_PRODUCTS = ("", "Every product")
-NO_TARGET = ("", "— stay, and change the price below —")
+NO_TARGET = ("", "— stay, and change the price instead —")
 FIRST_YEAR = 2000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metering.models.backfills import Backfill, BackfillPart
 from metering.models.backtests import Backtest, BacktestRow
 from metering.models.cost_runs import CostRun, CostRunRow
 from metering.models.costs import CostFact
@@ -12,6 +13,8 @@ from metering.models.sessions import Session
 from metering.models.voids import EventVoid
 
 __all__ = [
+    "Backfill",
+    "BackfillPart",
     "Backtest",
     "BacktestRow",
     "CostFact",

@@ -121,10 +121,7 @@ def _listed(request: HttpRequest, asked: Asked, by: str) -> list[dict[str, Any]]
             {
                 "row": row,
                 "narrow": f"?{query.urlencode()}",
-                "events": ranges.events_url(asked, **{by: row.value}),
-                "failed": ranges.events_url(
-                    asked, **{by: row.value, "outcome": "failed"}
-                ),
+                "at": ranges.behind(asked, **{by: row.value}),
             }
         )
     return found
@@ -145,6 +142,9 @@ def _measured(request: HttpRequest, asked: Asked) -> list[dict[str, Any]]:
                 "metric": metrics.get(row.name),
                 "chart": f"?{query.urlencode()}",
                 "events": ranges.events_url(asked, measurement=row.name),
+                "before": ranges.events_url(
+                    asked, of=asked.choice.before, measurement=row.name
+                ),
             }
         )
     return found
@@ -175,7 +175,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "chips": ranges.chips(request, asked),
         "period_words": ranges.period_words(asked),
         "now": clock.now(),
-        "all_events": ranges.events_url(asked),
+        "all": ranges.behind(asked),
         "curl": curl(request.build_absolute_uri("/").rstrip("/")),
         **saved_views.opened(request),
     }
