@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
+from aforo.lib import ids
 from aforo.lib.errors import AforoError
 from aforo.lib.money import ZERO, plain
 from billing import books
@@ -140,7 +141,7 @@ def _by_period(
         used, billed = periods[key[0]], periods[key[1]]
         made.append(
             {
-                "customer_id": customer_id.hex,
+                "customer_id": ids.public("cus", customer_id),
                 "customer": name,
                 "currency": key[2],
                 "from": used.start_at.isoformat(),

@@ -109,13 +109,19 @@ def instant(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def events_url(asked: Asked, *, of: Span | None = None, **more: str) -> str:
-    """Return the list of the events behind a figure of the page.
+def events_url(asked: Asked, **more: str) -> str:
+    """Return the list of the events behind a figure of the page."""
+    return _events_url(asked, asked.choice.span, more)
 
-    `of` is the span of the figure: that of the page, or the one before.
-    """
+
+def before_url(asked: Asked, **more: str) -> str:
+    """Return the list of the events behind a figure of the span before."""
+    return _events_url(asked, asked.choice.before, more)
+
+
+def _events_url(asked: Asked, span: Span, more: Mapping[str, str]) -> str:
+    """Return the list of the events of a span, by the page's filters and more."""
     choice = asked.choice
-    span = of or choice.span
     wanted = {**choice.filters, **more}
     query = {n: text for n, text in wanted.items() if text != analytics.NONE}
     if "product" in query:  # The list chooses it by its own key.
@@ -131,14 +137,13 @@ def events_url(asked: Asked, *, of: Span | None = None, **more: str) -> str:
 
 def behind(asked: Asked, **own: str) -> dict[str, str]:
     """Return where the figures of a row lead: each to the events that make it."""
-    before = asked.choice.before
     return {
         "events": events_url(asked, **own),
         "failed": events_url(asked, **own, outcome="failed"),
         "unknown": events_url(asked, **own, cost="unknown"),
         "rated": events_url(asked, **own, status="rated"),
-        "rated_before": events_url(asked, of=before, **own, status="rated"),
-        "before": events_url(asked, of=before, **own),
+        "rated_before": before_url(asked, **own, status="rated"),
+        "before": before_url(asked, **own),
         "input": events_url(asked, **own, measurement="input_tokens"),
         "output": events_url(asked, **own, measurement="output_tokens"),
         "cached": events_url(asked, **own, measurement="cache_read_tokens"),

@@ -19,7 +19,7 @@ from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from billing import invoicing
 from billing.models import BillingPeriod, LedgerEntry
-from metering import backfill_files, backfill_jobs, pipeline, pool
+from metering import backfill_files, backfill_jobs, backfilling, pipeline, pool
 from metering.background import background
 from metering.models import Backfill, BackfillPart, UsageEvent
 from portal.tests.test_model_prices import sign_in
@@ -130,6 +130,7 @@ def test_what_is_confirmed_is_stored_once_and_comes_to_the_trials_money(
     backfill_jobs.run()
     pipeline.rate()
     run = Backfill.objects.get()
+    assert run.result is not None
     assert (run.state, run.result["accepted"]) == ("done", 3)
     ((_, amount, _),) = page.context["totals"]
     assert sum(e.amount for e in LedgerEntry.objects.all()) == amount
@@ -177,12 +178,13 @@ def test_a_worker_that_dies_leaves_work_that_another_finishes(shop: Shop) -> Non
     client.post(f"{PAGE}/{run.public_id}/confirm", {"typed": "1"})
     caller = backfill_jobs._caller(run)
     raws = [event for _, event in backfill_jobs._lines(BackfillPart.objects.get())]
-    background.run(backfill_jobs.backfilling.keep(caller, raws))
+    background.run(backfilling.keep(caller, raws))
     dead = clock.now() - backfill_jobs.STALE * 2
     Backfill.objects.update(state="storing", heartbeat_at=dead)
     assert backfill_jobs.waiting(clock.now())
     backfill_jobs.run()
     found = Backfill.objects.get()
+    assert found.result is not None
     assert (found.state, found.result["duplicate"]) == ("done", 1)
     assert UsageEvent.objects.count() == 1
     assert not backfill_jobs.waiting(clock.now())

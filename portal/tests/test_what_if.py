@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from django.test import Client
@@ -173,7 +174,10 @@ def test_the_csv_has_what_the_table_has(shop: Shop) -> None:
     assert Decimal(cells["cost_after"]) == Decimal("0.00225")
     assert Decimal(cells["revenue_needed"]) == Decimal("0.0045")
     assert (cells["margin_to_hold"], cells["moved"]) == ("0.5", "2")
-    assert f"{PAGE}?month={month()}&amp;customer=" in page.content.decode()
+    again = parse_qs(page.context["again"])
+    assert (again["month"], again["margin"]) == ([month()], ["50"])
+    asked = client.get(f"{PAGE}?{page.context['again']}").context["form"]
+    assert asked["target"].value() == "gpt-4o-mini"
 
 
 def test_the_form_takes_the_same_statements_however_much_was_used(

@@ -17,7 +17,7 @@ from django.views.decorators.http import (
 )
 
 from aforo.core.roles import OPERATE, role_required, staff_required
-from aforo.lib import clock, ids
+from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import ZERO
 from metering import backfill_jobs
@@ -115,15 +115,17 @@ def _head(found: Backfill) -> dict[str, Any]:
     }
 
 
+_at = dt.datetime.fromisoformat
+
+
 def _period(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of the trial with figures for figures."""
     names = ("from", "until", "billed_from", "billed_until")
-    used, ended, *billed = (dt.datetime.fromisoformat(row[name]) for name in names)
+    used, ended, billed, closed = (_at(row[name]) for name in names)
     return {
         **row,
-        "customer_id": ids.public("cus", row["customer_id"]),
         "period": words.period_text(used, ended, row["timezone"]),
-        "billed": words.period_text(*billed, row["timezone"]),
+        "billed": words.period_text(billed, closed, row["timezone"]),
         "amount": Decimal(row["amount"]),
         "cost": Decimal(row["cost"]),
     }
@@ -212,7 +214,7 @@ def money_csv(request: HttpRequest, public_id: str) -> HttpResponse:
     cells = (
         [
             row["customer"],
-            ids.public("cus", row["customer_id"]),
+            row["customer_id"],
             row["from"],
             row["until"],
             row["is_adjustment"],

@@ -142,9 +142,7 @@ def _measured(request: HttpRequest, asked: Asked) -> list[dict[str, Any]]:
                 "metric": metrics.get(row.name),
                 "chart": f"?{query.urlencode()}",
                 "events": ranges.events_url(asked, measurement=row.name),
-                "before": ranges.events_url(
-                    asked, of=asked.choice.before, measurement=row.name
-                ),
+                "before": ranges.before_url(asked, measurement=row.name),
             }
         )
     return found
