@@ -86,7 +86,8 @@ def _json(text: str) -> Any:
     try:
         return strict_json.loads(text.strip().encode())
     except StrictJsonError as error:
-        return AforoError(error.code, 400, error.detail)
+        detail = error.detail.replace("the body is", "this is")
+        return AforoError(error.code, 400, detail)
 
 
 def _checked(value: Any) -> Any:

@@ -295,7 +295,7 @@ def _merge(whole: Verdicts, part: Verdicts, seen: set[str]) -> None:
 def _store(found: Backfill) -> None:
     """Store the parts that are left, and write down the end."""
     parts = BackfillPart.objects.filter(backfill=found).order_by("position")
-    for part in parts.filter(verdicts=None):
+    for part in parts.filter(verdicts__isnull=True):
         lines = _lines(part)
         raws = [raw for _, raw in lines]
         kept = background.run(backfilling.keep(_caller(found), raws))
@@ -313,11 +313,12 @@ def _store(found: Backfill) -> None:
     for verdicts in parts.values_list("verdicts", flat=True):
         for _, status, *_ in verdicts or ():
             counts[status] += 1
+    counts["rejected"] += len(found.unread)
     with transaction.atomic():
         _tick(found, state=State.DONE, result=counts, finished_at=clock.now())
         backfilling.tell(
             tenant=found.tenant,
-            sent=found.event_count,
+            sent=found.event_count + len(found.unread),
             refused=counts["rejected"],
             reason=found.reason,
             actor_label=found.confirmed_label,
@@ -327,7 +328,6 @@ def _store(found: Backfill) -> None:
 def _verdict(line: int, verdict: Any) -> list[Any]:
     """Return what became of a line as it is kept."""
     if isinstance(verdict, AforoError):
-        field = f"{verdict.field}: " if verdict.field else ""
-        return [line, "rejected", verdict.code, f"{field}{verdict.detail}", ""]
+        return [line, "rejected", verdict.code, backfill_trial.said(verdict), ""]
     detail = verdict.get("reason", "")
     return [line, verdict["status"], "", detail, verdict.get("id", "")]

@@ -55,11 +55,16 @@ def judge(caller: Caller, lines: Sequence[tuple[int, Any]]) -> Verdicts:
             verdict = answers.taken(item, first)
         if isinstance(verdict, AforoError):
             counts["rejected"] += 1
-            field = f"{verdict.field}: " if verdict.field else ""
-            found.faults.append([line, verdict.code, f"{field}{verdict.detail}"])
+            found.faults.append([line, verdict.code, said(verdict)])
         else:
             counts[verdict["status"]] += 1
     return found
+
+
+def said(error: AforoError) -> str:
+    """Return why a line is refused, with the field at fault."""
+    named = not error.field or error.detail.startswith(error.field)
+    return error.detail if named else f"{error.field}: {error.detail}"
 
 
 def _as_stored(event: Event) -> Stored:
