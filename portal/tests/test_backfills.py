@@ -73,9 +73,10 @@ def tried(client: Client, text: str) -> Any:
 @transactional
 def test_a_trial_says_what_would_happen_and_leaves_nothing(shop: Shop) -> None:
     client = sign_in(shop, Role.OPERATIONS)
+    first = event(shop, "a")
     text = lines(
-        event(shop, "a"),
-        event(shop, "a"),
+        first,
+        first,
         event(shop, "b", customerId="cust_nobody"),
         event(shop, "c", measurements=[{"metricKey": "unheard_of", "value": 1}]),
         event(shop, "d", timestamp="2019-01-01T00:00:00Z"),
