@@ -44,6 +44,7 @@ app.conf.update(
         "expire-sessions": {"task": "metering.expire_sessions", "schedule": 60.0},
         "resume-backtests": {"task": "metering.resume_backtests", "schedule": 10.0},
         "resume-cost-jobs": {"task": "metering.resume_cost_jobs", "schedule": 10.0},
+        "resume-backfills": {"task": "metering.resume_backfills", "schedule": 10.0},
         "sync-cost-rates": {
             "task": "metering.sync_cost_rates",
             "schedule": crontab(hour="4", minute="17"),

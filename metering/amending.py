@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,11 +102,11 @@ def _session_key(old: UsageEvent, new: Event) -> str:
     return new.session_key or (kept if new.implicit and same else "")
 
 
-def _store(old: UsageEvent, new: Event) -> UsageEvent:
-    """Store the correction; it never waits on the queue."""
-    return UsageEvent.objects.create(
+def as_row(tenant_id: uuid.UUID, new: Event) -> UsageEvent:
+    """Return an event as a row that is not stored yet."""
+    return UsageEvent(
         id=new.id,
-        tenant_id=old.tenant_id,
+        tenant_id=tenant_id,
         event_id=new.event_id,
         body_hash=new.body_hash,
         customer_id=new.customer_id,
@@ -118,9 +119,18 @@ def _store(old: UsageEvent, new: Event) -> UsageEvent:
         status=new.status,
         request_id=new.request_id,
         correlation_id=new.correlation_id,
-        session_key=_session_key(old, new),
+        session_key=new.session_key,
         occurred_at=new.occurred_at,
         received_at=new.received_at,
-        flags=[*new.flags, "correction"],
+        flags=list(new.flags),
         body=msgspec.json.decode(new.body),
     )
+
+
+def _store(old: UsageEvent, new: Event) -> UsageEvent:
+    """Store the correction; it never waits on the queue."""
+    row = as_row(old.tenant_id, new)
+    row.session_key = _session_key(old, new)
+    row.flags.append("correction")
+    row.save(force_insert=True)
+    return row

@@ -9,7 +9,6 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
 
-from aforo.core import audit
 from aforo.core.models import Tenant
 from aforo.core.service_calls import answer
 from aforo.lib import ids
@@ -18,22 +17,19 @@ from aforo.lib.money import plain
 from metering import (
     amending,
     answers,
+    backfilling,
     correction_schema,
     ending,
     ingest,
-    store,
     voiding,
-    wake,
 )
+from metering.background import background
 from metering.canonical import bad
 from metering.directory import Caller
-from metering.identity import BACKFILL_AGE_MAX, Event
+from metering.identity import BACKFILL_AGE_MAX
 from metering.models import EventVoid, Session, UsageEvent
-from metering.pool import Connection
 from metering.service_calls import ONCE, Door
-from metering.views import background
 
-BACKFILL_MAX = 1_000
 Json = dict[str, Any]
 
 
@@ -167,21 +163,16 @@ class BackfillView(_Correction):
         raws = given.get("events")
         if not isinstance(raws, list) or not raws:
             raise bad("no_events", "events is a list of events", "events")
-        if len(raws) > BACKFILL_MAX:
-            detail = f"at most {BACKFILL_MAX:,} events at a time"
+        if len(raws) > backfilling.EVENTS_MAX:
+            detail = f"at most {backfilling.EVENTS_MAX:,} events at a time"
             raise AforoError("too_many_events", 413, detail, field="events")
-        kept = background.run(_backfill(caller, raws))
-        if kept.customers:
-            wake.notify()
-        refused = sum(isinstance(v, AforoError) for v in kept.verdicts)
-        tenant = Tenant.objects.get(pk=caller.tenant_id)
-        audit.record(
-            tenant=tenant,
-            action="usage.backfilled",
-            target=tenant,
-            actor_label="service key",
-            changes={"events": [len(raws), len(raws) - refused]},
+        kept = background.run(backfilling.keep(caller, raws))
+        backfilling.tell(
+            tenant=Tenant.objects.get(pk=caller.tenant_id),
+            sent=len(raws),
+            refused=sum(isinstance(v, AforoError) for v in kept.verdicts),
             reason=reason,
+            actor_label="service key",
         )
         return answers.batch(kept.verdicts)
 
@@ -226,20 +217,6 @@ class EndSessionView(_Correction):
             "price": plain(session.price),
             "currency": session.currency,
         }
-
-
-async def _backfill(caller: Caller, raws: list[object]) -> ingest.Kept:
-    """Store old events as the ordinary door stores new ones."""
-    judged = await ingest.prepare(caller, raws, age_max=BACKFILL_AGE_MAX)
-    for item in judged:
-        if isinstance(item, Event):
-            item.flags.append("backfilled")
-
-    async def keep(connection: Connection) -> ingest.Kept:
-        return await ingest.keep(connection, caller.tenant_id, judged)
-
-    kept: ingest.Kept = await store.run(caller.tenant_id, keep)
-    return kept
 
 
 def _event(public_id: str, caller: Caller) -> UsageEvent:

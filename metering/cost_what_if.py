@@ -26,8 +26,9 @@ COUNTED = ("events", "moved", "unknown", "unknown_before")
 def costed(item: Item, book: CostBook, params: Mapping[str, Any]) -> Cost | None:
     """Return the cost of an event under the question; None: it is not asked about.
 
-    `model` names the model whose calls move (empty: every model's); `target` and
-    `target_provider` where to; else `factor` multiplies what tokens cost.
+    `model` names the model whose calls move (empty: every model's), `provider` at
+    whom (empty: at anybody); `target` and `target_provider` where to; else `factor`
+    multiplies what tokens cost.
     """
     properties = item.body.properties
     model = properties.get("model", "")
@@ -35,6 +36,9 @@ def costed(item: Item, book: CostBook, params: Mapping[str, Any]) -> Cost | None
         return None
     wanted = params.get("model", "")
     if wanted and wanted not in (model, book.sheet(model, situation(properties)).name):
+        return None
+    at = params.get("provider", "")
+    if at and at != (properties.get("provider", "") or item.cost.provider):
         return None
     if target := params.get("target", ""):
         provider = params.get("target_provider", "")
@@ -146,6 +150,11 @@ def margin(revenue: Decimal, cost: Decimal) -> Decimal | None:
     return (revenue - cost) / revenue if revenue else None
 
 
-def price_needed(cost: Decimal, target: Decimal) -> Decimal:
-    """Return the revenue at which the margin is the target (a share below 1)."""
-    return cost / (1 - target)
+def price_needed(cost: Decimal, target: Decimal | None) -> Decimal | None:
+    """Return the revenue at which the margin is the target (a share, at most 1).
+
+    None: no revenue is enough, or no target is known.
+    """
+    if target is None or (target >= 1 and cost):
+        return None
+    return cost / (1 - target) if cost else ZERO

@@ -10,6 +10,7 @@ from celery import shared_task
 from aforo.core.models import User
 from aforo.lib import clock, sql
 from metering import (
+    backfill_jobs,
     backtest_jobs,
     cost_jobs,
     cost_sync,
@@ -100,6 +101,21 @@ def resume_cost_jobs() -> None:
     """Take over cost runs whose message was lost, or whose worker died."""
     if cost_jobs.waiting(clock.now()):
         run_cost_jobs.delay()
+
+
+# A trial reads a whole file before it is written down.
+@shared_task(name="metering.run_backfills", time_limit=3_600)
+def run_backfills() -> None:
+    """Work on backfills for a while, then queue behind the other tasks again."""
+    if backfill_jobs.run():
+        run_backfills.delay()
+
+
+@shared_task(name="metering.resume_backfills")
+def resume_backfills() -> None:
+    """Take over backfills whose message was lost, or whose worker died."""
+    if backfill_jobs.waiting(clock.now()):
+        run_backfills.delay()
 
 
 @shared_task(name="metering.sync_cost_rates")

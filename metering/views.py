@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -16,29 +13,7 @@ from aforo.lib import http
 from aforo.lib.errors import AforoError
 from metering import answers, cloudevents, ingest, otlp, schema
 from metering.answers import Answer
-
-T = TypeVar("T")
-
-
-class Background:
-    """One event loop in a thread of its own: the store's connections live there."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of asynchronous work, from any thread."""
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=self._loop.run_forever, name="aforo-ingest", daemon=True
-                ).start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-background = Background()
+from metering.background import background
 
 
 class EventsView(APIView):

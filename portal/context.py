@@ -65,6 +65,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         (
             Link("Usage", "/analytics/usage", "table-2", "u"),
             Link("Costs", "/analytics/cogs", "wallet", "v", SIMULATE),
+            Link("Billed", "/analytics/billed", "receipt-text", "l"),
         ),
     ),
     (

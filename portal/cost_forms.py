@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -99,59 +98,3 @@ class CloseForm(forms.Form):
     """When a rate ends."""
 
     at = instant("Ends at (UTC)", "Empty: now.")
-
-
-class MigrationForm(forms.Form):
-    """What would a month have cost otherwise?"""
-
-    month = forms.CharField(widget=forms.TextInput({"type": "month"}))
-    customer = forms.CharField(
-        required=False, widget=forms.TextInput(PLAIN), help_text="Its id. Empty: all."
-    )
-    product = forms.CharField(
-        required=False, widget=forms.TextInput(PLAIN), help_text="Its id. Empty: all."
-    )
-    model = forms.CharField(
-        required=False,
-        label="Calls of the model",
-        widget=forms.TextInput({**PLAIN, "list": "models-seen"}),
-        help_text="Empty: calls of every model.",
-    )
-    target = forms.CharField(
-        required=False,
-        label="Move to the model",
-        widget=forms.TextInput({**PLAIN, "placeholder": "anthropic/claude-sonnet-4-5"}),
-        help_text="Its name, after its provider and a slash where it is not the maker.",
-    )
-    change = forms.DecimalField(
-        required=False,
-        min_value=Decimal(-100),
-        max_value=Decimal(10_000),
-        label="Or change the price by %",
-        help_text="-20 is a fifth less.",
-    )
-    margin = forms.DecimalField(
-        initial=40,
-        min_value=Decimal(0),
-        max_value=Decimal("99.9"),
-        label="Target margin %",
-    )
-
-    def clean_month(self) -> dt.date:
-        """Return the first day of the month."""
-        try:
-            day = dt.date.fromisoformat(f"{self.cleaned_data['month']}-01")
-        except ValueError:
-            raise forms.ValidationError("Choose a month, such as 2026-10.") from None
-        if not dt.date(2000, 1, 1) <= day <= clock.now().date():
-            raise forms.ValidationError("Choose a month that has begun.")
-        return day
-
-    def clean(self) -> dict[str, Any]:
-        """Ask for exactly one change."""
-        given: dict[str, Any] = super().clean() or {}
-        asked = bool(given.get("target")) + (given.get("change") is not None)
-        if asked != 1 and not self.errors:
-            text = "Choose a model to move to, or a change of the price."
-            self.add_error("target", text)
-        return given

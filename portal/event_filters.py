@@ -94,6 +94,8 @@ class BehindFigures(django_filters.FilterSet):  # type: ignore[misc]
             costed = Exists(facts.filter(kind="original", provider=value))
             own = Q(body__properties__provider=value)
             return rows.filter(own | (NO_PROVIDER & Q(costed)))
+        if name == "cost" and value == "reported":
+            return rows.filter(Exists(facts.filter(reported__isnull=False)))
         if name == "cost":
             known = Exists(facts.filter(amount__isnull=False))
             return rows.filter(Exists(facts), ~known)

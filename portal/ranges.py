@@ -111,6 +111,16 @@ def instant(at: dt.datetime) -> str:
 
 def events_url(asked: Asked, **more: str) -> str:
     """Return the list of the events behind a figure of the page."""
+    return _events_url(asked, asked.choice.span, more)
+
+
+def before_url(asked: Asked, **more: str) -> str:
+    """Return the list of the events behind a figure of the span before."""
+    return _events_url(asked, asked.choice.before, more)
+
+
+def _events_url(asked: Asked, span: Span, more: Mapping[str, str]) -> str:
+    """Return the list of the events of a span, by the page's filters and more."""
     choice = asked.choice
     wanted = {**choice.filters, **more}
     query = {n: text for n, text in wanted.items() if text != analytics.NONE}
@@ -118,11 +128,29 @@ def events_url(asked: Asked, **more: str) -> str:
         query["product"] = str(ids.parse_public("prd", query["product"]))
     if nothing := sorted(set(wanted) - set(query)):
         query["without"] = ",".join(nothing)
-    query["since"] = instant(choice.span.start)
-    query["until"] = instant(choice.span.last_hour_end)
+    query["since"] = instant(span.start)
+    query["until"] = instant(span.last_hour_end)
     if asked.others:
         query["currency"] = choice.currency
     return f"/events?{urlencode(query)}"
+
+
+def behind(asked: Asked, **own: str) -> dict[str, str]:
+    """Return where the figures of a row lead: each to the events that make it."""
+    return {
+        "events": events_url(asked, **own),
+        "failed": events_url(asked, **own, outcome="failed"),
+        "unknown": events_url(asked, **own, cost="unknown"),
+        "rated": events_url(asked, **own, status="rated"),
+        "rated_before": before_url(asked, **own, status="rated"),
+        "before": before_url(asked, **own),
+        "input": events_url(asked, **own, measurement="input_tokens"),
+        "output": events_url(asked, **own, measurement="output_tokens"),
+        "cached": events_url(asked, **own, measurement="cache_read_tokens"),
+        "quantity": events_url(asked, **own, measurement=asked.choice.quantity)
+        if asked.choice.quantity
+        else "",
+    }
 
 
 def chips(request: HttpRequest, asked: Asked) -> list[dict[str, str]]:

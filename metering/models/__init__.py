@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from metering.models.backfills import Backfill, BackfillPart
 from metering.models.backtests import Backtest, BacktestRow
 from metering.models.cost_runs import CostRun, CostRunRow
 from metering.models.costs import CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
+from metering.models.saved_views import SavedView
 from metering.models.sessions import ImplicitSession, Session
 from metering.models.voids import EventVoid
 
 __all__ = [
+    "Backfill",
+    "BackfillPart",
     "Backtest",
     "BacktestRow",
     "CostFact",
@@ -20,6 +24,7 @@ __all__ = [
     "EventVoid",
     "ImplicitSession",
     "PendingEvents",
+    "SavedView",
     "Session",
     "Unrateable",
     "UsageEvent",

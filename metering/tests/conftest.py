@@ -19,7 +19,8 @@ from aforo.lib import ids
 from billing import accounts, credentials
 from billing.models import Agent, Credential, Customer, Team
 from catalog.models import Metric, Product, ProductType
-from metering import directory, front, pool, views
+from metering import directory, front, pool
+from metering.background import background
 from metering.models import UsageEvent
 
 _number = count(1)
@@ -245,7 +246,7 @@ def runner(transactional_db: None) -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as running:
         yield running
         running.run(pool.close())
-        views.background.run(pool.close())
+        background.run(pool.close())
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from aforo.core.models import AuditEntry
 from aforo.lib import clock, ids
 from aforo.management.commands.verify import breaks
 from billing.models import LedgerEntry, UsageTotal
-from metering import pipeline, views
+from metering import pipeline
+from metering.background import background
 from metering.models import EventVoid, Session, Unrateable, UsageEvent
 from metering.pool import close
 from tests.factories import Shop, make_shop, store_event
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _closed() -> Any:
     """Close the ingest loop's connections, so that the tables can be emptied."""
     yield
-    views.background.run(close())
+    background.run(close())
 
 
 def shop_with_key() -> tuple[Shop, str]:

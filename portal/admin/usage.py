@@ -15,6 +15,8 @@ from aforo.lib.errors import AforoError
 from guard.models import Decision, DoorCount
 from metering import unrateable
 from metering.models import (
+    Backfill,
+    BackfillPart,
     Backtest,
     BacktestRow,
     CostFact,
@@ -22,6 +24,7 @@ from metering.models import (
     EventVoid,
     ImplicitSession,
     PendingEvents,
+    SavedView,
     Session,
     Unrateable,
     UsageEvent,
@@ -259,5 +262,38 @@ class CostRunRowAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "cost_run", "customer")
     list_select_related = ("cost_run", "customer")
     search_fields = ("customer__name",)
+    ordering = ("-id",)
+    view_on_site = False
+
+
+@admin.register(SavedView, site=site)
+class SavedViewAdmin(ReadOnlyAdmin):
+    """Saved filters of pages; they are changed on the page of saved views."""
+
+    list_display = ("created_at", "page", "name", "owner", "shared")
+    list_filter = ("page", "shared")
+    search_fields = ("name",)
+    list_select_related = ("owner",)
+    ordering = ("-id",)
+    view_on_site = False
+
+
+@admin.register(Backfill, site=site)
+class BackfillAdmin(ReadOnlyAdmin):
+    """Old usage that staff brought in; its page in the console acts."""
+
+    list_display = ("created_at", "name", "state", "event_count", "requested_label")
+    list_filter = ("state",)
+    search_fields = ("name", "reason")
+    ordering = ("-id",)
+    view_on_site = staticmethod(lambda row: reverse("backfill", args=[row.public_id]))
+
+
+@admin.register(BackfillPart, site=site)
+class BackfillPartAdmin(ReadOnlyAdmin):
+    """Some lines of a backfill and what became of them."""
+
+    list_display = ("created_at", "backfill", "position")
+    list_select_related = ("backfill",)
     ordering = ("-id",)
     view_on_site = False

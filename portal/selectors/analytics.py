@@ -243,6 +243,15 @@ def _labels(name: str, values: Iterable[Any]) -> dict[Any, tuple[str, str, str]]
     return labels
 
 
+def named(name: str, texts: Iterable[str]) -> dict[str, str]:
+    """Return what ids of addresses are called, those that exist; one statement."""
+    kind = DIMENSIONS[name].of
+    assert kind is not None, "a dimension of rows"
+    keys = [ids.parse_public(kind.public_prefix, text) for text in texts]  # type: ignore[attr-defined]
+    found = _labels(name, [key for key in keys if key])
+    return {value_text(name, key): label[0] for key, label in found.items()}
+
+
 def breakdown(name: str, choice: Choice, *, order: str = "revenue") -> list[Row]:
     """Return the rows of a dimension, the largest first; three statements at most."""
     now = _by(name, choice, choice.span)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Q, QuerySet
 
@@ -49,6 +50,7 @@ class Gap:
     last: dt.datetime
     customers: int
     reason: str
+    since: dt.datetime  # From when on it is counted.
 
     @property
     def name(self) -> str:
@@ -61,6 +63,16 @@ class Gap:
         return "" if self.model else "tool" if self.tool else "event"
 
     @property
+    def events_url(self) -> str:
+        """The events whose cost is not known for want of it."""
+        names = {"model": self.model, "tool": self.tool, "type": self.event_type}
+        query = {name: text for name, text in names.items() if text}
+        if lacking := ",".join(n for n in ("model", "tool") if n not in query):
+            query["without"] = lacking
+        since = f"{self.since:%Y-%m-%dT%H:%MZ}"
+        return f"/events?{urlencode(query | {'cost': 'unknown', 'since': since})}"
+
+    @property
     def unit(self) -> str:
         """The unit that a rate for it most likely has."""
         if self.model:
@@ -70,11 +82,13 @@ class Gap:
 
 def gaps(tenant_id: uuid.UUID, now: dt.datetime) -> list[Gap]:
     """Return usage of the last 90 days whose cost is not known, the most first."""
-    asked = {"tenant": tenant_id, "since": now - LOOK_BACK}
+    # Hourly sums are looked at, so the span begins with an hour.
+    since = (now - LOOK_BACK).replace(minute=0, second=0, microsecond=0)
+    asked = {"tenant": tenant_id, "since": since}
     with sql.cursor() as cursor:
         found = cursor.execute(GAPS, asked).fetchall()
     return [
-        Gap(model, tool, kind, calls, last, customers, reason or "no rate")
+        Gap(model, tool, kind, calls, last, customers, reason or "no rate", since)
         for model, tool, kind, calls, last, customers, reason in found
     ]
 
@@ -173,3 +187,29 @@ def csv_rows(found: QuerySet[CostRate]) -> Iterator[list[Any]]:
     """Yield the rates as cells."""
     for rate in found.iterator(1_000):
         yield [getattr(rate, name) for name in CSV_HEAD]
+
+
+GAPS_HEAD = "model tool event_type calls customers last_hour_utc reason".split()
+CHANGES_HEAD = (
+    "created_utc provider model unit context before after ratio state decided_by"
+).split()
+
+
+def gap_cells(gap: Gap) -> list[Any]:
+    """Return what has no price as cells."""
+    who = [gap.model, gap.tool, gap.event_type]
+    return [*who, gap.calls, gap.customers, gap.last, gap.reason]
+
+
+def change_cells(row: CostChange) -> list[Any]:
+    """Return a change of the price list as cells."""
+    key, before, after = row.key, row.before or {}, row.after or {}
+    what = [
+        row.created_at,
+        row.provider,
+        row.model,
+        key.get("unit"),
+        key.get("context"),
+    ]
+    amounts = [before.get("amount"), after.get("amount"), row.ratio]
+    return [*what, *amounts, row.state, row.decided_by]

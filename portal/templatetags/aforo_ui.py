@@ -202,8 +202,9 @@ def kpi(
     note: str = "",
     live: str = "",
     spark: str = "",
+    url: str = "",
 ) -> dict[str, Any]:
-    """A key figure inside `<dl class="kpis">`.
+    """A key figure inside `<dl class="kpis">`; `url` leads to what is behind it.
 
     {% money total "USD" as revenue %}{% kpi "Revenue" revenue live="mtd.revenue" %}
     `live` names the figure for the live feed; `note` and `spark` may be HTML.
@@ -214,6 +215,7 @@ def kpi(
         "note": note,
         "live": live,
         "spark": spark,
+        "url": url,
     }
 
 

@@ -130,14 +130,14 @@ def test_every_figure_leads_to_the_events_behind_it(scene: Scene) -> None:
     for name in COLUMNS:
         page = client.get("/analytics/usage", {"by": name})
         for entry in page.context["listed"]:
-            behind = client.get(entry["events"])
+            behind = client.get(entry["at"]["events"])
             assert len(behind.context["page"].rows) == entry["row"].now.events, name
-            failed = client.get(entry["failed"])
+            failed = client.get(entry["at"]["failed"])
             assert len(failed.context["page"].rows) == entry["row"].now.errors
     costs = client.get("/analytics/cogs")
     (unknown,) = (e for e in costs.context["entries"] if e["row"].now.unknown)
     assert unknown["row"].value == "unpriced-model"
-    assert len(client.get(unknown["unknown"]).context["page"].rows) == 1
+    assert len(client.get(unknown["at"]["unknown"]).context["page"].rows) == 1
 
 
 def test_metrics_are_summed_each_in_its_unit(scene: Scene) -> None:
@@ -293,7 +293,9 @@ def test_what_providers_report_stands_beside_ours(scene: Scene) -> None:
         body={"cost": {"amount": "1.25", "currency": "USD"}},
     )
     pipeline.rate()
-    (vendor,) = sign_in(scene, Role.OWNER).get("/analytics/cogs").context["reported"]
+    client = sign_in(scene, Role.OWNER)
+    ((vendor, behind),) = client.get("/analytics/cogs").context["reported"]
+    assert len(client.get(behind).context["page"].rows) == 1
     assert (vendor.model, vendor.calls, vendor.ours) == ("other", 1, 1)
     assert (vendor.gap, vendor.gap_ratio) == (Decimal("0.25"), Decimal("0.25"))
 

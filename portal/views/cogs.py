@@ -89,9 +89,7 @@ def _entries(request: HttpRequest, asked: Asked, rows: Sequence[Row]) -> list[An
             {
                 "row": row,
                 "narrow": _narrow(request, row) if row.value else "",
-                "events": ranges.events_url(asked, **own),
-                "failed": ranges.events_url(asked, **own, outcome="failed"),
-                "unknown": ranges.events_url(asked, **own, cost="unknown"),
+                "at": ranges.behind(asked, **own),
                 "moved": row.now.cost - row.before.cost,
                 "why": cogs.what_changed(row),
             }
@@ -189,10 +187,11 @@ def page(request: HttpRequest) -> HttpResponse:
         "movers": _entries(request, asked, cogs.movers(r for r in rows if r.value)),
         "concerns": _concerns(request, asked, {by: rows}, paid),
         "unknown": unknown,
-        "reported": cogs.reported(asked.choice),
+        "reported": [
+            (row, _reported_url(asked, row)) for row in cogs.reported(asked.choice)
+        ],
         "prices_url": MODEL_PRICES if exists(MODEL_PRICES) else "",
-        "all_events": ranges.events_url(asked),
-        "unknown_events": ranges.events_url(asked, cost="unknown"),
+        "all": ranges.behind(asked),
         "success_note": f"{words.percent_text(now.success_ratio)} succeeded"
         if now.events
         else "",
@@ -201,12 +200,22 @@ def page(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/cogs.html", context)
 
 
+def _reported_url(asked: Asked, row: cogs.Vendor) -> str:
+    """Return the events of a model whose cost its provider reported."""
+    own = {"model": row.model or analytics.NONE}
+    return ranges.events_url(asked, **own, cost="reported")
+
+
 @role_required(*SIMULATE)
 @require_GET
 def anomalies(request: HttpRequest) -> HttpResponse:
     """Show the calls that cost most for their kind; read apart, after the page."""
     asked = ranges.ask(request)
-    context = {"anomalies": cogs.anomalies(asked.choice), "calls": cogs.ANOMALY_CALLS}
+    context = {
+        "anomalies": cogs.anomalies(asked.choice),
+        "calls": cogs.ANOMALY_CALLS,
+        "query": request.GET.urlencode(),
+    }
     whole = "portal/cogs_anomalies.html"
     part = request.headers.get("HX-Request")
     return render(request, "portal/_anomalies.html" if part else whole, context)
@@ -266,3 +275,47 @@ def table_csv(request: HttpRequest) -> HttpResponse:
     asked = ranges.ask(request)
     rows = _rows(asked, _by(request), _fees(asked))
     return csvs.response("cogs.csv", CSV_HEAD, (_csv_row(asked, row) for row in rows))
+
+
+@role_required(*SIMULATE)
+@require_GET
+def anomalies_csv(request: HttpRequest) -> HttpResponse:
+    """Give exactly the calls that the list of anomalies names, as CSV."""
+    found = cogs.anomalies(ranges.ask(request).choice)
+    head = "event_id time_utc kind customer agent currency cost usual p99".split()
+    rows = (
+        [
+            row.public_id,
+            row.occurred_at,
+            row.kind,
+            row.customer,
+            row.agent,
+            row.currency,
+            row.cost,
+            row.usual,
+            row.p99,
+        ]
+        for row in found
+    )
+    return csvs.response("anomalies.csv", head, rows)
+
+
+@role_required(*SIMULATE)
+@require_GET
+def reported_csv(request: HttpRequest) -> HttpResponse:
+    """Give what providers reported beside our cost, as CSV."""
+    found = cogs.reported(ranges.ask(request).choice)
+    head = "provider model currency calls reported ours gap".split()
+    rows = (
+        [
+            row.provider,
+            row.model,
+            row.currency,
+            row.calls,
+            row.reported,
+            row.ours,
+            row.gap,
+        ]
+        for row in found
+    )
+    return csvs.response("reported.csv", head, rows)

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
-from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from aforo.core.roles import SIMULATE, role_required
-from aforo.lib import clock, ids
+from aforo.lib import ids
 from aforo.lib.money import ZERO, plain
 from billing.models import Customer
 from catalog import costs
-from catalog.cost_context import Situation, provider_name
-from catalog.models import Product
+from catalog.cost_context import provider_name
 from metering import cost_jobs
 from metering.cost_what_if import margin, price_needed
 from metering.models import CostRun, CostRunRow
 from portal import csvs, keyset
 from portal.context import acting_tenant
-from portal.cost_forms import MigrationForm
 from portal.pages import find, person, posted
-from portal.selectors import model_prices
+from portal.ranges import DAY, instant
+from portal.selectors import what_if
+from portal.what_if_form import WhatIfForm, read_month
 
 CSV_HEAD = (
-    "customer events moved cost_before cost_after revenue margin_before margin_after"
+    "customer customer_id currency events moved cost_before cost_after cost_change"
+    " revenue margin_before margin_after margin_to_hold revenue_needed price_change"
     " unknown_before unknown"
 ).split()
+ASKED = ("customer", "product", "model", "target", "change", "margin")
 
 
 @role_required(*SIMULATE)
@@ -38,54 +42,45 @@ CSV_HEAD = (
 def migration(request: HttpRequest) -> HttpResponse:
     """Ask what a month would have cost on another model or at another price."""
     tenant = acting_tenant(request)
-    last = clock.now().date().replace(day=1) - dt.timedelta(days=1)
-    names = ("month", "customer", "product", "model", "target")
-    initial = {"month": f"{last:%Y-%m}"} | {
-        n: request.GET[n] for n in names if request.GET.get(n)
-    }
-    form = MigrationForm(posted(request), initial=initial)
+    months = what_if.months()
+    text = (posted(request) or request.GET).get("month", "")
+    day = read_month(text) or what_if.default_month(months)
+    initial = {n: request.GET[n] for n in ASKED if n in request.GET}
+    seen = what_if.month(day)
+    if seen.models and "model" not in initial:
+        # The most used one: what it costs matters most.
+        initial["model"] = seen.models[0].value
+    form = WhatIfForm(
+        posted(request),
+        initial={**initial, "month": f"{day:%Y-%m}"},
+        month=seen,
+        targets=what_if.targets(tenant.pk),
+        book=costs.load([tenant.pk])[tenant.pk],
+    )
     if form.is_bound and form.is_valid():
-        made = _request(request, form)
-        if made is not None:
-            return redirect("cost-run", made.public_id)
+        return redirect("cost-run", _request(request, form).public_id)
     runs = CostRun.objects.filter(kind=CostRun.Kind.WHAT_IF)
     context = {
         "form": form,
+        "day": day,
+        "seen": seen,
+        "months": months if day in dict(months) else [(day, 0), *months],
+        "problem": text if text and read_month(text) is None else "",
         "page": keyset.page(runs, request.GET, size=20),
-        "models": sorted(model_prices.in_use(tenant.pk, clock.now())),
     }
     status = 422 if form.errors else 200
     return render(request, "portal/migration.html", context, status=status)
 
 
-def _request(request: HttpRequest, form: forms.Form) -> CostRun | None:
-    """Start the question; None when the form says something that is not there."""
+def _request(request: HttpRequest, form: WhatIfForm) -> CostRun:
+    """Start the question that the form asks."""
     given, tenant = form.cleaned_data, acting_tenant(request)
-    customer = product = None
-    if given["customer"]:
-        key = ids.parse_public("cus", given["customer"])
-        customer = Customer.objects.filter(pk=key).first() if key else None
-        if customer is None:
-            form.add_error("customer", "There is no such customer.")
-    if given["product"]:
-        key = ids.parse_public("prd", given["product"])
-        product = Product.objects.filter(pk=key).first() if key else None
-        if product is None:
-            form.add_error("product", "There is no such product.")
-    target, provider = given["target"].strip(), ""
-    if target:
-        sheet = costs.load([tenant.pk])[tenant.pk].sheet(target, Situation())
-        if not sheet.units:
-            form.add_error("target", f"No price of {target} is known.")
-        provider = provider_name(sheet.provider)
-    if form.errors:
-        return None
-    since = dt.datetime.combine(given["month"], dt.time(), dt.UTC)
-    until = (since + dt.timedelta(days=32)).replace(day=1)
-    moved = given["model"] or "all models"
-    change = given["change"]
-    what = f"{moved} → {target}" if target else f"{moved} {change:+}%"
-    who = f", {customer.name}" if customer else ""
+    customer, product, model = given["customer"], given["product"], given["model"]
+    target, change, margin = given["target"], given["change"], given["margin"]
+    since = what_if.month_start(given["month"])
+    moved = model.model if model else "every model"
+    what = f"{moved} → {target.model}" if target else f"{moved} {change:+}%"
+    who = "".join(f", {row}" for row in (product and product.label, customer) if row)
     return cost_jobs.request(
         tenant=tenant,
         kind=CostRun.Kind.WHAT_IF,
@@ -94,14 +89,17 @@ def _request(request: HttpRequest, form: forms.Form) -> CostRun | None:
         customer_id=customer.pk if customer else None,
         params={
             "since": since.isoformat(),
-            "until": until.isoformat(),
-            "model": given["model"],
-            "target": sheet.name if target else "",
-            "target_provider": provider,
+            "until": what_if.month_end(given["month"]).isoformat(),
+            "model": model.model if model else "",
+            "provider": model.provider if model else "",
+            "target": target.model if target else "",
+            "target_provider": provider_name(target.provider) if target else "",
             "factor": plain(1 + (change or ZERO) / 100),
-            "product": str(product.pk) if product else "",
+            "product": str(product.key) if product else "",
             "currency": tenant.currency,
-            "margin": plain(given["margin"] / 100),
+            "margin": "" if margin is None else plain(margin / 100),
+            # What the form says, to ask again with one thing changed.
+            "asked": {n: form.data.get(n, "") for n in ("month", *ASKED)},
         },
     )
 
@@ -122,10 +120,13 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
         page = keyset.page(rows, request.GET)
         context["page"] = page
         if found.kind == CostRun.Kind.WHAT_IF:
-            context["total"] = figures(found, found.result)
+            context["total"] = _total(found)
             context["rows"] = [
-                (r.customer, figures(found, r.figures or {})) for r in page.rows
+                (r.customer, figures(found, r.figures or {}), behind(found, r.customer))
+                for r in page.rows
             ]
+            context["behind"] = behind(found)
+            context["again"] = urlencode(found.params.get("asked", {}))
         else:
             context["changes"] = _amounts(found.result)
             context["rows"] = [
@@ -153,9 +154,15 @@ def _head(found: CostRun) -> dict[str, Any]:
 
 
 def figures(found: CostRun, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of a what-if answer: costs, margins, and the price needed."""
+    """Return the figures of a what-if answer: costs, margins, and the price needed.
+
+    `needed` is the revenue at which the margin is the one to hold: the one that was
+    asked for, else the row's own as it was; None: there is no such price.
+    """
     before, after = Decimal(row.get("before", "0")), Decimal(row.get("after_cost", "0"))
-    revenue, target = Decimal(row.get("revenue", "0")), Decimal(found.params["margin"])
+    revenue = Decimal(row.get("revenue", "0"))
+    asked = found.params["margin"]
+    target = Decimal(asked) if asked else margin(revenue, before)
     needed = price_needed(after, target)
     return {
         **row,
@@ -168,7 +175,45 @@ def figures(found: CostRun, row: dict[str, Any]) -> dict[str, Any]:
         "margin_after": margin(revenue, after),
         "target": target,
         "needed": needed,
-        "price_change": (needed - revenue) / revenue if revenue else None,
+        "price_change": _change(needed, revenue),
+    }
+
+
+def _change(needed: Decimal | None, revenue: Decimal) -> Decimal | None:
+    """Return by which share prices change; None: it cannot be said."""
+    return (needed - revenue) / revenue if revenue and needed is not None else None
+
+
+def _total(found: CostRun) -> dict[str, Any]:
+    """Return the figures of all customers; the revenue needed is the rows' sum."""
+    total = figures(found, found.result or {})
+    rows = CostRunRow.objects.filter(cost_run=found).values_list("figures", flat=True)
+    needs = [figures(found, row or {})["needed"] for row in rows]
+    total["needed"] = sum((need for need in needs if need is not None), ZERO)
+    total["no_price"] = sum(need is None for need in needs)
+    total["price_change"] = _change(total["needed"], total["revenue"])
+    total["holds"] = not found.params["margin"]
+    return total
+
+
+def behind(found: CostRun, customer: Customer | None = None) -> dict[str, str]:
+    """Return where the figures of an answer lead: its events, its costs."""
+    since = dt.datetime.fromisoformat(found.params["since"])
+    until = dt.datetime.fromisoformat(found.params["until"])
+    chosen = {n: found.params.get(n, "") for n in ("model", "provider")}
+    if customer:
+        chosen["customer"] = customer.public_id
+    if product := found.params.get("product"):
+        chosen["product"] = ids.public("prd", uuid.UUID(product))
+    said = {name: text for name, text in chosen.items() if text}
+    days = {"from": f"{since:%Y-%m-%d}", "to": f"{until - DAY:%Y-%m-%d}"}
+    events = {**said, "since": instant(since), "until": instant(until)}
+    if product:
+        events["product"] = product  # The list chooses it by its own key.
+    cogs = {**said, "period": "custom", **days, "by": "model"}
+    return {
+        "events": f"{reverse('events')}?{urlencode(events)}",
+        "costs": f"{reverse('cogs')}?{urlencode(cogs)}",
     }
 
 
@@ -183,13 +228,19 @@ def run_csv(request: HttpRequest, public_id: str) -> HttpResponse:
         shown = figures(found, row.figures or {})
         return [
             row.customer.name,
+            row.customer.public_id,
+            found.params["currency"],
             shown.get("events"),
             shown.get("moved"),
             shown["before"],
             shown["after"],
+            shown["change"],
             shown["revenue"],
             shown["margin_before"],
             shown["margin_after"],
+            shown["target"],
+            shown["needed"],
+            shown["price_change"],
             shown.get("unknown_before"),
             shown.get("unknown"),
         ]

@@ -95,10 +95,35 @@ def _rates(request: HttpRequest, tab: str) -> Any:
 @staff_required
 @require_GET
 def page_csv(request: HttpRequest) -> HttpResponse:
-    """Give exactly the rates that the page lists, as CSV."""
-    found = _rates(request, request.GET.get("tab", ""))
-    head = model_prices.CSV_HEAD
-    return csvs.response("model-prices.csv", head, model_prices.csv_rows(found))
+    """Give exactly what a tab of the page lists, as CSV."""
+    tenant, tab = acting_tenant(request), request.GET.get("tab", "")
+    changes = model_prices.changes(tenant.pk)
+    if tab == "gaps":
+        rows = map(model_prices.gap_cells, model_prices.gaps(tenant.pk, clock.now()))
+        return csvs.response("without-price.csv", model_prices.GAPS_HEAD, rows)
+    if tab in ("approvals", "changes"):
+        if tab == "approvals":
+            changes = changes.filter(state=CostChange.State.PENDING)
+        found = map(model_prices.change_cells, changes.iterator(1_000))
+        head = model_prices.CHANGES_HEAD
+        return csvs.response(f"price-{tab}.csv", head, found)
+    if tab == "corrections":
+        runs = CostRun.objects.filter(kind=CostRun.Kind.RECOST)
+        cells = map(_correction, runs.iterator(1_000))
+        return csvs.response("corrections.csv", CORRECTIONS_HEAD, cells)
+    rates = _rates(request, tab)
+    listed = model_prices.csv_rows(rates)
+    return csvs.response("model-prices.csv", model_prices.CSV_HEAD, listed)
+
+
+CORRECTIONS_HEAD = "created_utc title state requested_by events changed".split()
+
+
+def _correction(run: CostRun) -> list[Any]:
+    """Return a correction of recorded costs as cells."""
+    result = run.result or {}
+    who = [run.created_at, run.title, run.state, run.requested_label]
+    return [*who, result.get("events"), result.get("changed")]
 
 
 @role_required(*MONEY)

@@ -20,19 +20,9 @@ from portal.ranges import Asked
 from portal.selectors import analytics, courses
 from portal.selectors.analytics import DIMENSIONS, Row
 from portal.ui import figures as words
+from portal.usage_words import MEASURES, METRIC, METRIC_LABEL, STEPS
+from portal.views import saved_views
 
-METRIC = "metric"
-# What a chart shows: a field of Sums, its name, and whether it is money.
-MEASURES = {
-    "revenue": "Revenue",
-    "events": "Events",
-    "errors": "Failed events",
-    "tokens": "Tokens in and out",
-    "input_tokens": "Input tokens",
-    "output_tokens": "Output tokens",
-    "cached_tokens": "Tokens read from cache",
-}
-STEPS = {"hour": "Hour", "day": "Day", "week": "Week"}
 # A chart of more bars than pixels says nothing.
 HOURS_MAX_DAYS = 14
 ROWS_MAX = 200
@@ -131,10 +121,7 @@ def _listed(request: HttpRequest, asked: Asked, by: str) -> list[dict[str, Any]]
             {
                 "row": row,
                 "narrow": f"?{query.urlencode()}",
-                "events": ranges.events_url(asked, **{by: row.value}),
-                "failed": ranges.events_url(
-                    asked, **{by: row.value, "outcome": "failed"}
-                ),
+                "at": ranges.behind(asked, **{by: row.value}),
             }
         )
     return found
@@ -155,6 +142,7 @@ def _measured(request: HttpRequest, asked: Asked) -> list[dict[str, Any]]:
                 "metric": metrics.get(row.name),
                 "chart": f"?{query.urlencode()}",
                 "events": ranges.events_url(asked, measurement=row.name),
+                "before": ranges.before_url(asked, measurement=row.name),
             }
         )
     return found
@@ -170,20 +158,24 @@ def page(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "asked": asked,
         "by": by,
-        "by_label": DIMENSIONS[by].label if by in DIMENSIONS else "Metric",
+        "by_label": DIMENSIONS[by].label if by in DIMENSIONS else METRIC_LABEL,
         "quantity": quantity,
         "measure": request.GET.get("measure", "revenue"),
         "as_lines": request.GET.get("chart") == "lines",
         "step": _step(request, asked),
         "periods": ranges.PERIODS,
-        "dimensions": {**{k: d.label for k, d in DIMENSIONS.items()}, METRIC: "Metric"},
+        "dimensions": {
+            **{k: d.label for k, d in DIMENSIONS.items()},
+            METRIC: METRIC_LABEL,
+        },
         "measures": MEASURES,
         "steps": STEPS,
         "chips": ranges.chips(request, asked),
         "period_words": ranges.period_words(asked),
         "now": clock.now(),
-        "all_events": ranges.events_url(asked),
+        "all": ranges.behind(asked),
         "curl": curl(request.build_absolute_uri("/").rstrip("/")),
+        **saved_views.opened(request),
     }
     if by == METRIC:
         context["measured"] = _measured(request, asked)
