@@ -17,6 +17,7 @@ from portal import ranges
 from portal.selectors import agent_changes, analytics, figures
 from portal.selectors.agent_changes import Change
 from portal.selectors.analytics import NONE, Sums
+from portal.selectors.cogs import FLOOR
 from portal.selectors.customer_guard import Counted
 from portal.selectors.figures import Figures, Span
 
@@ -41,6 +42,12 @@ class AgentRow:
         """Whether it costs more than it brings."""
         margin = self.figures.margin
         return margin is not None and margin < 0
+
+    @property
+    def is_below_floor(self) -> bool:
+        """Whether its margin is below the floor."""
+        ratio = self.figures.margin_ratio
+        return ratio is not None and ratio < FLOOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,15 @@ def test_costs_are_linked_for_those_only_who_may_open_them(scene: Scene) -> None
 
 
 def test_the_margin_is_held_against_the_floor(scene: Scene) -> None:
+    page = text(scene)
+    assert "above the floor" in page
+    assert "below floor" not in page
+    fee = figures.fees(NOW).get(customer=scene.customer).recurring
+    rated = UsageRollup.objects.filter(customer=scene.customer, hour__gte=SPAN.start)
+    one = rated.latest("hour")
+    rated.exclude(pk=one.pk).update(cost=0, revenue=0)
+    rated.filter(pk=one.pk).update(revenue=fee, cost=fee * Decimal("0.9"))
+    assert "below floor" in text(scene)  # The agent, and not the customer.
     assert "above the floor" in text(scene)
     UsageRollup.objects.filter(customer=scene.customer).update(cost=Decimal(1000))
     page = text(scene)
