@@ -10,6 +10,7 @@ from typing import Any
 from aforo.core.service_calls import invalid_credentials
 from aforo.lib import crypto
 from aforo.lib.money import CURRENCIES
+from billing.hierarchy import FACETS
 from metering import canonical, mcp, normalize
 from metering.canonical import bad
 from metering.measurements import CANONICAL, WHOLE
@@ -23,8 +24,10 @@ PROPERTIES_BYTES_MAX = 2048
 USAGE_BYTES_MAX = 8192
 ERROR_TEXT_MAX = 2000
 CLOCK_SKEW_MS = 1000
-# What was said to and by a model is not ours to keep.
-CONTENT = frozenset({"prompt", "prompts", "messages", "completion", "completions"})
+# Words of and to a model are not ours to keep; facets are not the sender's to say.
+CONTENT = ("prompt", "prompts", "messages", "completion", "completions")
+DROPPED = dict.fromkeys(CONTENT, "content_dropped")
+DROPPED |= dict.fromkeys(FACETS, "reserved_dropped")
 # Properties that become columns of the books, with what these hold.
 PROPERTY_LIMITS = {"tool": 120, "model": 120, "provider": 60}
 
@@ -181,9 +184,9 @@ def _properties(draft: Draft, value: Any, key: str) -> None:
     for name, member in value.items():
         if member is None:
             continue
-        if name in CONTENT:
-            if "content_dropped" not in draft.flags:
-                draft.flags.append("content_dropped")
+        if flag := DROPPED.get(name):
+            if flag not in draft.flags:
+                draft.flags.append(flag)
             continue
         text = canonical.free_text(member, f"{key}.{name[:80]}")
         size += len(name) + len(text)

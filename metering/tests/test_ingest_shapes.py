@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aforo.lib import crypto
 from aforo.lib.errors import AforoError
+from billing.hierarchy import FACETS
 from metering import canonical, shapes
 
 COMPOUND: dict[str, Any] = {
@@ -350,6 +351,13 @@ def test_what_was_said_to_a_model_is_dropped_and_flagged() -> None:
     draft = read(COMPOUND, properties={"prompt": "secret plans", "model": "m"})
     assert draft.body["properties"] == {"model": "m"}
     assert draft.flags == ["content_dropped"]
+
+
+@pytest.mark.parametrize("name", FACETS)
+def test_who_an_agent_is_is_not_the_senders_to_say(name: str) -> None:
+    draft = read(COMPOUND, properties={name: "gold", "model": "m"})
+    assert draft.body["properties"] == {"model": "m"}
+    assert draft.flags == ["reserved_dropped"]
 
 
 def test_a_long_error_is_cut_and_flagged() -> None:
