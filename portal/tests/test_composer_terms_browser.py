@@ -88,7 +88,7 @@ def test_terms_are_written_by_keyboard_and_billed(written: Plan, page: Page) -> 
 
 def tab_to_summary(page: Page, words: str) -> None:
     """Press Tab until a folded section has the focus."""
-    for _ in range(60):
+    for _ in range(120):
         if page.evaluate("document.activeElement.innerText || ''").startswith(words):
             return
         page.keyboard.press("Tab")
