@@ -85,7 +85,7 @@ def total(page: Page) -> Decimal:
 
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until a box has the focus."""
-    for _ in range(60):
+    for _ in range(120):
         if page.evaluate("document.activeElement.id") == name:
             return
         page.keyboard.press("Tab")

@@ -50,7 +50,7 @@ def cells(page: Page, *texts: str) -> None:
 
 def unfold(page: Page, section: str) -> None:
     """Open a section that is not in use, by keyboard."""
-    for _ in range(60):
+    for _ in range(120):
         if page.evaluate("document.activeElement.textContent").strip() == section:
             page.keyboard.press("Enter")
             return
