@@ -13,6 +13,8 @@ from django.utils.functional import SimpleLazyObject
 
 from aforo.core.models import Membership, Tenant
 
+# The hot doors. What lies below them is not: a correction is a request like others.
+ALONE = frozenset({"/v1/check", "/v1/events", "/v1/otlp/v1/traces"})
 # Where a person's choice among several tenants is kept.
 SESSION_KEY = "aforo_tenant"
 
@@ -59,7 +61,8 @@ class TenantMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request inside its transaction."""
-        if request.path.startswith(("/static/", "/v1/check", "/v1/events", "/healthz")):
+        path = request.path
+        if path in ALONE or path.startswith(("/static/", "/healthz")):
             return self.get_response(request)  # These open their own, if any.
         with as_web(tenant_id=None):
             self._identify(request)

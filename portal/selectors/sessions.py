@@ -105,7 +105,12 @@ GROUP BY 1, 2, 3
 COSTS = """
 SELECT line ->> 0, f.currency, sum((line ->> 3)::numeric)
 FROM metering_usageevent u
-JOIN metering_costfact f ON f.event_id = u.id AND f.amount IS NOT NULL
+-- A corrected cost has all its lines anew, beside the difference to what was booked.
+CROSS JOIN LATERAL (
+  SELECT x.currency, x.lines FROM metering_costfact x
+  WHERE x.event_id = u.id AND x.amount IS NOT NULL AND x.lines <> '[]'
+  ORDER BY x.id DESC LIMIT 1
+) AS f
 CROSS JOIN LATERAL jsonb_array_elements(f.lines) AS line
 WHERE u.customer_id = %s AND u.session_key = %s
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)

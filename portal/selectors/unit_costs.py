@@ -22,10 +22,13 @@ REMEMBERED_S = 600
 LINES = """
 SELECT e.event_type, line->>0, sum((line->>1)::numeric), sum((line->>3)::numeric)
 FROM (
-  SELECT event_id, lines FROM metering_costfact
-  WHERE tenant_id = %(tenant)s AND kind = 'original' AND currency = %(currency)s
-    AND occurred_at >= %(since)s AND amount IS NOT NULL
-  ORDER BY id DESC LIMIT %(most)s
+  -- A corrected cost has all its lines anew: the last ones of an event count.
+  SELECT DISTINCT ON (event_id) event_id, lines FROM (
+    SELECT id, event_id, lines FROM metering_costfact
+    WHERE tenant_id = %(tenant)s AND currency = %(currency)s
+      AND occurred_at >= %(since)s AND amount IS NOT NULL AND lines <> '[]'
+    ORDER BY id DESC LIMIT %(most)s
+  ) newest ORDER BY event_id, id DESC
 ) f
 JOIN metering_usageevent e ON e.id = f.event_id,
   jsonb_array_elements(f.lines) line

@@ -14,13 +14,20 @@ import django
 
 def main(wanted: list[dict[str, Any]]) -> None:
     """Make a shop for each description and print them as JSON."""
+    from aforo.core import service_keys
     from billing import accounts
     from tests.factories import make_shop
 
     made = []
     for options in wanted:
         cap = options.pop("customer_cap", None)
+        scopes = options.pop("scopes", None)
         shop = make_shop(**options)
+        secret = shop.service_secret
+        if scopes is not None:
+            _, secret = service_keys.issue(
+                tenant=shop.tenant, name="backend", scopes=scopes, actor=None
+            )
         if cap is not None:
             accounts.set_spend_cap(customer=shop.customer, amount=cap, actor=None)
         made.append(
@@ -30,7 +37,7 @@ def main(wanted: list[dict[str, Any]]) -> None:
                 "external_id": shop.customer.external_id,
                 "subscription_id": str(shop.subscription.pk),
                 "secret": shop.secret,
-                "service_secret": shop.service_secret,
+                "service_secret": secret,
             }
         )
     print(json.dumps(made))
