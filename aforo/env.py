@@ -70,8 +70,11 @@ def postgres(url: str, role: str) -> dict[str, Any]:
             "timeout": 10,
             "reconnect_timeout": 10,
         }
+    # Plans of the moment: one that was kept since the tables were small reads all of
+    # them once they have grown, until statistics are gathered.
+    options["options"] = "-c plan_cache_mode=force_custom_plan"
     if role:
-        options["options"] = f"-c role={role}"
+        options["options"] += f" -c role={role}"
     host = query.pop("host", "") or urllib.parse.unquote(parts.hostname or "")
     options.update(query)
     return {

@@ -64,8 +64,8 @@ class Watch(threading.Thread):
             " AND e.event_id = %b)"
         )
         # A plan made while the tables were small would read all of them.
-        indexes = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-        with psycopg.connect(self.url, autocommit=True, options=indexes) as link:
+        plans = "-c plan_cache_mode=force_custom_plan -c enable_seqscan=off"
+        with psycopg.connect(self.url, autocommit=True, options=plans) as link:
             while self.sent or not self.is_done:
                 if not self.sent:
                     time.sleep(POLL_S)

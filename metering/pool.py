@@ -36,7 +36,8 @@ def _options() -> dict[str, Any]:
     options["connect_timeout"] = 2
     options["application_name"] = "aforo-ingest"
     options["options"] = (
-        f"-c role=aforo_web -c lock_timeout={LOCK_WAIT_MS}"
+        "-c role=aforo_web -c plan_cache_mode=force_custom_plan"
+        f" -c lock_timeout={LOCK_WAIT_MS}"
         f" -c statement_timeout={STATEMENT_MS}"
         f" -c idle_in_transaction_session_timeout={STATEMENT_MS}"
     )
