@@ -59,7 +59,7 @@ class Watch(threading.Thread):
         """Take what was sent, in order, and note when it is in the ledger."""
         found = (
             "SELECT EXISTS (SELECT FROM metering_usageevent e"
-            " JOIN billing_ledgerentry l ON l.event_id = e.id"
+            " JOIN billing_ledgerentry l ON l.event_id = e.id AND l.kind = 'usage'"
             " WHERE e.tenant_id = (SELECT id FROM core_tenant LIMIT 1)"
             " AND e.event_id = %b)"
         )

@@ -3,6 +3,9 @@
 A hot customer is one queue and many customers are parallel: a claim takes whole
 customers, the one that has waited longest first, until their events fill one
 transaction. A second worker then finds other customers free.
+
+Most of a transaction is spent on each customer, not on each event. So while more waits
+than one transaction takes, it takes much of few customers, not a little of all.
 """
 
 from __future__ import annotations
@@ -37,17 +40,34 @@ class Waiting(NamedTuple):
     sizes: list[int]
 
 
+# How many of the oldest rows are looked at; when so many wait, a claim goes deep:
+# so many customers, so many rows of each.
+ROWS_MAX = 1024
+DEEP_CUSTOMERS = 40
+DEEP_ROWS = 400
+
 # Without the ids of the events: they are read once, by the transaction that rates.
-QUEUE = """
+QUEUE = f"""
 SELECT customer_id, array_agg(id ORDER BY id), array_agg(size ORDER BY id)
 FROM (
   SELECT id, customer_id, cardinality(event_ids) AS size
   FROM metering_pendingevents
   WHERE (%b::uuid[] IS NULL OR customer_id = ANY(%b)) AND customer_id <> ALL(%b)
-  ORDER BY id LIMIT 1024
+  ORDER BY id LIMIT {ROWS_MAX}
 ) AS oldest
 GROUP BY customer_id ORDER BY (array_agg(id ORDER BY id))[1]
-"""
+"""  # noqa: S608 - of our own number
+DEEP = f"""
+SELECT own.customer_id, array_agg(own.id ORDER BY own.id),
+  array_agg(own.size ORDER BY own.id)
+FROM unnest(%b::uuid[]) WITH ORDINALITY AS k (customer_id, place)
+CROSS JOIN LATERAL (
+  SELECT p.customer_id, p.id, cardinality(p.event_ids) AS size
+  FROM metering_pendingevents p WHERE p.customer_id = k.customer_id
+  ORDER BY p.id LIMIT {DEEP_ROWS}
+) AS own
+GROUP BY own.customer_id, k.place ORDER BY k.place
+"""  # noqa: S608 - of our own numbers
 ATTEMPT = """
 UPDATE metering_pendingevents SET attempts = attempts + 1 WHERE id = ANY(%b)
 RETURNING id, customer_id, attempts
@@ -65,8 +85,12 @@ def take(
     busy = set(without)
     with transaction.atomic(), sql.cursor() as cursor:
         while True:
-            found = cursor.execute(QUEUE, [customer_ids, customer_ids, list(busy)])
-            chosen = _one_transaction([Waiting(*row) for row in found.fetchall()])
+            asked = [customer_ids, customer_ids, list(busy)]
+            found = cursor.execute(QUEUE, asked).fetchall()
+            if sum(len(row[1]) for row in found) == ROWS_MAX:
+                first = [row[0] for row in found[:DEEP_CUSTOMERS]]
+                found = cursor.execute(DEEP, [first]).fetchall() or found
+            chosen = _one_transaction([Waiting(*row) for row in found])
             if not chosen:
                 return []
             mine = {p.customer_id for p in books.lock(chosen, wait=False)}

@@ -70,6 +70,22 @@ def test_a_hot_customer_fills_a_claim_and_leaves_the_others_free() -> None:
     assert taken() == {hot.customer.pk: 2}
 
 
+@committed
+def test_of_a_long_queue_few_customers_are_taken_deep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claims, "EVENTS_MAX", 20)
+    count = claims.ROWS_MAX // 16
+    shops = [make_shop() for _ in range(2)]
+    for _ in range(8 * count):  # In turn, one event at a time.
+        for shop in shops:
+            wait(shop, 1)
+    first, second = (shop.customer.pk for shop in shops)
+    assert taken() == {first: 20}
+    with held(shops[0]):
+        assert taken() == {second: 20}
+
+
 @both
 def test_a_row_bigger_than_a_claim_is_taken_alone() -> None:
     shop = make_shop()
