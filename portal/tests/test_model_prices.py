@@ -13,7 +13,7 @@ from aforo.core.models import AuditEntry, Membership, Role
 from aforo.lib import clock
 from catalog.cost_rates import add_rate, import_library
 from catalog.models import CostChange, CostRate
-from metering import cost_jobs, pipeline
+from metering import cost_jobs, pipeline, recosting
 from metering.models import CostFact, CostRun, UsageRollup
 from portal.tests.scene import event_path
 from tests.factories import Shop, make_shop, make_user, store_event
@@ -134,6 +134,40 @@ def test_a_price_of_the_past_is_booked_after_its_preview(shop: Shop) -> None:
     event = client.get(event_path(fact.event)).content.decode()
     assert "Corrected rate" in event
     assert "contract" in client.get(f"{PAGE}.csv").content.decode()
+
+
+def test_a_preview_counts_every_event_whatever_fits_a_batch(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recosting, "PREVIEW_BATCH", 2)
+    for _ in range(5):
+        store_event(shop, {"output_tokens": 1_000}, properties={"model": "gpt-4o"})
+    pipeline.rate()
+    client = sign_in(shop, Role.FINANCE)
+    shown = client.post(f"{PAGE}/new", price(valid_from=at(20)))
+    preview = shown.context["preview"]
+    assert (preview["changed"], preview["looked_at"]) == (7, 8)
+    assert preview["changes"] == {"USD": Decimal("0.014")}
+    assert not preview["is_cut"]
+    assert "At least" not in shown.content.decode()
+    client.post(f"{PAGE}/new", price(valid_from=at(20), confirm="yes"))
+    cost_jobs.run()
+    result = CostRun.objects.get().result
+    assert result is not None
+    assert (result["changed"], result["changes"]) == (7, {"USD": "0.014"})
+
+
+def test_a_preview_that_takes_too_long_says_that_it_is_not_all(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recosting, "PREVIEW_BATCH", 2)
+    monkeypatch.setattr(recosting, "PREVIEW_SECONDS", 0.0)
+    client = sign_in(shop, Role.FINANCE)
+    page = client.post(f"{PAGE}/new", price(valid_from=at(20)))
+    text = " ".join(strip_tags(page.content.decode()).split())
+    # Of the three calls the oldest was not looked at; it was one of gpt-4o.
+    assert "At least 1 of 1 recorded event of 1 customer cost otherwise" in text
+    assert "only those of the newest 2 events" in text
 
 
 def test_a_price_of_the_future_needs_no_preview(shop: Shop) -> None:
