@@ -43,6 +43,13 @@ def test_the_list_of_sessions_filters_sorts_and_exports(scene: Scene) -> None:
     assert "No session matches" in none
 
 
+@pytest.mark.parametrize("path", ["/events", "/sessions", "/invoices", "/customers"])
+def test_every_filter_has_a_name(scene: Scene, path: str) -> None:
+    text = sign_in(scene, Role.VIEWER).get(path).content.decode()
+    assert "invalid name" not in text
+    assert '<label class="label"' in text
+
+
 def test_the_trace_sums_to_the_sessions_counters(scene: Scene) -> None:
     session = november(scene)
     trace = sessions.trace(session)

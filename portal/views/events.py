@@ -51,9 +51,10 @@ class EventFilter(BehindFigures, OfCustomers):
         widget=text_box("Exact id"),
     )
     type = django_filters.CharFilter(
-        field_name="event_type", widget=text_box("llm.completion")
+        field_name="event_type", label="Type", widget=text_box("llm.completion")
     )
     tool = django_filters.CharFilter(
+        label="Tool",
         method="filter_tool", widget=text_box("search_flights")
     )
     product = django_filters.ModelChoiceFilter(
