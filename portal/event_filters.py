@@ -15,7 +15,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from aforo.lib import ids
 from billing.models import LedgerEntry
 from catalog.models import ToolName
-from metering.models import CostFact
+from metering.blocks import UNREAD
+from metering.models import CostFact, Unrateable
 from metering.sessions import ERRORS
 
 Rows = QuerySet[Any]
@@ -96,6 +97,12 @@ class BehindFigures(django_filters.FilterSet):  # type: ignore[misc]
             return rows.filter(own | (NO_PROVIDER & Q(costed)))
         if name == "cost" and value == "reported":
             return rows.filter(Exists(facts.filter(reported__isnull=False)))
+        if name == "cost" and value == "no_rate":
+            listed = Unrateable.objects.filter(event=OuterRef("pk"), resolved_at=None)
+            unread = Exists(listed.filter(reason__in=UNREAD))
+            return self._by_books(rows, name, "unknown").filter(
+                ~unread, void__isnull=True
+            )
         if name == "cost":
             known = Exists(facts.filter(amount__isnull=False))
             return rows.filter(Exists(facts), ~known)

@@ -106,6 +106,41 @@ def test_gaps_lead_to_a_filled_in_form(shop: Shop) -> None:
     assert 'value="mystery-1"' in form.content.decode()
 
 
+def test_a_gap_says_its_own_reason_and_leads_to_its_own_events(shop: Shop) -> None:
+    """Neither a tool's reason is told of other usage, nor an unread block as a gap."""
+    for tool in ("get_user", "no_such_tool"):
+        kind = {"event_type": "mcp.tool_invoked", "tool_name": tool}
+        store_event(shop, {"tool_calls": 1}, **kind)
+    store_event(shop, {"input_tokens": 5}, event_type="llm.completion")
+    block = {"usage": {"what": 1}, "reading": {"refused": "usage_not_read"}}
+    for _ in range(2):
+        store_event(shop, {}, properties={"model": "gpt-4o"}, body=block)
+    store_event(shop, {}, properties={"model": "mystery-1"}, body=block)
+    pipeline.rate()
+    client = sign_in(shop, Role.FINANCE)
+    page = client.get(PAGE, {"tab": "gaps"})
+    gaps = {(gap.name, gap.unread): gap for gap in page.context["gaps"]}
+    unread = "usage_not_read"
+    assert {key: gap.calls for key, gap in gaps.items()} == {
+        ("mystery-1", ""): 1,
+        ("get_user", ""): 1,
+        ("no_such_tool", ""): 1,
+        ("llm.completion", ""): 1,
+        ("gpt-4o", unread): 2,
+        ("mystery-1", unread): 1,
+    }
+    for (name, listed), gap in gaps.items():
+        wanted = "usage block is not known" if listed else f"no rate for {name}"
+        assert wanted in gap.reason, gap
+        rows = client.get(gap.events_url).context["page"].rows
+        assert len(rows) == gap.calls, gap
+    text = page.content.decode()
+    assert text.count("Add price<") == 4
+    assert text.count("What to do<") == 2
+    said = " ".join(strip_tags(client.get(PAGE).content.decode()).split())
+    assert "4 models or tools without a price: 4 calls; 3 calls whose usage" in said
+
+
 def test_an_event_of_unknown_cost_links_to_the_prices(shop: Shop) -> None:
     fact = CostFact.objects.get(model="mystery-1")
     page = sign_in(shop, Role.OWNER).get(event_path(fact.event))
