@@ -61,6 +61,7 @@ class BehindFigures(django_filters.FilterSet):  # type: ignore[misc]
     outcome = _hidden()
     cost = _hidden()
     currency = _hidden()
+    void = _hidden()
     since = _hidden()
     until = _hidden()
 
@@ -78,6 +79,8 @@ class BehindFigures(django_filters.FilterSet):  # type: ignore[misc]
             at = _at(value)
             way = "gte" if name == "since" else "lt"
             return rows.filter(**{f"occurred_at__{way}": at}) if at else rows.none()
+        if name == "void":
+            return rows.filter(void__isnull=True) if value == "no" else rows.none()
         if name == "without":
             return self._without(rows, value.split(","))
         if name == "outcome":

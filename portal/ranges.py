@@ -130,6 +130,7 @@ def _events_url(asked: Asked, span: Span, more: Mapping[str, str]) -> str:
         query["without"] = ",".join(nothing)
     query["since"] = instant(span.start)
     query["until"] = instant(span.last_hour_end)
+    query["void"] = "no"  # Figures do not count what was taken back.
     if asked.others:
         query["currency"] = choice.currency
     return f"/events?{urlencode(query)}"

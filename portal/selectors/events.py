@@ -114,6 +114,17 @@ def rows(events: Sequence[UsageEvent]) -> list[Row]:
     ]
 
 
+def state(event: Any) -> str:
+    """Return what became of an event: rated, pending, unrateable or void.
+
+    It has the annotations of with_effects, its listing and its void beside it.
+    """
+    if getattr(event, "void", None) is not None:
+        return "void"
+    listed = getattr(event, "unrateable", None)
+    return _status(event, listed if listed and listed.resolved_at is None else None)
+
+
 def _status(event: Any, unrateable: Unrateable | None) -> str:
     """Return what became of an event."""
     if unrateable is not None:
