@@ -37,6 +37,8 @@ from portal.selectors.meters import unit_of
 from portal.selectors.sessions import EFFECTS, with_effects
 
 FAMILY_MAX = 100
+# The list is in the order of arrival; such a delay shows there.
+LATE = dt.timedelta(minutes=1)
 MILLISECOND = dt.timedelta(milliseconds=1)
 
 
@@ -78,6 +80,12 @@ class Row:
     def public_id(self) -> str:
         """The event's id as addresses have it."""
         return ids.public("evt", self.event.pk)
+
+    @property
+    def came_late(self) -> bool:
+        """Whether it arrived so long after it happened that its place shows it."""
+        late: bool = self.event.received_at - self.event.occurred_at > LATE
+        return late
 
     @property
     def why_no_price(self) -> str:

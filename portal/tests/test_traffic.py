@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from aforo.core.models import Role
-from aforo.lib import ids
+from aforo.lib import clock, ids
 from billing.models import LedgerEntry
 from catalog.models import PlanVersion
 from catalog.pricing import parse_plan
@@ -138,6 +139,18 @@ def test_each_status_has_its_own_rows(scene: Scene, wanted: str, count: int) -> 
     assert len(rows) == count
     text = sign_in(scene, Role.VIEWER).get("/events.csv", {"status": wanted})
     assert len(text.content.decode().splitlines()) == count + 1
+
+
+def test_an_event_that_came_late_says_when_it_was_received(scene: Scene) -> None:
+    client = sign_in(scene, Role.VIEWER)
+    scene.store({"input_tokens": 3}, event_id="late-1", at=NOW - dt.timedelta(hours=3))
+    scene.store({"input_tokens": 3}, event_id="now-1", at=clock.now())
+    page = client.get("/events")
+    late = {row.event.event_id: row.came_late for row in page.context["rows"]}
+    assert (late["late-1"], late["now-1"]) == (True, False)
+    text = page.content.decode()
+    assert "Newest arrivals first" in text
+    assert text.count("received <time") == sum(late.values())
 
 
 def test_events_are_found_by_exact_ids_types_and_customers(scene: Scene) -> None:
