@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -102,6 +102,24 @@ def ask(request: HttpRequest, *, quantity: str = "") -> Asked:
     others = {code: row for code, row in found.items() if code != asked}
     choice = Choice(span, before, asked, filters, quantity)
     return Asked(period, choice, others, problem)
+
+
+def strange(
+    request: HttpRequest, known: Mapping[str, tuple[Collection[str], str]]
+) -> list[str]:
+    """Return what the address asks for by names that there are not, in words.
+
+    `known` are, by the name in the address, the values there are and what is shown
+    in place of another.
+    """
+    found = []
+    for name, (values, shown) in known.items():
+        text = request.GET.get(name, "")
+        if text and text not in values:
+            found.append(
+                f"There is no “{text[:40]}” to show by “{name}”. Shown is {shown}."
+            )
+    return found
 
 
 def instant(at: dt.datetime) -> str:

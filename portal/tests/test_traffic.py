@@ -153,6 +153,35 @@ def test_an_event_that_came_late_says_when_it_was_received(scene: Scene) -> None
     assert text.count("received <time") == sum(late.values())
 
 
+def test_a_day_as_until_is_counted_whole(scene: Scene) -> None:
+    client = sign_in(scene, Role.VIEWER)
+
+    def count(**query: str) -> int:
+        return len(client.get("/events", query).context["rows"])
+
+    day = f"{NOW:%Y-%m-%d}"
+    assert count(since=day, until=day) == count(
+        since=f"{day}T00:00Z", until=f"{NOW + dt.timedelta(days=1):%Y-%m-%d}T00:00Z"
+    )
+    assert count(since=day, until=day) > 0
+    assert count(since=day, until=f"{day}T00:00Z") == 0
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize("text", ["zz", "2026-13-01", "9999-12-31", "0001-01-01"])
+def test_a_day_that_is_none_is_said_and_lists_nothing(
+    scene: Scene, name: str, text: str
+) -> None:
+    client = sign_in(scene, Role.VIEWER)
+    answer = client.get("/events", {name: text})
+    assert answer.status_code == 200
+    said = f"“{text}” is no day or time" in answer.content.decode()
+    assert said is (text != "0001-01-01")
+    if said:
+        assert answer.context["rows"] == []
+        assert len(client.get("/events.csv", {name: text}).content.splitlines()) == 1
+
+
 def test_events_are_found_by_exact_ids_types_and_customers(scene: Scene) -> None:
     client = sign_in(scene, Role.VIEWER)
 
