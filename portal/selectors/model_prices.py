@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 from aforo.lib import sql
 from catalog import costs
 from catalog.cost_context import Situation
+from catalog.costs import SOURCES
 from catalog.models import CostChange, CostRate
 from metering.batch import NOT_MEASURED
 from metering.blocks import UNREAD
@@ -37,8 +38,8 @@ WITH unread AS (
     e.event_type, e.customer_id, u.reason, count(*) AS calls,
     max(date_trunc('hour', e.occurred_at, 'UTC')) AS last
   FROM metering_unrateable u JOIN metering_usageevent e ON e.id = u.event_id
-  WHERE u.tenant_id = %(tenant)b AND u.resolved_at IS NULL AND u.reason = ANY(%(unread)b)
-    AND e.occurred_at >= %(since)b
+  WHERE u.tenant_id = %(tenant)b AND u.resolved_at IS NULL
+    AND u.reason = ANY(%(unread)b) AND e.occurred_at >= %(since)b
     AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
   GROUP BY 1, 2, 3, 4, 5
 ), counted AS (
@@ -180,6 +181,7 @@ class Shown:
 
     rate: CostRate
     now: dt.datetime
+    over: CostRate | None = None  # The tenant's own rate that counts instead.
 
     @property
     def price(self) -> Decimal:
@@ -221,6 +223,47 @@ class Shown:
         if self.rate.valid_to and self.rate.valid_to <= self.now:
             return "ended"
         return "active"
+
+
+def shown(
+    tenant_id: uuid.UUID, listed: Sequence[CostRate], now: dt.datetime
+) -> list[Shown]:
+    """Return rates as the page shows them, each with what overrides it; one statement.
+
+    The tenant's own rate of the same model, provider, unit and context counts before
+    one of a weaker source wherever it holds: in every case that it does not narrow.
+    """
+    own: dict[tuple[str, ...], list[CostRate]] = {}
+    for rate in CostRate.objects.filter(
+        Q(valid_to=None) | Q(valid_to__gt=now),
+        tenant=tenant_id,
+        superseded_at=None,
+        valid_from__lte=now,
+        model__in={rate.model for rate in listed},
+    ):
+        own.setdefault(_subject(rate), []).append(rate)
+
+    def over(rate: CostRate) -> CostRate | None:
+        stronger = (
+            other
+            for other in own.get(_subject(rate), ())
+            if SOURCES[other.source] < SOURCES[rate.source]
+            and other.region in ("", rate.region)
+            and other.hours in ("", rate.hours)
+            and other.above_tokens in (0, rate.above_tokens)
+        )
+        return min(stronger, key=lambda other: SOURCES[other.source], default=None)
+
+    found = [Shown(rate, now) for rate in listed]
+    return [
+        replace(row, over=over(row.rate)) if row.standing == "active" else row
+        for row in found
+    ]
+
+
+def _subject(rate: CostRate) -> tuple[str, ...]:
+    """Return what a rate is the rate of."""
+    return rate.provider, rate.model, rate.unit, rate.context
 
 
 def changes(tenant_id: uuid.UUID) -> QuerySet[CostChange]:

@@ -75,6 +75,25 @@ def test_prices_in_use_are_shown_with_their_source(shop: Shop) -> None:
     assert "No such price" in found.content.decode()
 
 
+def test_a_price_that_another_overrides_is_marked(shop: Shop) -> None:
+    client = sign_in(shop, Role.FINANCE)
+    client.post(f"{PAGE}/new", price(amount="2.5", valid_from=at(20), confirm="yes"))
+    client.post(f"{PAGE}/new", price(unit="input_uncached_tokens", valid_from=at(-5)))
+    page = client.get(PAGE)
+    over = {
+        (row.rate.source, row.rate.unit): row.over and row.over.source
+        for row in page.context["rows"]
+        if not row.rate.context and not row.rate.above_tokens
+    }
+    assert over["contract", "output_tokens"] is None
+    assert over["library", "output_tokens"] == "contract"
+    # One that begins later overrides nothing yet.
+    assert over["library", "input_uncached_tokens"] is None
+    assert page.content.decode().lower().count("overridden") == sum(
+        row.over is not None for row in page.context["rows"]
+    )
+
+
 def test_others_read_and_only_finance_and_owners_change(shop: Shop) -> None:
     for role in (Role.VIEWER, Role.PRODUCT_MANAGER, Role.OPERATIONS):
         client = sign_in(shop, role)

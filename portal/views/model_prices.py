@@ -72,9 +72,8 @@ def page(request: HttpRequest) -> HttpResponse:
         found = _rates(request, tab)
         shown = list(found[: model_prices.ROWS_MAX + 1])
         context["is_cut"] = len(shown) > model_prices.ROWS_MAX
-        context["rows"] = [
-            model_prices.Shown(rate, now) for rate in shown[: model_prices.ROWS_MAX]
-        ]
+        rates = shown[: model_prices.ROWS_MAX]
+        context["rows"] = model_prices.shown(tenant.pk, rates, now)
     elif tab == "approvals":
         context["changes"] = list(pending[:200])
     elif tab == "changes":
