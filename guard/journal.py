@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from django.db import transaction
 
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
+from billing import credentials
 from guard import wording
 from guard.asking import Ask
 from guard.engine.decision import Limit, Outcome
@@ -109,6 +110,8 @@ class Journal:
         self._opened = 0.0
         self._notes = 0
         self._counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
+        # When a credential was last seen, by tenant, in milliseconds.
+        self._used: dict[str, dict[str, int]] = {}
 
     def note(self, verdict: Verdict, ask: Ask, latency_us: int) -> None:
         """Spool a decision; a full disk is logged and never stops a check."""
@@ -120,6 +123,8 @@ class Journal:
             self._counts[tenant, minute, decision.outcome.value] += 1
             if decision.degraded:
                 self._counts[tenant, minute, "degraded"] += 1
+            if key := decision.facts.credential_id:
+                self._used.setdefault(tenant, {})[key] = decision.now_ms
             plain = decision.outcome == Outcome.ALLOW and not decision.degraded
             try:
                 if not plain and (decision.degraded or self._notes < NOTES_MAX):
@@ -149,7 +154,10 @@ class Journal:
             return
         for (tenant, minute, kind), count in self._counts.items():
             self._write({"tenant": tenant, "minute": minute, kind: count})
+        for tenant, used in self._used.items():
+            self._write({"tenant": tenant, "used": used})
         self._counts.clear()
+        self._used.clear()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -217,6 +225,17 @@ def _count(tenant: uuid.UUID, line: dict[str, Any]) -> None:
         )
 
 
+def _note_used(used: Mapping[str, int]) -> None:
+    """Note when credentials were last asked about, as a line of a file says it."""
+    credentials.note_used(
+        {
+            key: wording.instant(at_ms)
+            for name, at_ms in used.items()
+            if (key := _id("crd", name))
+        }
+    )
+
+
 def collect(folder: Path) -> int:
     """Store what doors spooled; return how many decisions.
 
@@ -253,6 +272,8 @@ def _collect(folder: Path) -> int:
                 for one in lines:
                     if "minute" in one:
                         _count(tenant, one)
+                    elif "used" in one:
+                        _note_used(one["used"])
                 stored += len(notes)
         path.unlink()
     return stored

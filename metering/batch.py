@@ -54,6 +54,7 @@ class Row(NamedTuple):
     team_id: uuid.UUID | None
     product_id: uuid.UUID | None
     body: str
+    credential_id: uuid.UUID | None
     session_id: uuid.UUID | None  # None: its session is not made yet.
 
 
@@ -72,7 +73,8 @@ WITH owners AS MATERIALIZED (
 SELECT {{queue}}, own.stamp, shared.stamp, world.stamp,
   e.id, e.tenant_id, e.customer_id, e.event_id, e.event_type, e.tool_name, e.status,
   e.request_id, e.session_key, e.correlation_id, e.occurred_at, e.received_at,
-  e.agent_id, e.team_id, e.product_id, e.body::text, s.id
+  e.agent_id, e.team_id, e.product_id, e.body::text,
+  e.credential_id, s.id
 FROM {{source}}
 LEFT JOIN metering_session s
   ON s.customer_id = e.customer_id AND s.key = e.session_key AND e.session_key <> ''

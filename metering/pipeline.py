@@ -7,6 +7,7 @@ queue rows; a crash anywhere rolls all of it back, and the sweeper finds it agai
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ from django.db import transaction
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from aforo.lib.money import ZERO
-from billing import books, burndown, group_totals, levels, rating
+from billing import books, burndown, credentials, group_totals, levels, rating
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
@@ -33,7 +34,7 @@ from metering import (
     sessions,
     writing,
 )
-from metering.batch import Item
+from metering.batch import Item, Row
 from metering.claims import Claim
 
 log = logging.getLogger(__name__)
@@ -196,11 +197,35 @@ def _process(
     else:
         writing.save_costs(items, kind="original")
         writing.announce_costs(items, postings)
+        _note_used(rows)
     writing.list_unrateable([i for i in items if i.refusal is not None])
     burn(postings, {c: e.wallets for c, e in known.customers.items()})
     writing.announce(items, postings)
     books.write(list(postings.values()))
     return items
+
+
+# When this process last noted a credential; most batches name none that is due.
+_noted: dict[uuid.UUID, dt.datetime] = {}
+NOTED_MAX = 50_000
+
+
+def _note_used(rows: Sequence[Row]) -> None:
+    """Note when the credentials that events name were last used."""
+    used: dict[uuid.UUID, dt.datetime] = {}
+    for row in rows:
+        if key := row.credential_id:
+            at = min(row.occurred_at, row.received_at)
+            used[key] = max(at, used.get(key, at))
+    due = {
+        key: at
+        for key, at in used.items()
+        if key not in _noted or _noted[key] <= at - credentials.NOTED_EVERY
+    }
+    if len(_noted) > NOTED_MAX:
+        _noted.clear()
+    _noted.update(due)
+    credentials.note_used(due)
 
 
 def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[Total]:

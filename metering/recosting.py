@@ -7,6 +7,7 @@ difference to the sum of its facts becomes a further fact. Doing it twice adds n
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -209,15 +210,18 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {**total, "changes": {k: plain(v) for k, v in changes.items()}}
 
 
-# A page waits for a preview: what is beyond is left out, and said so.
-PREVIEW_MAX = 5_000
-NEWEST = """
-SELECT e.id, e.customer_id FROM metering_usageevent e
-WHERE e.tenant_id = %b AND e.occurred_at >= %b
+# A page waits for a preview: it looks at all events, or at as many as this time lets.
+PREVIEW_SECONDS = 4.0
+PREVIEW_BATCH = 2_000
+# Stored before an event, the newest first, and whether they are of the time.
+STORED_BEFORE = """
+SELECT e.id, e.customer_id, e.occurred_at >= %b
   AND (%b::timestamptz IS NULL OR e.occurred_at < %b)
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
-ORDER BY e.id DESC LIMIT %b
+FROM metering_usageevent e
+WHERE e.tenant_id = %b AND e.id < %b ORDER BY e.id DESC LIMIT %b
 """
+NEWEST = uuid.UUID(int=2**128 - 1)
 
 
 def preview(
@@ -225,30 +229,45 @@ def preview(
 ) -> dict[str, Any]:
     """Return what recosting would change after `write`, which is taken back again.
 
-    Looks at the newest PREVIEW_MAX events of the time; `is_cut` says that there may
-    be more.
+    Counts every event of the time, the newest first. `is_cut` says that
+    PREVIEW_SECONDS were over before the oldest: `looked_at` of them were then seen,
+    and the figures are of those alone.
     """
+    end = time.monotonic() + PREVIEW_SECONDS
+    names = frozenset(params.get("names", ()))
+    counts = {"looked_at": 0, "events": 0, "changed": 0, "found": 0}
+    changes: dict[str, Decimal] = {}
+    customers: set[uuid.UUID] = set()
+    last, is_cut = NEWEST, False
     with transaction.atomic():
         write()
-        since, until = span(params)
-        with sql.cursor() as cursor:
-            args = [tenant_id, since, until, until, PREVIEW_MAX]
-            found = cursor.execute(NEWEST, args).fetchall()
-        event_ids = [event_id for event_id, _ in found]
-        names = frozenset(params.get("names", ()))
-        items, known = judged(event_ids, {customer for _, customer in found}, names)
-        compare(items, known, rated_again=False)
-        changes: dict[str, Decimal] = {}
-        for item in items:
-            for currency, amount in (item.cost_facts or {}).items():
-                changes[currency] = changes.get(currency, ZERO) + amount
-        changed = [item for item in items if item.cost_facts]
+        while not is_cut:
+            stored = _stored_before(tenant_id, params, last)
+            found = {event: customer for event, customer, wanted in stored if wanted}
+            items, known = judged(list(found), set(found.values()), names)
+            compare(items, known, rated_again=False)
+            changed = [item for item in items if item.cost_facts]
+            for item in changed:
+                for currency, amount in (item.cost_facts or {}).items():
+                    changes[currency] = changes.get(currency, ZERO) + amount
+            counts["looked_at"] += len(found)
+            counts["events"] += len(items)
+            counts["changed"] += len(changed)
+            counts["found"] += sum(item.cost_found for item in changed)
+            customers.update(item.row.customer_id for item in changed)
+            if len(stored) < PREVIEW_BATCH:
+                break
+            last, is_cut = stored[-1][0], time.monotonic() > end
         transaction.set_rollback(True)
-    return {
-        "events": len(items),
-        "changed": len(changed),
-        "found": sum(item.cost_found for item in changed),
-        "customers": len({item.row.customer_id for item in changed}),
-        "changes": changes,
-        "is_cut": len(event_ids) == PREVIEW_MAX,
-    }
+    more = {"customers": len(customers), "changes": changes, "is_cut": is_cut}
+    return {**counts, **more}
+
+
+def _stored_before(
+    tenant_id: uuid.UUID, params: Mapping[str, Any], last: uuid.UUID
+) -> list[tuple[uuid.UUID, uuid.UUID, bool]]:
+    """Return the next events of a preview, with whether they are of its time."""
+    since, until = span(params)
+    with sql.cursor() as cursor:
+        args = [since, until, until, tenant_id, last, PREVIEW_BATCH]
+        return cursor.execute(STORED_BEFORE, args).fetchall()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -104,6 +104,24 @@ def ask(request: HttpRequest, *, quantity: str = "") -> Asked:
     return Asked(period, choice, others, problem)
 
 
+def strange(
+    request: HttpRequest, known: Mapping[str, tuple[Collection[str], str]]
+) -> list[str]:
+    """Return what the address asks for by names that there are not, in words.
+
+    `known` are, by the name in the address, the values there are and what is shown
+    in place of another.
+    """
+    found = []
+    for name, (values, shown) in known.items():
+        text = request.GET.get(name, "")
+        if text and text not in values:
+            found.append(
+                f"There is no “{text[:40]}” to show by “{name}”. Shown is {shown}."
+            )
+    return found
+
+
 def instant(at: dt.datetime) -> str:
     """Return an instant as addresses have it."""
     return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%MZ")
@@ -130,6 +148,7 @@ def _events_url(asked: Asked, span: Span, more: Mapping[str, str]) -> str:
         query["without"] = ",".join(nothing)
     query["since"] = instant(span.start)
     query["until"] = instant(span.last_hour_end)
+    query["void"] = "no"  # Figures do not count what was taken back.
     if asked.others:
         query["currency"] = choice.currency
     return f"/events?{urlencode(query)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from aforo.core.models import AuditEntry
@@ -168,3 +170,17 @@ def test_an_unknown_overlap_is_refused():
     credential, _ = issue(make_cast())
     with pytest.raises(AforoError, match="unknown_overlap"):
         credentials.rotate(credential=credential, overlap="1y", actor=None)
+
+
+def test_the_last_use_is_noted_once_a_minute_and_never_moves_back() -> None:
+    key, _ = issue(make_cast())
+    at = clock.now()
+
+    def noted(seconds: int) -> float:
+        used = at + dt.timedelta(seconds=seconds)
+        credentials.note_used({key.pk: used})
+        key.refresh_from_db()
+        assert key.last_used_at is not None
+        return (key.last_used_at - at).total_seconds()
+
+    assert [noted(s) for s in (0, 30, 60, 20, 200)] == [0, 0, 60, 60, 200]

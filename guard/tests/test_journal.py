@@ -16,7 +16,7 @@ from guard.judging import Verdict
 from guard.models import Decision as StoredDecision
 from guard.models import DoorCount
 from guard.tests.test_outage import FACTS
-from tests.factories import make_tenant
+from tests.factories import make_shop, make_tenant
 
 ASK = parse(b'{"request_id": "r1", "tool_name": "search", "api_key": "sk_secret"}')
 
@@ -75,6 +75,22 @@ def test_refusals_and_degraded_passes_are_stored_and_others_counted(
     degraded = StoredDecision.objects.get(degraded=True)
     assert degraded.inputs["fault"] == "timeout"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_notes_when_its_key_was_used(
+    spool: journal.Journal, tmp_path: Path, db: None
+) -> None:
+    shop = make_shop()
+    said = verdict(shop.tenant, Outcome.ALLOW)
+    key = ids.public("crd", shop.credential.pk)
+    facts = structs.replace(facts_of(shop.tenant), credential_id=key)
+    told = structs.replace(said.decision, facts=facts)
+    said = structs.replace(said, decision=told)
+    spool.note(said, ASK, 90)
+    finish(spool)
+    journal.collect(tmp_path)
+    shop.credential.refresh_from_db()
+    assert shop.credential.last_used_at == wording.instant(said.decision.now_ms)
 
 
 def test_a_file_that_is_read_twice_stores_its_decisions_once(

@@ -365,3 +365,14 @@ def test_a_completed_session_stays_ended_when_an_event_comes_late() -> None:
     session = Session.objects.get()
     assert (session.state, session.ended_at) == (Session.State.COMPLETED, ended_at)
     assert session.event_count == 2
+
+
+def test_an_event_notes_when_the_key_that_it_names_was_used() -> None:
+    shop = make_shop()
+    at = clock.now() - dt.timedelta(minutes=5)
+    store_event(shop, {"input_tokens": 1}, at=at - dt.timedelta(minutes=3))
+    store_event(shop, {"input_tokens": 1}, at=at)
+    store_event(shop, {"input_tokens": 1}, credential=None)
+    pipeline.rate()
+    shop.credential.refresh_from_db()
+    assert shop.credential.last_used_at == at

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -126,6 +126,7 @@ class Row:
             "since": instant(self.period.start_at),
             "until": instant(self.period.end_at),
             "currency": self.currency,
+            "void": "no",
         }
         return f"/events?{urlencode(query)}"
 
@@ -239,6 +240,11 @@ def _totals(rows: Iterable[Row]) -> dict[str, Sums]:
     for row in rows:
         totals[row.currency] = totals.get(row.currency, Sums()) + row.sums
     return dict(sorted(totals.items()))
+
+
+def main_first(totals: Mapping[str, Sums], main: str) -> list[tuple[str, Sums]]:
+    """Return the sums by currency: that of the seller first, then by name."""
+    return sorted(totals.items(), key=lambda pair: (pair[0] != main, pair[0]))
 
 
 def _rows(statement: str, *given: Any) -> list[tuple[Any, ...]]:

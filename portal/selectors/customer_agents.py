@@ -172,4 +172,5 @@ def _behind(
     query |= {"outcome": "failed"} if failed else {"cost": "unknown"}
     query["since"] = ranges.instant(span.start)
     query["until"] = ranges.instant(span.last_hour_end)
+    query["void"] = "no"
     return f"/events?{urlencode(query)}"

@@ -37,6 +37,8 @@ from portal.selectors.meters import unit_of
 from portal.selectors.sessions import EFFECTS, with_effects
 
 FAMILY_MAX = 100
+# The list is in the order of arrival; such a delay shows there.
+LATE = dt.timedelta(minutes=1)
 MILLISECOND = dt.timedelta(milliseconds=1)
 
 
@@ -80,6 +82,12 @@ class Row:
         return ids.public("evt", self.event.pk)
 
     @property
+    def came_late(self) -> bool:
+        """Whether it arrived so long after it happened that its place shows it."""
+        late: bool = self.event.received_at - self.event.occurred_at > LATE
+        return late
+
+    @property
     def why_no_price(self) -> str:
         """Why the price is a dash."""
         if self.unrateable is not None:
@@ -112,6 +120,17 @@ def rows(events: Sequence[UsageEvent]) -> list[Row]:
         )
         for event in events
     ]
+
+
+def state(event: Any) -> str:
+    """Return what became of an event: rated, pending, unrateable or void.
+
+    It has the annotations of with_effects, its listing and its void beside it.
+    """
+    if getattr(event, "void", None) is not None:
+        return "void"
+    listed = getattr(event, "unrateable", None)
+    return _status(event, listed if listed and listed.resolved_at is None else None)
 
 
 def _status(event: Any, unrateable: Unrateable | None) -> str:

@@ -15,6 +15,7 @@ from aforo.core.models import Notification, ServiceKey
 from billing.models import Credential, Customer, CustomerBooks, Subscription
 from catalog.models import PlanVersion, Product
 from guard.models import DoorCount
+from metering.blocks import UNREAD
 from metering.models import PendingEvents, Unrateable, UsageEvent
 from portal.selectors.figures import Span, unknown_costs
 
@@ -208,6 +209,20 @@ def _notifications() -> list[Concern]:
     ]
 
 
+def _why(span: Span) -> str:
+    """Say what the costs of a span are not known for want of."""
+    listed = Unrateable.objects.filter(
+        resolved_at=None,
+        reason__in=UNREAD,
+        event__occurred_at__gte=span.start,
+        event__occurred_at__lt=span.end,
+        event__void__isnull=True,
+    ).count()
+    if not listed:
+        return "They lack a cost rate."
+    return f"The usage of {listed:,} events could not be read; others lack a cost rate."
+
+
 def _unknown_costs(span: Span) -> list[Concern]:
     """Return what has no cost rate, as one exception."""
     rows = unknown_costs(span)
@@ -218,9 +233,9 @@ def _unknown_costs(span: Span) -> list[Concern]:
     return [
         Concern(
             "warn",
-            "Cost rates are missing",
+            "Costs are not known",
             f"{events:,} events this month have no known cost, so their margin is"
-            f" not known: {', '.join(dict.fromkeys(names))}.",
+            f" not known: {', '.join(dict.fromkeys(names))}. {_why(span)}",
             "/settings/model-prices?tab=gaps",
             "Model prices",
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -15,8 +15,13 @@ from django.db.models import Q, QuerySet
 from aforo.lib import sql
 from catalog import costs
 from catalog.cost_context import Situation
+from catalog.costs import SOURCES
 from catalog.models import CostChange, CostRate
+from metering.batch import NOT_MEASURED
+from metering.blocks import UNREAD
+from metering.models import Unrateable
 
+Reason = Unrateable.Reason
 LOOK_BACK = dt.timedelta(days=90)
 ROWS_MAX = 300
 MILLION = 1_000_000
@@ -25,17 +30,50 @@ SEEN = """
 SELECT DISTINCT model FROM metering_usagerollup
 WHERE tenant_id = %b AND hour >= %b AND model <> ''
 """
+# Usage whose block was not read costs nothing known whatever rates there are: it is
+# counted apart from usage that lacks a rate, by customer so that both counts are exact.
 GAPS = """
-SELECT r.model, r.tool_name, r.event_type, sum(r.cost_unknown_count)::bigint AS calls,
-  max(r.hour), count(DISTINCT r.customer_id),
-  (SELECT f.unknown FROM metering_costfact f
-   WHERE f.tenant_id = %(tenant)b AND f.model = r.model AND f.unknown <> ''
-     AND f.occurred_at >= max(r.hour)
-     AND f.occurred_at < max(r.hour) + interval '1 hour'
+WITH unread AS (
+  SELECT COALESCE(e.body->'properties'->>'model', '') AS model, e.tool_name,
+    e.event_type, e.customer_id, u.reason, count(*) AS calls,
+    max(date_trunc('hour', e.occurred_at, 'UTC')) AS last
+  FROM metering_unrateable u JOIN metering_usageevent e ON e.id = u.event_id
+  WHERE u.tenant_id = %(tenant)b AND u.resolved_at IS NULL
+    AND u.reason = ANY(%(unread)b) AND e.occurred_at >= %(since)b
+    AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
+  GROUP BY 1, 2, 3, 4, 5
+), counted AS (
+  SELECT model, tool_name, event_type, customer_id,
+    sum(cost_unknown_count) AS calls, max(hour) AS last
+  FROM metering_usagerollup
+  WHERE tenant_id = %(tenant)b AND hour >= %(since)b AND cost_unknown_count > 0
+  GROUP BY 1, 2, 3, 4
+), lacking AS (
+  SELECT c.model, c.tool_name, c.event_type, c.customer_id, c.last,
+    c.calls - COALESCE((SELECT sum(u.calls) FROM unread u
+      WHERE (u.model, u.tool_name, u.event_type, u.customer_id)
+        = (c.model, c.tool_name, c.event_type, c.customer_id)), 0) AS calls
+  FROM counted c
+), found AS (
+  SELECT model, tool_name, event_type, '' AS reason, sum(calls)::bigint AS calls,
+    max(last) AS last, count(*) AS customers
+  FROM lacking WHERE calls > 0 GROUP BY 1, 2, 3
+  UNION ALL
+  SELECT model, tool_name, event_type, reason, sum(calls)::bigint, max(last),
+    count(*)
+  FROM unread GROUP BY 1, 2, 3, 4
+)
+SELECT r.model, r.tool_name, r.event_type, r.calls, r.last, r.customers, r.reason,
+  (SELECT f.unknown FROM metering_costfact f JOIN metering_usageevent e
+     ON e.id = f.event_id
+   WHERE r.reason = '' AND f.tenant_id = %(tenant)b AND f.model = r.model
+     AND f.unknown NOT IN ('', %(not_measured)b) AND e.event_type = r.event_type
+     AND (e.tool_name = r.tool_name OR e.tool_name IN (
+       SELECT n.name FROM catalog_toolname n JOIN catalog_tool t ON t.id = n.tool_id
+       WHERE t.tenant_id = %(tenant)b AND t.name = r.tool_name))
+     AND f.occurred_at >= r.last AND f.occurred_at < r.last + interval '1 hour'
    LIMIT 1)
-FROM metering_usagerollup r
-WHERE r.tenant_id = %(tenant)b AND r.hour >= %(since)b AND r.cost_unknown_count > 0
-GROUP BY 1, 2, 3 ORDER BY calls DESC LIMIT 200
+FROM found r ORDER BY r.calls DESC, r.model, r.tool_name, r.event_type LIMIT 200
 """
 
 
@@ -51,6 +89,7 @@ class Gap:
     customers: int
     reason: str
     since: dt.datetime  # From when on it is counted.
+    unread: str = ""  # As what it is listed because its usage block was not read.
 
     @property
     def name(self) -> str:
@@ -69,8 +108,12 @@ class Gap:
         query = {name: text for name, text in names.items() if text}
         if lacking := ",".join(n for n in ("model", "tool") if n not in query):
             query["without"] = lacking
-        since = f"{self.since:%Y-%m-%dT%H:%MZ}"
-        return f"/events?{urlencode(query | {'cost': 'unknown', 'since': since})}"
+        query["since"] = f"{self.since:%Y-%m-%dT%H:%MZ}"
+        if self.unread:
+            query |= {"status": "unrateable", "reason": self.unread}
+        else:
+            query["cost"] = "no_rate"
+        return f"/events?{urlencode(query)}"
 
     @property
     def unit(self) -> str:
@@ -84,12 +127,22 @@ def gaps(tenant_id: uuid.UUID, now: dt.datetime) -> list[Gap]:
     """Return usage of the last 90 days whose cost is not known, the most first."""
     # Hourly sums are looked at, so the span begins with an hour.
     since = (now - LOOK_BACK).replace(minute=0, second=0, microsecond=0)
-    asked = {"tenant": tenant_id, "since": since}
+    asked = {
+        "tenant": tenant_id,
+        "since": since,
+        "unread": list(UNREAD),
+        "not_measured": NOT_MEASURED.unknown,
+    }
     with sql.cursor() as cursor:
         found = cursor.execute(GAPS, asked).fetchall()
     return [
-        Gap(model, tool, kind, calls, last, customers, reason or "no rate", since)
-        for model, tool, kind, calls, last, customers, reason in found
+        Gap(
+            *(model, tool, kind, calls, last, customers),
+            Reason(unread).label if unread else reason or "no rate",
+            since,
+            unread,
+        )
+        for model, tool, kind, calls, last, customers, unread, reason in found
     ]
 
 
@@ -128,6 +181,7 @@ class Shown:
 
     rate: CostRate
     now: dt.datetime
+    over: CostRate | None = None  # The tenant's own rate that counts instead.
 
     @property
     def price(self) -> Decimal:
@@ -169,6 +223,47 @@ class Shown:
         if self.rate.valid_to and self.rate.valid_to <= self.now:
             return "ended"
         return "active"
+
+
+def shown(
+    tenant_id: uuid.UUID, listed: Sequence[CostRate], now: dt.datetime
+) -> list[Shown]:
+    """Return rates as the page shows them, each with what overrides it; one statement.
+
+    The tenant's own rate of the same model, provider, unit and context counts before
+    one of a weaker source wherever it holds: in every case that it does not narrow.
+    """
+    own: dict[tuple[str, ...], list[CostRate]] = {}
+    for rate in CostRate.objects.filter(
+        Q(valid_to=None) | Q(valid_to__gt=now),
+        tenant=tenant_id,
+        superseded_at=None,
+        valid_from__lte=now,
+        model__in={rate.model for rate in listed},
+    ):
+        own.setdefault(_subject(rate), []).append(rate)
+
+    def over(rate: CostRate) -> CostRate | None:
+        stronger = (
+            other
+            for other in own.get(_subject(rate), ())
+            if SOURCES[other.source] < SOURCES[rate.source]
+            and other.region in ("", rate.region)
+            and other.hours in ("", rate.hours)
+            and other.above_tokens in (0, rate.above_tokens)
+        )
+        return min(stronger, key=lambda other: SOURCES[other.source], default=None)
+
+    found = [Shown(rate, now) for rate in listed]
+    return [
+        replace(row, over=over(row.rate)) if row.standing == "active" else row
+        for row in found
+    ]
+
+
+def _subject(rate: CostRate) -> tuple[str, ...]:
+    """Return what a rate is the rate of."""
+    return rate.provider, rate.model, rate.unit, rate.context
 
 
 def changes(tenant_id: uuid.UUID) -> QuerySet[CostChange]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F, Max, Sum
+from django.db.models import Max, Sum
 
 from aforo.lib.money import ZERO
 from billing import periods
@@ -43,6 +43,7 @@ class AgentRow:
     agent: Agent
     key_count: int  # Credentials that were not revoked.
     last_used_at: dt.datetime | None
+    is_to_the_hour: bool  # Of its events only the hour is known, no key was named.
     event_count: int
     spend: list[tuple[str, Decimal]]  # By currency; empty: nothing was used.
 
@@ -85,23 +86,42 @@ def agents(customer: Customer, period: BillingPeriod | None) -> list[AgentRow]:
             hour__lt=period.end_at,
         )
         sums = rows.order_by("currency").values("agent_id", "currency")
-        for row in sums.annotate(amount=Sum("revenue"), events=Sum("event_count")):
+        sums = sums.annotate(
+            amount=Sum("revenue"), events=Sum("event_count"), hour=Max("hour")
+        )
+        for row in sums:
             used.setdefault(row["agent_id"], []).append(row)
     found = Agent.objects.filter(customer=customer).select_related("team")
     found = found.annotate(last_used=Max("credentials__last_used_at"))
     keys: dict[uuid.UUID, int] = {}
     for key in customer.credentials.filter(revoked_at=None).values_list("agent_id"):
         keys[key[0]] = keys.get(key[0], 0) + 1
-    return [
+    rows_of = [(agent, used.get(agent.pk, [])) for agent in found.order_by("name")]
+    listed = [
         AgentRow(
             agent,
             keys.get(agent.pk, 0),
-            agent.last_used,
-            sum(row["events"] for row in used.get(agent.pk, ())),
-            [(row["currency"], row["amount"]) for row in used.get(agent.pk, ())],
+            *_last_used(agent.last_used, [row["hour"] for row in rows]),
+            sum(row["events"] for row in rows),
+            [(row["currency"], row["amount"]) for row in rows],
         )
-        for agent in found.order_by(F("last_used").desc(nulls_last=True), "name")
+        for agent, rows in rows_of
     ]
+    never = dt.datetime.min.replace(tzinfo=dt.UTC)
+    return sorted(listed, key=lambda row: row.last_used_at or never, reverse=True)
+
+
+def _last_used(
+    key: dt.datetime | None, hours: list[dt.datetime]
+) -> tuple[dt.datetime | None, bool]:
+    """Return when an agent was last used, and whether only the hour is known.
+
+    `key` is when a key of its own was; `hours` are the last with events in its name.
+    """
+    hour = max(hours, default=None)
+    if hour is None or (key is not None and key >= hour):
+        return key, False
+    return hour, True
 
 
 def contracts(customer: Customer) -> list[Contract]:

@@ -335,3 +335,22 @@ def test_empty_pages_say_why(scene: Scene) -> None:
     assert "Clear filters" in filtered
     assert client.get(f"/analytics/cogs?{days}").status_code == 200
     assert client.get(f"/analytics/usage?by=metric&{days}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/analytics/usage?by=foo", "Shown is product"),
+        ("/analytics/usage?measure=foo", "Shown is revenue"),
+        ("/analytics/usage?step=foo", "Shown is what fits the span"),
+        ("/analytics/cogs?by=foo", "Shown is by model"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_said(
+    scene: Scene, path: str, shown: str
+) -> None:
+    client = sign_in(scene, Role.OWNER)
+    text = client.get(path).content.decode()
+    assert "There is no “foo” to show" in text
+    assert shown in text
+    assert "There is no “" not in client.get(path.partition("?")[0]).content.decode()

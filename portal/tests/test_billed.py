@@ -166,3 +166,9 @@ def test_the_page_takes_the_same_statements_for_any_number_of_customers(
     owner.get(PAGE)
     with django_assert_max_num_queries(20):
         owner.get(PAGE, {"month": "2026-11"})
+
+
+def test_the_sellers_own_currency_comes_first() -> None:
+    sums = {code: billed.Sums() for code in ("CHF", "EUR", "USD")}
+    found = billed.main_first(sums, "USD")
+    assert [code for code, _ in found] == ["USD", "CHF", "EUR"]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
+from django.test import Client
 
 from aforo.core.models import Role
+from aforo.lib import ids
 from metering.models import EventVoid, Session, UsageEvent
 from portal.selectors import sessions
 from portal.tests.scene import Scene, event_path, sign_in
 
 pytestmark = pytest.mark.django_db
+
+
+def _csv(client: Client, **query: str) -> list[dict[str, str]]:
+    """Return the CSV of events by a filter."""
+    text = client.get("/events.csv", query).content.decode()
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def rated(scene: Scene) -> UsageEvent:
@@ -44,7 +55,20 @@ def test_the_page_shows_the_effect_first_and_voids_when_confirmed(
     assert page.context["price"] == 0
     listed = client.get("/events", {"status": "void"})
     assert [row.event.pk for row in listed.context["rows"]] == [event.pk]
-    assert "twice" in client.get("/events.csv", {"status": "void"}).content.decode()
+    (row,) = _csv(client, status="void")
+    assert (row["void"], row["state"]) == ("twice", "Void")
+    assert row["id"] == ids.public("evt", event.pk)
+    # Figures do not count it, and what they lead to does not list it.
+    whole, counted = _csv(client), _csv(client, void="no")
+    assert {r["state"] for r in whole} == {"Rated", "Void"}
+    assert [r for r in whole if r["state"] != "Void"] == counted
+    assert len(whole) == len(counted) + 1
+    assert client.get("/events", {"void": "maybe"}).context["rows"] == []
+    usage = client.get("/analytics/usage", {"by": "model"})
+    for entry in usage.context["listed"]:
+        listed = client.get(entry["at"]["events"].replace("/events", "/events.csv"))
+        rows = list(csv.DictReader(io.StringIO(listed.content.decode())))
+        assert len(rows) == entry["row"].now.events
     trace = sessions.trace(Session.objects.get(key="run-1118"))
     assert trace.agrees
     # A second look leads back: there is nothing to confirm.

@@ -92,6 +92,13 @@ def test_keys_show_state_last_use_and_expiry(scene: Scene) -> None:
     assert "Revoked" in page(scene)
 
 
+def test_a_key_that_no_event_names_says_so_beside_its_agents_usage(
+    scene: Scene,
+) -> None:
+    Credential.objects.update(last_used_at=None)
+    assert "not named by a call or event yet" in page(scene)
+
+
 def test_a_key_that_another_customer_pays_for_says_so_on_both_pages(
     scene: Scene,
 ) -> None:

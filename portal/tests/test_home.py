@@ -85,7 +85,7 @@ def test_what_needs_somebody_is_listed_the_worst_first(scene: Scene) -> None:
         f"Books of {scene.customer} are parked",
         "Events wait to be rated",
         "1 event without a price",
-        "Cost rates are missing",
+        "Costs are not known",
     ]
     assert [c.tone for c in found] == ["bad", "bad", "warn", "warn"]
 

@@ -13,7 +13,7 @@ from aforo.core.models import AuditEntry, Membership, Role
 from aforo.lib import clock
 from catalog.cost_rates import add_rate, import_library
 from catalog.models import CostChange, CostRate
-from metering import cost_jobs, pipeline
+from metering import cost_jobs, pipeline, recosting
 from metering.models import CostFact, CostRun, UsageRollup
 from portal.tests.scene import event_path
 from tests.factories import Shop, make_shop, make_user, store_event
@@ -75,6 +75,25 @@ def test_prices_in_use_are_shown_with_their_source(shop: Shop) -> None:
     assert "No such price" in found.content.decode()
 
 
+def test_a_price_that_another_overrides_is_marked(shop: Shop) -> None:
+    client = sign_in(shop, Role.FINANCE)
+    client.post(f"{PAGE}/new", price(amount="2.5", valid_from=at(20), confirm="yes"))
+    client.post(f"{PAGE}/new", price(unit="input_uncached_tokens", valid_from=at(-5)))
+    page = client.get(PAGE)
+    over = {
+        (row.rate.source, row.rate.unit): row.over and row.over.source
+        for row in page.context["rows"]
+        if not row.rate.context and not row.rate.above_tokens
+    }
+    assert over["contract", "output_tokens"] is None
+    assert over["library", "output_tokens"] == "contract"
+    # One that begins later overrides nothing yet.
+    assert over["library", "input_uncached_tokens"] is None
+    assert page.content.decode().lower().count("overridden") == sum(
+        row.over is not None for row in page.context["rows"]
+    )
+
+
 def test_others_read_and_only_finance_and_owners_change(shop: Shop) -> None:
     for role in (Role.VIEWER, Role.PRODUCT_MANAGER, Role.OPERATIONS):
         client = sign_in(shop, role)
@@ -106,6 +125,41 @@ def test_gaps_lead_to_a_filled_in_form(shop: Shop) -> None:
     assert 'value="mystery-1"' in form.content.decode()
 
 
+def test_a_gap_says_its_own_reason_and_leads_to_its_own_events(shop: Shop) -> None:
+    """Neither a tool's reason is told of other usage, nor an unread block as a gap."""
+    for tool in ("get_user", "no_such_tool"):
+        kind = {"event_type": "mcp.tool_invoked", "tool_name": tool}
+        store_event(shop, {"tool_calls": 1}, **kind)
+    store_event(shop, {"input_tokens": 5}, event_type="llm.completion")
+    block = {"usage": {"what": 1}, "reading": {"refused": "usage_not_read"}}
+    for _ in range(2):
+        store_event(shop, {}, properties={"model": "gpt-4o"}, body=block)
+    store_event(shop, {}, properties={"model": "mystery-1"}, body=block)
+    pipeline.rate()
+    client = sign_in(shop, Role.FINANCE)
+    page = client.get(PAGE, {"tab": "gaps"})
+    gaps = {(gap.name, gap.unread): gap for gap in page.context["gaps"]}
+    unread = "usage_not_read"
+    assert {key: gap.calls for key, gap in gaps.items()} == {
+        ("mystery-1", ""): 1,
+        ("get_user", ""): 1,
+        ("no_such_tool", ""): 1,
+        ("llm.completion", ""): 1,
+        ("gpt-4o", unread): 2,
+        ("mystery-1", unread): 1,
+    }
+    for (name, listed), gap in gaps.items():
+        wanted = "usage block is not known" if listed else f"no rate for {name}"
+        assert wanted in gap.reason, gap
+        rows = client.get(gap.events_url).context["page"].rows
+        assert len(rows) == gap.calls, gap
+    text = page.content.decode()
+    assert text.count("Add price<span") == 4
+    assert text.count("What to do<span") == 2
+    said = " ".join(strip_tags(client.get(PAGE).content.decode()).split())
+    assert "4 models or tools without a price: 4 calls; 3 calls whose usage" in said
+
+
 def test_an_event_of_unknown_cost_links_to_the_prices(shop: Shop) -> None:
     fact = CostFact.objects.get(model="mystery-1")
     page = sign_in(shop, Role.OWNER).get(event_path(fact.event))
@@ -134,6 +188,40 @@ def test_a_price_of_the_past_is_booked_after_its_preview(shop: Shop) -> None:
     event = client.get(event_path(fact.event)).content.decode()
     assert "Corrected rate" in event
     assert "contract" in client.get(f"{PAGE}.csv").content.decode()
+
+
+def test_a_preview_counts_every_event_whatever_fits_a_batch(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recosting, "PREVIEW_BATCH", 2)
+    for _ in range(5):
+        store_event(shop, {"output_tokens": 1_000}, properties={"model": "gpt-4o"})
+    pipeline.rate()
+    client = sign_in(shop, Role.FINANCE)
+    shown = client.post(f"{PAGE}/new", price(valid_from=at(20)))
+    preview = shown.context["preview"]
+    assert (preview["changed"], preview["looked_at"]) == (7, 8)
+    assert preview["changes"] == {"USD": Decimal("0.014")}
+    assert not preview["is_cut"]
+    assert "At least" not in shown.content.decode()
+    client.post(f"{PAGE}/new", price(valid_from=at(20), confirm="yes"))
+    cost_jobs.run()
+    result = CostRun.objects.get().result
+    assert result is not None
+    assert (result["changed"], result["changes"]) == (7, {"USD": "0.014"})
+
+
+def test_a_preview_that_takes_too_long_says_that_it_is_not_all(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recosting, "PREVIEW_BATCH", 2)
+    monkeypatch.setattr(recosting, "PREVIEW_SECONDS", 0.0)
+    client = sign_in(shop, Role.FINANCE)
+    page = client.post(f"{PAGE}/new", price(valid_from=at(20)))
+    text = " ".join(strip_tags(page.content.decode()).split())
+    # Of the three calls the oldest was not looked at; it was one of gpt-4o.
+    assert "At least 1 of 1 recorded event of 1 customer cost otherwise" in text
+    assert "only those of the newest 2 events" in text
 
 
 def test_a_price_of_the_future_needs_no_preview(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from aforo.core.models import Role
 from aforo.lib.money import display
-from billing.models import Agent, Customer, UsageTotal
+from billing.models import Agent, Credential, Customer, UsageTotal
 from portal import context
 from portal.tests.conftest import PASSWORD
 from portal.tests.scene import Scene, sign_in
@@ -144,3 +145,18 @@ def test_no_page_offers_a_link_that_its_reader_may_not_open(
     refused = {path for path, status in seen.items() if status not in (200, 302)}
     assert refused == set()
     assert len(seen) > 20
+
+
+def test_an_agent_whose_events_name_no_key_was_used_all_the_same(scene: Scene) -> None:
+    client = sign_in(scene, Role.DEVELOPER)
+    Credential.objects.update(last_used_at=None)
+    (row, *_) = client.get("/").context["agents"]
+    assert row.event_count
+    assert row.is_to_the_hour
+    assert row.last_used_at is not None
+    assert "or up to an hour later" in client.get("/").content.decode()
+    # A key of its own says it to the minute.
+    at = row.last_used_at + dt.timedelta(minutes=40)
+    Credential.objects.filter(agent=row.agent).update(last_used_at=at)
+    (row, *_) = client.get("/").context["agents"]
+    assert (row.last_used_at, row.is_to_the_hour) == (at, False)

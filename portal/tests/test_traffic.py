@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from aforo.core.models import Role
-from aforo.lib import ids
+from aforo.lib import clock, ids
 from billing.models import LedgerEntry
 from catalog.models import PlanVersion
 from catalog.pricing import parse_plan
@@ -41,6 +42,13 @@ def test_the_list_of_sessions_filters_sorts_and_exports(scene: Scene) -> None:
     assert Decimal(row["price"]) == november(scene).price
     none = client.get("/sessions", {"q": "nothing"}).content.decode()
     assert "No session matches" in none
+
+
+@pytest.mark.parametrize("path", ["/events", "/sessions", "/invoices", "/customers"])
+def test_every_filter_has_a_name(scene: Scene, path: str) -> None:
+    text = sign_in(scene, Role.VIEWER).get(path).content.decode()
+    assert "invalid name" not in text
+    assert '<label class="label"' in text
 
 
 def test_the_trace_sums_to_the_sessions_counters(scene: Scene) -> None:
@@ -131,6 +139,47 @@ def test_each_status_has_its_own_rows(scene: Scene, wanted: str, count: int) -> 
     assert len(rows) == count
     text = sign_in(scene, Role.VIEWER).get("/events.csv", {"status": wanted})
     assert len(text.content.decode().splitlines()) == count + 1
+
+
+def test_an_event_that_came_late_says_when_it_was_received(scene: Scene) -> None:
+    client = sign_in(scene, Role.VIEWER)
+    scene.store({"input_tokens": 3}, event_id="late-1", at=NOW - dt.timedelta(hours=3))
+    scene.store({"input_tokens": 3}, event_id="now-1", at=clock.now())
+    page = client.get("/events")
+    late = {row.event.event_id: row.came_late for row in page.context["rows"]}
+    assert (late["late-1"], late["now-1"]) == (True, False)
+    text = page.content.decode()
+    assert "Newest arrivals first" in text
+    assert text.count("received <time") == sum(late.values())
+
+
+def test_a_day_as_until_is_counted_whole(scene: Scene) -> None:
+    client = sign_in(scene, Role.VIEWER)
+
+    def count(**query: str) -> int:
+        return len(client.get("/events", query).context["rows"])
+
+    day = f"{NOW:%Y-%m-%d}"
+    assert count(since=day, until=day) == count(
+        since=f"{day}T00:00Z", until=f"{NOW + dt.timedelta(days=1):%Y-%m-%d}T00:00Z"
+    )
+    assert count(since=day, until=day) > 0
+    assert count(since=day, until=f"{day}T00:00Z") == 0
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize("text", ["zz", "2026-13-01", "9999-12-31", "0001-01-01"])
+def test_a_day_that_is_none_is_said_and_lists_nothing(
+    scene: Scene, name: str, text: str
+) -> None:
+    client = sign_in(scene, Role.VIEWER)
+    answer = client.get("/events", {name: text})
+    assert answer.status_code == 200
+    said = f"“{text}” is no day or time" in answer.content.decode()
+    assert said is (text != "0001-01-01")
+    if said:
+        assert answer.context["rows"] == []
+        assert len(client.get("/events.csv", {name: text}).content.splitlines()) == 1
 
 
 def test_events_are_found_by_exact_ids_types_and_customers(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 from aforo.core.roles import staff_required
 from aforo.lib import clock
 from portal import csvs
+from portal.context import acting_tenant
 from portal.selectors import billed
 from portal.selectors.billed import Found, Row
 from portal.what_if_form import read_month
@@ -42,7 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "months": months if day in months else [day, *months],
         "rows": found.rows[:ROWS_MAX],
         "left_out": len(found.rows) - ROWS_MAX,
-        "totals": found.totals.items(),
+        "totals": billed.main_first(found.totals, acting_tenant(request).currency),
         "faults": found.faults,
         "now": clock.now(),
     }

@@ -169,6 +169,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "asked": asked,
         "by": by,
         "by_label": DIMENSIONS[by].label,
+        "strange": ranges.strange(request, {"by": (TABS, TABS["model"].lower())}),
         "floor": floor,
         "floor_percent": f"{floor * 100:f}".rstrip("0").rstrip("."),
         "tabs": _tabs(request, by),

@@ -51,10 +51,10 @@ class EventFilter(BehindFigures, OfCustomers):
         widget=text_box("Exact id"),
     )
     type = django_filters.CharFilter(
-        field_name="event_type", widget=text_box("llm.completion")
+        field_name="event_type", label="Type", widget=text_box("llm.completion")
     )
     tool = django_filters.CharFilter(
-        method="filter_tool", widget=text_box("search_flights")
+        label="Tool", method="filter_tool", widget=text_box("search_flights")
     )
     product = django_filters.ModelChoiceFilter(
         queryset=lambda request: Product.objects.order_by("name"),
@@ -148,7 +148,9 @@ CSV_HEAD = [
     "detail",
     "what_to_do",
     "void",
+    "state",
 ]
+STATES = dict(STATUSES)
 
 
 def _csv_row(event: Any) -> list[Any]:
@@ -173,6 +175,7 @@ def _csv_row(event: Any) -> list[Any]:
         event.cost_currency,
         json.dumps(event.body.get("measurements", {})),
         *_why(event),
+        STATES[events.state(event)],
     ]
 
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 TABS = {
     "": "In use",
     "all": "All prices",
-    "gaps": "Without a price",
+    "gaps": "Cost not known",
     "approvals": "To approve",
     "changes": "Changes of the list",
     "corrections": "Corrections",
@@ -50,6 +50,7 @@ def page(request: HttpRequest) -> HttpResponse:
     tab = request.GET.get("tab", "")
     tab = tab if tab in TABS else ""
     gaps = model_prices.gaps(tenant.pk, now)
+    priceless = [gap for gap in gaps if not gap.unread]
     pending = model_prices.changes(tenant.pk).filter(state=CostChange.State.PENDING)
     context: dict[str, Any] = {
         "tab": tab,
@@ -58,7 +59,9 @@ def page(request: HttpRequest) -> HttpResponse:
             for key, label in TABS.items()
         ],
         "gaps": gaps,
-        "gap_calls": sum(gap.calls for gap in gaps),
+        "priceless": priceless,
+        "priceless_calls": sum(gap.calls for gap in priceless),
+        "unread_calls": sum(gap.calls for gap in gaps if gap.unread),
         "pending_count": pending.count(),
         "may_change": may(request, MONEY),
         "has_rates": CostRate.objects.exists(),
@@ -69,9 +72,8 @@ def page(request: HttpRequest) -> HttpResponse:
         found = _rates(request, tab)
         shown = list(found[: model_prices.ROWS_MAX + 1])
         context["is_cut"] = len(shown) > model_prices.ROWS_MAX
-        context["rows"] = [
-            model_prices.Shown(rate, now) for rate in shown[: model_prices.ROWS_MAX]
-        ]
+        rates = shown[: model_prices.ROWS_MAX]
+        context["rows"] = model_prices.shown(tenant.pk, rates, now)
     elif tab == "approvals":
         context["changes"] = list(pending[:200])
     elif tab == "changes":

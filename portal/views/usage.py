@@ -148,6 +148,17 @@ def _measured(request: HttpRequest, asked: Asked) -> list[dict[str, Any]]:
     return found
 
 
+def _strange(request: HttpRequest, quantity: str) -> list[str]:
+    """Return what the address asks for that there is not."""
+    known: dict[str, tuple[Any, str]] = {
+        "by": ({**DIMENSIONS, METRIC: None}, DIMENSIONS["product"].label.lower()),
+        "step": (STEPS, "what fits the span"),
+    }
+    if not quantity:
+        known["measure"] = MEASURES, MEASURES["revenue"].lower()
+    return ranges.strange(request, known)
+
+
 @staff_required
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
@@ -161,6 +172,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "by_label": DIMENSIONS[by].label if by in DIMENSIONS else METRIC_LABEL,
         "quantity": quantity,
         "measure": request.GET.get("measure", "revenue"),
+        "strange": _strange(request, quantity),
         "as_lines": request.GET.get("chart") == "lines",
         "step": _step(request, asked),
         "periods": ranges.PERIODS,
