@@ -86,10 +86,9 @@ def agents(customer: Customer, period: BillingPeriod | None) -> list[AgentRow]:
             hour__lt=period.end_at,
         )
         sums = rows.order_by("currency").values("agent_id", "currency")
-        sums = sums.annotate(
-            amount=Sum("revenue"), events=Sum("event_count"), hour=Max("hour")
-        )
-        for row in sums:
+        for row in sums.annotate(
+            amount=Sum("revenue"), events=Sum("event_count"), last=Max("hour")
+        ):
             used.setdefault(row["agent_id"], []).append(row)
     found = Agent.objects.filter(customer=customer).select_related("team")
     found = found.annotate(last_used=Max("credentials__last_used_at"))
@@ -101,7 +100,7 @@ def agents(customer: Customer, period: BillingPeriod | None) -> list[AgentRow]:
         AgentRow(
             agent,
             keys.get(agent.pk, 0),
-            *_last_used(agent.last_used, [row["hour"] for row in rows]),
+            *_last_used(agent.last_used, [row["last"] for row in rows]),
             sum(row["events"] for row in rows),
             [(row["currency"], row["amount"]) for row in rows],
         )

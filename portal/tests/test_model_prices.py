@@ -128,8 +128,8 @@ def test_gaps_lead_to_a_filled_in_form(shop: Shop) -> None:
 def test_a_gap_says_its_own_reason_and_leads_to_its_own_events(shop: Shop) -> None:
     """Neither a tool's reason is told of other usage, nor an unread block as a gap."""
     for tool in ("get_user", "no_such_tool"):
-        kind = {"event_type": "mcp.tool_invoked", "tool_name": tool}
-        store_event(shop, {"tool_calls": 1}, **kind)
+        kind = "mcp.tool_invoked"
+        store_event(shop, {"tool_calls": 1}, event_type=kind, tool_name=tool)
     store_event(shop, {"input_tokens": 5}, event_type="llm.completion")
     block = {"usage": {"what": 1}, "reading": {"refused": "usage_not_read"}}
     for _ in range(2):
