@@ -27,7 +27,7 @@ from portal.context import acting_tenant
 from portal.event_filters import BehindFigures
 from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, curl, may, person
-from portal.selectors import events, outcomes, usage_block
+from portal.selectors import event_notes, events, outcomes, usage_block
 from portal.selectors.sessions import with_effects
 from portal.ui import figures as words
 
@@ -220,6 +220,7 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
         "admin_url": admin_url(told.event),
         "raw": json.dumps(told.event.body, indent=2, ensure_ascii=False),
         "measurements": sorted(usage_block.measured(told.event.body).items()),
+        "tool": event_notes.tool_note(told.event, told.product),
         "usage": usage_block.usage(told.event.body),
         "properties": sorted(told.event.body.get("properties", {}).items()),
         "delay": words.duration_text(max(0, took // events.MILLISECOND)),
