@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db.models import Q
 
+from aforo.lib.money import display
 from catalog.models import Product, Tool
+from catalog.pricing.counted import uncounted
 from catalog.tools import Listed, Name, registry
+from metering import rated
 from metering.models import UsageEvent
+from portal.selectors.events import CostLine, Story
+
+MILLION = 1_000_000
+OF_EVENT = f"{rated.RECORDED} AND e.id = %b LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +55,25 @@ def tool_note(event: UsageEvent, product: Product | None) -> ToolNote | None:
     if found is None:
         return ToolNote(name, "", False, product)
     return ToolNote(name, found.name, found.is_deprecated, product)
+
+
+def uncharged(told: Story, measured: Mapping[str, str]) -> frozenset[str]:
+    """Return which measurements no charge of the plan counts; one statement.
+
+    None of an event that has no price yet, and of one that was taken back.
+    """
+    if told.plan is None or told.void is not None:
+        return frozenset()
+    event = told.event
+    found = next(rated.read([event.tenant_id], OF_EVENT, [event.pk]), None)
+    if found is None:
+        return frozenset()
+    _, usage = found
+    return uncounted(told.plan.plan, usage.event_type, usage.properties, measured)
+
+
+def rate_words(line: CostLine, currency: str) -> str:
+    """Return the rate of a line as people read it: that of tokens for a million."""
+    if not line.unit.endswith("tokens"):
+        return display(line.rate, currency)
+    return f"{display(line.rate * MILLION, currency)} per 1M"

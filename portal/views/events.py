@@ -213,14 +213,17 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
     if told is None:
         raise Http404(f"There is no event {public_id}.")
     took = told.event.received_at - told.event.occurred_at
+    listed = told.row.unrateable
+    measured = usage_block.measured(told.event.body)
+    free = event_notes.uncharged(told, measured)
     context = {
         "told": told,
         "event": told.event,
         "public_id": public_id,
+        "tool": event_notes.tool_note(told.event, told.product),
         "admin_url": admin_url(told.event),
         "raw": json.dumps(told.event.body, indent=2, ensure_ascii=False),
-        "measurements": sorted(usage_block.measured(told.event.body).items()),
-        "tool": event_notes.tool_note(told.event, told.product),
+        "measurements": [(n, v, n in free) for n, v in sorted(measured.items())],
         "usage": usage_block.usage(told.event.body),
         "properties": sorted(told.event.body.get("properties", {}).items()),
         "delay": words.duration_text(max(0, took // events.MILLISECOND)),
@@ -274,6 +277,9 @@ def _worth(told: events.Story) -> dict[str, Any]:
         "cost_corrections": told.facts[1:],
         "margin": margin,
         "margin_ratio": margin / price if margin is not None and price else None,
+        "cost_lines": [
+            (line, event_notes.rate_words(line, currency)) for line in told.cost_lines
+        ],
         "why_no_margin": why,
     }
 
