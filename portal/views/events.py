@@ -20,7 +20,7 @@ from aforo.lib import ids
 from aforo.lib.money import display
 from catalog.models import Product
 from metering import tasks, unrateable
-from metering.advice import advice
+from metering.advice import NEED_AMENDING, advice
 from metering.models import Unrateable, UsageEvent
 from portal import csvs, paging
 from portal.context import acting_tenant
@@ -228,7 +228,9 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
         "properties": sorted(told.event.body.get("properties", {}).items()),
         "delay": words.duration_text(max(0, took // events.MILLISECOND)),
         "may_replay": may(request, OPERATE),
-        "advice": advice(told.row.unrateable.reason) if told.row.unrateable else "",
+        "advice": advice(listed.reason) if listed else "",
+        # A replay is no more than offered where it finds the same again.
+        "replay_kind": "" if listed and listed.reason in NEED_AMENDING else "primary",
         "outcomes": outcomes.of_event(told.event, told.plan.plan) if told.plan else [],
         **_worth(told),
     }
@@ -274,12 +276,12 @@ def _worth(told: events.Story) -> dict[str, Any]:
         if fact
         else "",
         "reported_note": _reported_note(reported, cost, currency),
-        "cost_corrections": told.facts[1:],
-        "margin": margin,
-        "margin_ratio": margin / price if margin is not None and price else None,
         "cost_lines": [
             (line, event_notes.rate_words(line, currency)) for line in told.cost_lines
         ],
+        "cost_corrections": told.facts[1:],
+        "margin": margin,
+        "margin_ratio": margin / price if margin is not None and price else None,
         "why_no_margin": why,
     }
 
