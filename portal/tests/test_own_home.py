@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 
 from aforo.core.models import Role
 from aforo.lib.money import display
-from billing.models import Agent, Customer, UsageTotal
+from billing.models import Agent, BillingPeriod, Customer, UsageTotal
 from portal import context
 from portal.tests.conftest import PASSWORD
-from portal.tests.scene import Scene, sign_in
+from portal.tests.scene import NOW, Scene, sign_in
 from tests.factories import make_shop
 
 pytestmark = pytest.mark.django_db
@@ -144,3 +144,11 @@ def test_no_page_offers_a_link_that_its_reader_may_not_open(
     refused = {path for path, status in seen.items() if status not in (200, 302)}
     assert refused == set()
     assert len(seen) > 20
+
+
+def test_the_period_is_told_in_the_customers_zone(scene: Scene) -> None:
+    periods = BillingPeriod.objects.filter(customer=scene.customer)
+    periods.filter(start_at__lte=NOW, end_at__gt=NOW).update(timezone="Asia/Tokyo")
+    text = sign_in(scene, Role.DEVELOPER).get("/").content.decode()
+    # As staff see it: the period's instants in its own zone.
+    assert "1 Nov – 1 Dec 2026 Asia/Tokyo" in text
