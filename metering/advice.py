@@ -15,7 +15,7 @@ ADVICE = {
     Reason.UNKNOWN_PRODUCT: "Make a product with this code, or amend the event with the"
     " right one; then replay.",
     Reason.INCONSISTENT: "Totals include their parts: correct the numbers where they"
-    " are made, and amend the event.",
+    " are made, and amend the event. Until then it counts and costs as it was sent.",
     Reason.UNKNOWN_COST: "Enter a cost rate for the model or tool that was in force at"
     " the event's time; then replay.",
     Reason.NEGATIVE_QUANTITY: "Usage is never negative: void the event that was too"
@@ -27,11 +27,22 @@ ADVICE = {
     " correct the property and amend the event.",
     Reason.TOO_MANY_UNIQUE: "The metric counts more distinct values than a period"
     " holds: count events instead, in a new version of the plan; then replay.",
+    Reason.USAGE_AMBIGUOUS: "Amend the event: leave the usage block out and send the"
+    " measurements that you know to be right, or send the provider's block whole, with"
+    " its own total. Replay helps only once Aforo reads the block otherwise.",
+    Reason.USAGE_MISSING: "The provider's last figures did not come: amend the event"
+    " with your own count as measurements beside the block, output_tokens among them,"
+    " or with the whole stream. Replay alone finds nothing new.",
     Reason.USAGE_NOT_READ: "Send measurements beside the provider's usage block, or"
     " update Aforo when it reads the block; then replay or amend.",
     Reason.QUARANTINED: "Rating it failed: read the detail, repair what it names (or"
     " report it), then replay; the event was not counted yet.",
 }
+
+# Reasons that only another body puts right: replaying the same one finds the same.
+NEED_AMENDING = frozenset(
+    {Reason.INCONSISTENT, Reason.USAGE_AMBIGUOUS, Reason.USAGE_MISSING}
+)
 
 
 def advice(reason: str) -> str:

@@ -384,9 +384,11 @@ def _occurred_at(
         return believed
     if at > now + AHEAD_MAX:
         raise canonical.bad(
-            "timestamp_in_future", "over five minutes ahead; send it again then"
+            "timestamp_in_future",
+            "timestamp is over five minutes ahead; send it again then",
+            "timestamp",
         )
     if at < now - age_max:
-        detail = f"usage is taken for {age_max.days} days"
-        raise AforoError("too_old", 422, detail)
+        detail = f"timestamp is too long ago: usage is taken for {age_max.days} days"
+        raise AforoError("too_old", 422, detail, field="timestamp")
     return at

@@ -89,6 +89,7 @@ class AgentForm(TeamForm):
 
     kind = forms.ChoiceField(
         choices=Agent.Kind.choices,
+        initial=Agent.Kind.AGENT,
         help_text="Apps hold bearer tokens, agents a client id and secret.",
     )
     agent_type = forms.ChoiceField(

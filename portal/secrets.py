@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from portal import second_factor
 
 SESSION_KEY = "aforo_new_secret"
+BACK_KEY = "aforo_secret_back"
 
 
 class Kept(TypedDict):
@@ -37,5 +38,12 @@ def take_secret(request: HttpRequest) -> Kept | None:
     kept: Kept | None = request.session.pop(SESSION_KEY, None)
     if kept is None:
         return None
+    request.session[BACK_KEY] = kept["back"]
     opened = second_factor.unseal(kept["secret"])
     return None if opened is None else {**kept, "secret": opened}
+
+
+def way_back(request: HttpRequest) -> str:
+    """Return where the last secret that was shown leads back to; empty without one."""
+    found: str = request.session.get(BACK_KEY, "")
+    return found

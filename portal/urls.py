@@ -156,6 +156,7 @@ urlpatterns: list[URLPattern] = [
     path("sessions", sessions.table, name="sessions"),
     path("sessions.csv", sessions.table_csv, name="sessions-csv"),
     path("sessions/<str:public_id>", sessions.session, name="session"),
+    path("sessions/<str:public_id>/end", sessions.end, name="session-end"),
     path("events", events.table, name="events"),
     path("events.csv", events.table_csv, name="events-csv"),
     path("events/replay", events.replay, name="events-replay"),

@@ -233,6 +233,7 @@ def test_times_are_taken_from_35_days_ago_to_5_minutes_ahead(
     with clock.travel(now + dt.timedelta(days=2)):
         late = door.post(seller, cases["34 days old"] | {"eventId": "x"})
     assert late.code == (422, "too_old")
+    assert late.json["field"] == "timestamp"
 
 
 def test_usage_of_a_period_that_has_its_invoice_is_flagged_late(

@@ -148,6 +148,30 @@ def test_what_cannot_be_priced_is_listed_with_its_reason(
     assert_clean()
 
 
+def test_a_listed_event_is_costed_and_counted_as_it_was_sent() -> None:
+    # As docs/events.md says: it was served, whatever its figures are worth.
+    shop = make_shop()
+    for unit, amount in (
+        ("input_uncached_tokens", "0.0000025"),
+        ("cache_read_tokens", "0.00000125"),
+    ):
+        add_cost(shop.tenant, model="gpt-4o", unit=unit, amount=amount)
+    event = store_event(
+        shop,
+        {"input_tokens": 100, "cache_read_tokens": 900},
+        properties={"model": "gpt-4o"},
+        session_key="s-1",
+    )
+    pipeline.rate()
+    assert Unrateable.objects.get(event=event).reason == "inconsistent_measurements"
+    fact = CostFact.objects.get(event=event)
+    assert [line[:2] for line in fact.lines] == [["cache_read_tokens", "900"]]
+    session = Session.objects.get()
+    assert (session.input_tokens, session.price) == (100, 0)
+    assert session.cost == fact.amount == Decimal("0.001125")
+    assert_clean()
+
+
 def test_usage_before_the_subscription_is_listed() -> None:
     shop = make_shop(since=clock.now() - dt.timedelta(days=1))
     store_event(shop, {"input_tokens": 5}, at=clock.now() - dt.timedelta(days=3))

@@ -14,7 +14,7 @@ from aforo.lib import clock
 from billing.models import LedgerEntry
 from catalog import registry
 from metering import invariants, pipeline
-from metering.models import UsageEvent, UsageRollup
+from metering.models import Unrateable, UsageEvent, UsageRollup
 from tests.factories import Shop, add_cost, make_shop, make_version, store_event
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +67,15 @@ def test_a_renamed_tool_keeps_its_price_its_cost_and_its_history() -> None:
         Decimal("0.008"),
     )
     assert list(invariants.rating_again_gives_the_same()) == []
+
+
+def test_a_tool_that_a_plan_does_not_price_is_free_and_not_listed() -> None:
+    body = plan(search="0.02")
+    shop = make_shop(body=body | {"charges": body["charges"][1:]})
+    stranger = call(shop, "scan")
+    pipeline.rate()
+    assert charged(stranger) == ("scan", Decimal(0), [])
+    assert not Unrateable.objects.exists()
 
 
 def test_a_plan_that_names_the_new_name_prices_the_old_one_too() -> None:

@@ -116,6 +116,26 @@ def test_a_trial_says_what_would_happen_and_leaves_nothing(shop: Shop) -> None:
 
 
 @transactional
+def test_a_line_without_a_price_says_why_in_words_and_what_to_do(shop: Shop) -> None:
+    client = sign_in(shop, Role.OPERATIONS)
+    early = (clock.now() - dt.timedelta(days=250)).isoformat()
+    ahead = (clock.now() + dt.timedelta(days=1)).isoformat()
+    text = lines(event(shop, "a", timestamp=early), event(shop, "b", timestamp=ahead))
+    page = tried(client, text)
+    ((line, reason, detail),) = page.context["unpriced"]
+    assert (line, reason) == (1, "No subscription at that time")
+    assert detail.startswith("Give the customer a plan of this product")
+    assert "no_subscription" not in page.content.decode()
+    ((_, code, wrong),) = page.context["faults"]
+    assert code == "timestamp_in_future"
+    assert wrong.startswith("timestamp is over five minutes ahead")
+    found = client.get(f"{PAGE}/{page.context['run'].public_id}.csv").content.decode()
+    rows = {row["line"]: row for row in csv.DictReader(io.StringIO(found))}
+    assert rows["1"]["code"] == "no_subscription"
+    assert rows["1"]["detail"] == detail
+
+
+@transactional
 def test_what_is_confirmed_is_stored_once_and_comes_to_the_trials_money(
     shop: Shop,
 ) -> None:

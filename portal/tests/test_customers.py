@@ -194,6 +194,18 @@ def test_a_rotated_secret_is_shown_once_and_never_again(scene: Scene) -> None:
     for page in ("/credentials/secret", f"{scene.path}/hierarchy", f"{scene.path}"):
         assert secret not in client.get(page, follow=True).content.decode()
     assert secret not in str(dict(client.session))
+    # A second look leads back to whose secret it was, and says why it is not there.
+    again = client.get("/credentials/secret")
+    home = f"{scene.path}/hierarchy#{made.agent.public_id}"
+    assert again.headers["Location"] == home
+    assert "A secret is shown once" in client.get(home).content.decode()
+
+
+def test_a_look_for_a_secret_that_was_never_made_leads_to_the_customers(
+    scene: Scene,
+) -> None:
+    answer = sign_in(scene, Role.OPERATIONS).get("/credentials/secret")
+    assert answer.headers["Location"] == "/customers"
 
 
 def test_a_revoked_credential_ends_at_once(scene: Scene) -> None:

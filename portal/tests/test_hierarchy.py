@@ -160,7 +160,8 @@ def test_a_team_and_an_agent_are_added_and_audited(scene: Scene, role: Role) -> 
     assert team.external_id == "t-9"
     given = {"name": "Intake", "kind": "agent", "agent_type": "CLAUDE", "purpose": "x"}
     path = f"/teams/{team.public_id}/agents/new"
-    assert client.get(path).status_code == 200
+    offered = client.get(path).content.decode()
+    assert '<option value="agent" selected>' in offered
     done = client.post(path, given, follow=True)
     assert "Intake is added" in done.content.decode()
     made = Agent.objects.get(team=team)

@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from aforo.core.models import Role
 from aforo.lib.money import display
-from billing.models import Agent, Credential, Customer, UsageTotal
+from billing.models import Agent, BillingPeriod, Credential, Customer, UsageTotal
 from portal import context
 from portal.tests.conftest import PASSWORD
-from portal.tests.scene import Scene, sign_in
+from portal.tests.scene import NOW, Scene, sign_in
 from tests.factories import make_shop
 
 pytestmark = pytest.mark.django_db
@@ -160,3 +160,11 @@ def test_an_agent_whose_events_name_no_key_was_used_all_the_same(scene: Scene) -
     Credential.objects.filter(agent=row.agent).update(last_used_at=at)
     (row, *_) = client.get("/").context["agents"]
     assert (row.last_used_at, row.is_to_the_hour) == (at, False)
+
+
+def test_the_period_is_told_in_the_customers_zone(scene: Scene) -> None:
+    periods = BillingPeriod.objects.filter(customer=scene.customer)
+    periods.filter(start_at__lte=NOW, end_at__gt=NOW).update(timezone="Asia/Tokyo")
+    text = sign_in(scene, Role.DEVELOPER).get("/").content.decode()
+    # As staff see it: the period's instants in its own zone.
+    assert "1 Nov – 1 Dec 2026 Asia/Tokyo" in text

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from aforo.core.models import AuditEntry, Role
+from billing.models import LedgerEntry
 from catalog import registry
 from catalog.models import Tool, ToolName
 from metering import pipeline
-from portal.tests.scene import Scene, sign_in
+from portal.tests.scene import Scene, event_path, sign_in
 from tests.factories import make_shop
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +43,39 @@ def test_a_tool_found_in_traffic_is_registered(scene: Scene) -> None:
     assert client.get(tab(scene)).context["unlisted"] == []
     entry = AuditEntry.objects.get(action="tool.added")
     assert entry.actor == scene.people[Role.PRODUCT_MANAGER]
+
+
+def test_the_page_of_an_event_says_whether_its_tool_is_registered(
+    scene: Scene,
+) -> None:
+    calls = [
+        scene.store({"tool_calls": 1}, event_type="mcp.tool_invoked", tool_name=name)
+        for name in ("search", "no_such_tool")
+    ]
+    pipeline.rate()
+    client = sign_in(scene, Role.VIEWER)
+    known, stranger = (
+        LedgerEntry.objects.get(event_id=event.pk).amount for event in calls
+    )
+    # As docs/events.md says: a tool that nobody knows is charged as any other.
+    assert known == stranger == Decimal("0.01")
+    path = event_path(calls[1])
+    text = client.get(path).content.decode()
+    assert f'<a href="{tab(scene)}">not registered</a>' in text
+    tool = listed(scene)
+    assert ">registered</span>" in client.get(event_path(calls[0])).content.decode()
+    registry.add_alias(tool=tool, name="no_such_tool", actor=None)
+    text = client.get(path).content.decode()
+    assert 'registered as <span class="mono">search</span>' in text
+    assert client.get(path).context["tool"].is_deprecated is False
+    registry.set_deprecated(tool=tool, deprecated=True, actor=None)
+    assert client.get(path).context["tool"].is_deprecated is False
+    later = scene.store(
+        {"tool_calls": 1}, event_type="mcp.tool_invoked", tool_name="search"
+    )
+    assert "Deprecated" in client.get(event_path(later)).content.decode()
+    plain = scene.events().filter(tool_name="")[0]
+    assert client.get(event_path(plain)).context["tool"] is None
 
 
 def test_calls_under_every_name_stand_with_the_tool(scene: Scene) -> None:

@@ -22,7 +22,7 @@ from portal.account_forms import (
     TopUpForm,
 )
 from portal.pages import find, person, posted
-from portal.secrets import keep_secret, take_secret
+from portal.secrets import keep_secret, take_secret, way_back
 from portal.views.actions import Deed, ask
 
 # Whoever watches money or traffic may stop a customer.
@@ -317,9 +317,9 @@ def _keep(request: HttpRequest, made: Credential, secret: str) -> None:
 @never_cache
 @require_GET
 def secret(request: HttpRequest) -> HttpResponse:
-    """Show the secret that was just made; a second look finds nothing."""
+    """Show the secret that was just made; a second look leads back to its owner."""
     kept = take_secret(request)
     if kept is None:
         messages.info(request, "A secret is shown once. Rotate to get a new one.")
-        return redirect("customers")
+        return redirect(way_back(request) or "customers")
     return render(request, "portal/credential_secret.html", {"kept": kept})

@@ -21,9 +21,10 @@ from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import ZERO
 from metering import backfill_jobs
+from metering.advice import advice
 from metering.backfill_files import EVENTS_MAX
 from metering.identity import AGE_MAX, BACKFILL_AGE_MAX
-from metering.models import Backfill, BackfillPart
+from metering.models import Backfill, BackfillPart, Unrateable
 from portal import csvs, keyset
 from portal.backfill_forms import BackfillForm, ConfirmForm
 from portal.context import acting_tenant
@@ -94,7 +95,7 @@ def _shown(
         "accepted": backfill_jobs.accepted(found),
         "faults": faults[:SHOWN_MAX],
         "faults_count": len(faults),
-        "unpriced": unpriced[:SHOWN_MAX],
+        "unpriced": [_unpriced(*row) for row in unpriced[:SHOWN_MAX]],
         "unpriced_count": len(unpriced),
         "periods": periods,
         "adjusted": sum(row["is_adjustment"] for row in periods),
@@ -129,6 +130,12 @@ def _period(row: dict[str, Any]) -> dict[str, Any]:
         "amount": Decimal(row["amount"]),
         "cost": Decimal(row["cost"]),
     }
+
+
+def _unpriced(line: int, code: str, detail: str) -> tuple[int, str, str]:
+    """Return a line without a price with its reason in words, and what to do."""
+    reasons = dict(Unrateable.Reason.choices)
+    return line, str(reasons.get(code, code)), detail or advice(code)
 
 
 def _totals(periods: list[dict[str, Any]]) -> list[tuple[str, Decimal, Decimal]]:
@@ -190,7 +197,7 @@ def _cells(found: Backfill) -> Iterator[list[Any]]:
     for line, code, detail in trial["faults"]:
         yield [line, "rejected", code, detail, ""]
     for line, code, detail in trial["unpriced"]:
-        yield [line, "without_price", code, detail, ""]
+        yield [line, "without_price", code, _unpriced(line, code, detail)[2], ""]
 
 
 @staff_required

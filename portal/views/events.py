@@ -20,14 +20,14 @@ from aforo.lib import ids
 from aforo.lib.money import display
 from catalog.models import Product
 from metering import tasks, unrateable
-from metering.advice import advice
+from metering.advice import NEED_AMENDING, advice
 from metering.models import Unrateable, UsageEvent
 from portal import csvs, paging
 from portal.context import acting_tenant
 from portal.event_filters import BehindFigures
 from portal.filters import OfCustomers, empty_model, text_box
 from portal.pages import admin_url, curl, may, person
-from portal.selectors import events, outcomes, usage_block
+from portal.selectors import event_notes, events, outcomes, usage_block
 from portal.selectors.sessions import with_effects
 from portal.ui import figures as words
 
@@ -216,18 +216,24 @@ def event(request: HttpRequest, public_id: str) -> HttpResponse:
     if told is None:
         raise Http404(f"There is no event {public_id}.")
     took = told.event.received_at - told.event.occurred_at
+    listed = told.row.unrateable
+    measured = usage_block.measured(told.event.body)
+    free = event_notes.uncharged(told, measured)
     context = {
         "told": told,
         "event": told.event,
         "public_id": public_id,
+        "tool": event_notes.tool_note(told.event, told.product),
         "admin_url": admin_url(told.event),
         "raw": json.dumps(told.event.body, indent=2, ensure_ascii=False),
-        "measurements": sorted(usage_block.measured(told.event.body).items()),
+        "measurements": [(n, v, n in free) for n, v in sorted(measured.items())],
         "usage": usage_block.usage(told.event.body),
         "properties": sorted(told.event.body.get("properties", {}).items()),
         "delay": words.duration_text(max(0, took // events.MILLISECOND)),
         "may_replay": may(request, OPERATE),
-        "advice": advice(told.row.unrateable.reason) if told.row.unrateable else "",
+        "advice": advice(listed.reason) if listed else "",
+        # A replay is no more than offered where it finds the same again.
+        "replay_kind": "" if listed and listed.reason in NEED_AMENDING else "primary",
         "outcomes": outcomes.of_event(told.event, told.plan.plan) if told.plan else [],
         **_worth(told),
     }
@@ -273,6 +279,9 @@ def _worth(told: events.Story) -> dict[str, Any]:
         if fact
         else "",
         "reported_note": _reported_note(reported, cost, currency),
+        "cost_lines": [
+            (line, event_notes.rate_words(line, currency)) for line in told.cost_lines
+        ],
         "cost_corrections": told.facts[1:],
         "margin": margin,
         "margin_ratio": margin / price if margin is not None and price else None,

@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
+from django import forms
+from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
 
-from aforo.core.roles import staff_required
+from aforo.core.roles import OPERATE, role_required, staff_required
 from aforo.lib import ids
+from aforo.lib.money import display
 from catalog.models import Product
+from metering import ending
 from metering.models import Session
 from portal import csvs, paging
 from portal.filters import OfCustomers, empty_model, text_box
-from portal.pages import admin_url, curl, find
+from portal.pages import admin_url, curl, find, may, person, posted
 from portal.selectors import session_estimate, sessions, waterfall
 from portal.ui import figures as words
+from portal.views.actions import Deed, ask
 
 SORTS = {
     "started": "started_at",
@@ -167,6 +173,7 @@ def session(request: HttpRequest, public_id: str) -> HttpResponse:
         + (f", {found.error_count:,} failed" if found.error_count else ""),
         "tokens_note": f"{found.input_tokens:,} in, {found.output_tokens:,} out",
         "unknown_note": _unknown_note(found),
+        "may_end": may(request, OPERATE) and found.state not in ending.STATES,
     }
     return render(request, "portal/session.html", context)
 
@@ -176,3 +183,53 @@ def _unknown_note(found: Session) -> str:
     if not found.cost_unknown_count:
         return ""
     return f"{found.cost_unknown_count:,} events have no known cost"
+
+
+class EndForm(forms.Form):
+    """How a session ended, and why somebody says so."""
+
+    state = forms.ChoiceField(
+        label="It has",
+        choices=[(s.value, s.label) for s in ending.STATES],
+        initial=Session.State.COMPLETED,
+        help_text="What was used is billed either way.",
+    )
+    reason = forms.CharField(
+        max_length=300, required=False, help_text="Kept in the audit."
+    )
+
+
+@role_required(*OPERATE)
+@require_http_methods(["GET", "POST"])
+def end(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Ask, and end a session now; one that has ended already stays as it is."""
+    found = find(sessions.table(), "ses", public_id)
+    back = reverse("session", args=[found.public_id])
+    if found.state in ending.STATES:
+        messages.info(request, "The session had ended already; nothing changed.")
+        return redirect(back)
+    form = EndForm(posted(request))
+    so_far = display(found.price, found.currency)
+
+    def act() -> str:
+        ended, is_new = ending.end(found, actor=person(request), **form.cleaned_data)
+        if not is_new:
+            return "The session had ended already; nothing changed."
+        word = ended.get_state_display().lower()
+        total = display(ended.price, ended.currency)
+        return f"The session has {word}; it comes to {total} for {found.customer}."
+
+    deed = Deed(
+        title="End this session?",
+        text=[
+            f"{found.customer} was charged {so_far} for it so far. Its end adds at once"
+            " what the plan charges for it then, such as the penalty of its errors.",
+            "The end stays. Calls are not refused: an event that still names the"
+            " session is attached to it, counted and billed.",
+        ],
+        button="End the session",
+        back=back,
+        crumbs=(("Sessions", "/sessions"), (found.key[:60], back)),
+        danger=True,
+    )
+    return ask(request, deed, form, act)
