@@ -151,10 +151,8 @@ def test_what_cannot_be_priced_is_listed_with_its_reason(
 def test_a_listed_event_is_costed_and_counted_as_it_was_sent() -> None:
     # As docs/events.md says: it was served, whatever its figures are worth.
     shop = make_shop()
-    for unit, amount in (
-        ("input_uncached_tokens", "0.0000025"),
-        ("cache_read_tokens", "0.00000125"),
-    ):
+    rates = {"input_uncached_tokens": "0.0000025", "cache_read_tokens": "0.00000125"}
+    for unit, amount in rates.items():
         add_cost(shop.tenant, model="gpt-4o", unit=unit, amount=amount)
     event = store_event(
         shop,
