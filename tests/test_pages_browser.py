@@ -115,7 +115,7 @@ def details(page: Page, url: str) -> list[str]:
         page.goto(url + path.rstrip("/"))
         found.append(first_link(page, path))
     customer, product = found[0], found[1]
-    found += [f"{product}?tab=tools", f"{product}/tools/new"]
+    found += [f"{product}?tab=tools", f"{product}/tools/new", f"{found[2]}/end"]
     page.goto(f"{url}/plans")
     plan = first_link(page, "/plans/pln_")
     found.append(plan)
