@@ -50,7 +50,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Metrics", "/metrics", "tag", "m"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
             Link("Simulator", "/simulator", "gauge", "b", SIMULATE),
-            Link("What if", "/analytics/migration", "gauge", "w", SIMULATE),
+            Link("What if", "/analytics/migration", "refresh-cw", "w", SIMULATE),
         ),
     ),
     (

@@ -75,7 +75,8 @@ def percent(value: Decimal | None, places: int = 1, reason: str = "") -> SafeStr
 def delta(change: Decimal | None, good: str = "up", note: str = "") -> SafeString:
     """A relative change: {% delta ratio good="down" note="vs Feb" %}.
 
-    `good` says which direction is welcome: up, down or neither.
+    `good` says which direction is welcome: up, down or neither. Beyond ten times the
+    figure before was next to nothing, and percents of it say nothing either.
     """
     if change is None:
         return figures.unknown("nothing to compare with")
@@ -88,7 +89,7 @@ def delta(change: Decimal | None, good: str = "up", note: str = "") -> SafeStrin
         tone,
         icon(arrow),
         word,
-        figures.percent_text(abs(change)),
+        "over 10 times" if change > 10 else figures.percent_text(abs(change)),
         format_html('<span class="muted">{}</span>', note) if note else "",
     )
 
