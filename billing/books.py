@@ -33,6 +33,7 @@ class Posting:
     config_version: int
     entries: list[Entry] = field(default_factory=list)
     messages: dict[str, list[Any]] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
     touched: bool = False
 
     def append(self, *entries: Entry) -> None:
@@ -43,6 +44,10 @@ class Posting:
         """Add a message (JSON) for a topic, published after the commit."""
         self.messages.setdefault(topic, []).append(message)
 
+    def settle(self, request_id: str) -> None:
+        """Say that a request's usage is in the books: the edge drops what it holds."""
+        self.settled.append(request_id)
+
     def touch(self) -> None:
         """Make a new version although nothing is appended (totals, wallets)."""
         self.touched = True
@@ -50,7 +55,7 @@ class Posting:
     @property
     def is_empty(self) -> bool:
         """Whether the transaction leaves the books as they are."""
-        return not (self.entries or self.messages or self.touched)
+        return not (self.entries or self.messages or self.settled or self.touched)
 
 
 LOCK = """
@@ -84,10 +89,11 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::int[], %b::tex
   AS r (id, tenant_id, customer_id, version, entry_count, previous, digest)
 """
 OUTBOX = """
-INSERT INTO core_outboxmessage (created_at, tenant_id, customer_id, version, messages)
-SELECT %b, r.tenant_id, r.customer_id, r.version, r.messages::jsonb
-FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::text[])
-  AS r (tenant_id, customer_id, version, messages)
+INSERT INTO core_outboxmessage
+  (created_at, tenant_id, customer_id, version, messages, settled)
+SELECT %b, r.tenant_id, r.customer_id, r.version, r.messages::jsonb, r.settled::jsonb
+FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::text[])
+  AS r (tenant_id, customer_id, version, messages, settled)
 """
 _json = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -127,7 +133,7 @@ def write(postings: Sequence[Posting]) -> None:
             ],
         )
         cursor.execute(UPDATE, [now, customers, versions, digests])
-        telling = [p for p in live if p.messages]
+        telling = [p for p in live if p.messages or p.settled]
         if telling:
             cursor.execute(
                 OUTBOX,
@@ -137,6 +143,7 @@ def write(postings: Sequence[Posting]) -> None:
                     [p.customer_id for p in telling],
                     [p.version for p in telling],
                     [_json(p.messages).decode() for p in telling],
+                    [_json(p.settled).decode() if p.settled else None for p in telling],
                 ],
             )
     db.on_commit(lambda: books_changed.send(sender=None, customer_ids=customers))

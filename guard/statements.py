@@ -55,8 +55,8 @@ SELECT customer_id, currency, balance + overdraft_limit AS available, enforced
 FROM billing_wallet WHERE customer_id = ANY(%(ids)s)
 """
 SETTLED = """
-SELECT o.customer_id, o.messages -> 'settled' AS settled
+SELECT o.customer_id, o.settled
 FROM core_outboxmessage o JOIN billing_customerbooks b USING (customer_id)
 WHERE o.customer_id = ANY(%(ids)s) AND o.version > b.projected_version
-  AND o.messages ? 'settled'
+  AND o.settled IS NOT NULL
 """

@@ -1,8 +1,8 @@
 """From stored events to the books: one transaction under the customers' locks.
 
-The queue of record is PendingEvents. A transaction takes the pending events of one
-hot customer or of many small ones (at most EVENTS_MAX), rates them and deletes their
-queue rows; a crash anywhere rolls all of it back, and the sweeper finds it again.
+The queue of record is PendingEvents. A transaction takes queue rows of one shard of the
+customers or of some (metering.claims), rates their events and deletes them; a crash
+anywhere rolls all of it back, and the sweeper finds it again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from metering import (
     claims,
     enrichment,
     homes,
+    queue,
     recosting,
     rollups,
     sessions,
@@ -36,13 +37,10 @@ from metering import (
 )
 from metering.batch import Item, Row
 from metering.claims import Claim
+from metering.queue import Waiting
 
 log = logging.getLogger(__name__)
 
-# A batch that failed so often is rated event by event …
-CAREFUL_FROM = 3
-# … and the event at which it then dies again and again is set aside.
-GIVE_UP_FROM = 6
 # The store's own trouble (away, a lock, a deadlock) says nothing about an event.
 STORE_FAULTS = (
     psycopg.OperationalError,
@@ -52,30 +50,29 @@ STORE_FAULTS = (
 )
 
 
-def rate(customer_ids: Collection[uuid.UUID] | None = None) -> int:
-    """Rate what is pending, of the named customers or of all; return how many events.
+def rate() -> int:
+    """Rate what is pending; return how many events.
 
     Idempotent: what another worker has locked or rated is left alone. Returns when
     nothing is left that it could take.
     """
-    wanted = None if customer_ids is None else list(customer_ids)
     done = 0
     # Customers whose rows another worker took after the claim, or that failed.
     left_alone: set[uuid.UUID] = set()
-    while claimed := claims.take(wanted, without=left_alone):
-        careful = [c for c in claimed if c.attempts >= CAREFUL_FROM]
+    while claimed := claims.take(without=left_alone):
+        careful = [c for c in claimed if c.attempts >= claims.CAREFUL_FROM]
         count = sum(_rate_carefully(c) for c in careful)
-        swift = [c for c in claimed if c.attempts < CAREFUL_FROM]
+        swift = [c for c in claimed if c.attempts < claims.CAREFUL_FROM]
         if swift:
             count += _rate_swiftly(swift)
         if count == 0:
-            left_alone |= {c.customer_id for c in claimed}
+            left_alone |= {key for c in claimed for key in c.customer_ids}
         done += count
     return done
 
 
 def _rate_swiftly(claimed: Sequence[Claim]) -> int:
-    """Rate queue rows together; after a fault each customer's apart from the others'.
+    """Rate queue rows together; after a fault each apart from the others.
 
     Rows that fail stand: the next try counts, and the third is careful.
     """
@@ -85,29 +82,34 @@ def _rate_swiftly(claimed: Sequence[Claim]) -> int:
         log.exception("rating %d queue rows failed", len(claimed))
         return 0
     except Exception:
-        by_customer: dict[uuid.UUID, list[Claim]] = {}
-        for row in claimed:
-            by_customer.setdefault(row.customer_id, []).append(row)
-        if len(by_customer) > 1:
-            return sum(_rate_swiftly(rows) for rows in by_customer.values())
+        if len(claimed) > 1:
+            return sum(_rate_swiftly([row]) for row in claimed)
         log.exception("rating %d queue rows failed", len(claimed))
         return 0
 
 
 def _rate_together(claimed: Sequence[Claim]) -> int:
-    """Rate queue rows of many customers in one transaction; return how many events."""
+    """Rate queue rows in one transaction; return how many events.
+
+    Of customers whom somebody else holds just now nothing is taken: their events stay
+    in their rows.
+    """
     with transaction.atomic():
-        postings = {
-            p.customer_id: p
-            for p in books.lock({p.customer_id for p in claimed}, wait=False)
-        }
+        wanted = {key for row in claimed for key in row.customer_ids}
+        postings = {p.customer_id: p for p in books.lock(wanted, wait=False)}
         if not postings:
             return 0
-        taken = batch.take([c.id for c in claimed], postings)
+        taken = batch.take(claimed, postings)
         if not taken.rows:
             return 0
         _process(postings, taken)
-        writing.drop_pending(taken.queue)
+        whole = [c.id for c in claimed if postings.keys() >= set(c.customer_ids)]
+        queue.drop(whole)
+        queue.drop_part(
+            sorted({c.id for c in claimed}.difference(whole)),
+            events=[row.id for row in taken.rows],
+            customers=postings,
+        )
         crashpoint("rate.in_txn")
     crashpoint("rate.committed")
     return len(taken.rows)
@@ -119,34 +121,34 @@ def _rate_carefully(claim: Claim) -> int:
     An event that kills the process leaves its row with a rising count of attempts;
     after some more tries its first event is set aside unseen.
     """
-    left = writing.events_of(claim.id)
+    left = queue.events_of(claim.id)
     count = len(left)
-    if left and claim.attempts >= GIVE_UP_FROM:
+    if left and claim.attempts >= claims.GIVE_UP_FROM:
         _set_aside(claim, left.pop(0), "it ended the worker")
-    for event_id in left:
+    for event in left:
         try:
             with transaction.atomic():
-                postings = {p.customer_id: p for p in books.lock([claim.customer_id])}
-                if not writing.is_pending(claim.id, event_id):
+                postings = {p.customer_id: p for p in books.lock([event.customer_id])}
+                if not queue.holds(claim.id, event.event_id):
                     continue  # Another worker was here between two events.
-                process(postings, [event_id])
+                process(postings, [event.event_id])
                 # A row that gets on is not what ends workers.
-                writing.drop_event(claim.id, event_id, attempts=CAREFUL_FROM)
+                queue.drop_event(claim.id, event.event_id, attempts=claims.CAREFUL_FROM)
         except STORE_FAULTS:
             raise
         except Exception as error:
-            log.exception("event %s cannot be rated", event_id)
-            _set_aside(claim, event_id, f"{type(error).__name__}: {error}")
+            log.exception("event %s cannot be rated", event.event_id)
+            _set_aside(claim, event, f"{type(error).__name__}: {error}")
     return count
 
 
-def _set_aside(claim: Claim, event_id: uuid.UUID, detail: str) -> None:
+def _set_aside(claim: Claim, event: Waiting, detail: str) -> None:
     """List an event as quarantined and take it off the queue, if it still waits."""
     with transaction.atomic():
-        books.lock([claim.customer_id])
-        if writing.is_pending(claim.id, event_id):
-            writing.quarantine(event_id, detail)
-            writing.drop_event(claim.id, event_id, attempts=CAREFUL_FROM - 1)
+        books.lock([event.customer_id])
+        if queue.holds(claim.id, event.event_id):
+            writing.quarantine(event.event_id, detail)
+            queue.drop_event(claim.id, event.event_id, attempts=claims.CAREFUL_FROM - 1)
 
 
 def process(

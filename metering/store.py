@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from aforo.lib import ids
 from aforo.lib.crash import crashpoint
 from aforo.lib.errors import AforoError
+from metering import queue
 from metering.identity import Event
 from metering.pool import Connection, transaction
 
@@ -66,13 +67,14 @@ WITH fresh AS (
   RETURNING id, customer_id
 ), queued AS (
   INSERT INTO metering_pendingevents
-    (id, tenant_id, customer_id, event_ids, received_at, attempts)
-  SELECT queue.id, %(tenant)b::uuid, customer_id, brought.ids,
+    (id, tenant_id, shard, customer_ids, event_ids, received_at, attempts)
+  SELECT (%(queue_ids)b::uuid[])[shard + 1], %(tenant)b::uuid, shard, customers, ids,
     %(received_at)b::timestamptz, 0
-  FROM (SELECT customer_id, array_agg(id ORDER BY id) AS ids
-        FROM fresh GROUP BY customer_id) brought
-  JOIN unnest(%(customers)b::uuid[], %(queue_ids)b::uuid[])
-    AS queue (customer_id, id) USING (customer_id)
+  FROM (SELECT shard, array_agg(id ORDER BY id) AS ids,
+          array_agg(DISTINCT customer_id) AS customers
+        FROM fresh JOIN unnest(%(customers)b::uuid[], %(shards)b::smallint[])
+          AS dealt (customer_id, shard) USING (customer_id)
+        GROUP BY shard) brought
 )
 SELECT id FROM fresh
 """  # noqa: S608 - of our own names
@@ -143,7 +145,8 @@ async def insert(
         "tenant": tenant_id,
         "received_at": rows[0].received_at,
         "customers": customers,
-        "queue_ids": [ids.new_id() for _ in customers],
+        "shards": [queue.shard_of(key) for key in customers],
+        "queue_ids": [ids.new_id() for _ in range(queue.SHARDS)],
     }
     cursor = await connection.execute(INSERT, values)
     fresh = {key for (key,) in await cursor.fetchall()}

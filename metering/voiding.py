@@ -9,7 +9,6 @@ period that they correct.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,15 +16,15 @@ from django.db import transaction
 
 from aforo.core import audit
 from aforo.core.models import User
-from aforo.lib import clock, sql
+from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import ZERO, plain
 from billing import books, burndown, contracts
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.models import LedgerEntry
-from metering import uncounting, unpricing
-from metering.models import EventVoid, PendingEvents, Unrateable, UsageEvent
+from metering import queue, uncounting, unpricing
+from metering.models import EventVoid, Unrateable, UsageEvent
 
 REASON_MAX = 300
 Was = EventVoid.Was
@@ -131,7 +130,7 @@ def _tell(made: EventVoid, posting: Posting, actor: User | None) -> None:
     )
     if event.request_id and made.was == Was.PENDING:
         # Nobody will settle the request's hold any more.
-        posting.outbox("settled", event.request_id)
+        posting.settle(event.request_id)
     audit.record(
         tenant=event.tenant_id,
         action="event.amended" if after else "event.voided",
@@ -172,20 +171,9 @@ def _take_back(
         Unrateable.objects.filter(pk=listed.pk).update(resolved_at=clock.now())
         posting.touch()
         return Was.UNRATEABLE, [], currency
-    _unqueue(event.customer_id, event.pk)
+    queue.drop_voided(event.customer_id, event.pk)
     posting.touch()
     return Was.PENDING, [], currency
-
-
-def _unqueue(customer_id: uuid.UUID, event_id: uuid.UUID) -> None:
-    """Take an event off the queue; the books are locked, so nobody rates it now."""
-    with sql.cursor() as cursor:
-        cursor.execute(
-            "UPDATE metering_pendingevents SET event_ids = array_remove(event_ids, %b)"
-            " WHERE customer_id = %b AND %b = ANY(event_ids)",
-            [event_id, customer_id, event_id],
-        )
-    PendingEvents.objects.filter(customer_id=customer_id, event_ids=[]).delete()
 
 
 def _burn(event: UsageEvent, posting: Posting, entries: list[Entry]) -> Decimal:

@@ -147,51 +147,6 @@ def quarantine(event_id: uuid.UUID, detail: str) -> None:
         cursor.execute(QUARANTINE, [ids.new_id(), clock.now(), detail[:300], event_id])
 
 
-def events_of(pending_id: uuid.UUID) -> list[uuid.UUID]:
-    """Return the events of a queue row, none when it is gone."""
-    with sql.cursor() as cursor:
-        row = cursor.execute(
-            "SELECT event_ids FROM metering_pendingevents WHERE id = %b", [pending_id]
-        ).fetchone()
-    return list(row[0]) if row else []
-
-
-def is_pending(pending_id: uuid.UUID, event_id: uuid.UUID) -> bool:
-    """Tell whether an event waits in a queue row; sure under the books' lock."""
-    with sql.cursor() as cursor:
-        row = cursor.execute(
-            "SELECT %b = ANY(event_ids) FROM metering_pendingevents WHERE id = %b",
-            [event_id, pending_id],
-        ).fetchone()
-    return row is not None and bool(row[0])
-
-
-def drop_pending(pending_ids: Sequence[uuid.UUID]) -> None:
-    """Take rated rows off the queue."""
-    with sql.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM metering_pendingevents WHERE id = ANY(%b)", [list(pending_ids)]
-        )
-
-
-def drop_event(
-    pending_id: uuid.UUID, event_id: uuid.UUID, *, attempts: int | None = None
-) -> None:
-    """Take one event off its queue row, and the row when it was the last."""
-    with sql.cursor() as cursor:
-        cursor.execute(
-            "UPDATE metering_pendingevents SET"
-            " event_ids = array_remove(event_ids, %b),"
-            " attempts = COALESCE(%b::smallint, attempts) WHERE id = %b",
-            [event_id, attempts, pending_id],
-        )
-        cursor.execute(
-            "DELETE FROM metering_pendingevents"
-            " WHERE id = %b AND cardinality(event_ids) = 0",
-            [pending_id],
-        )
-
-
 def announce_costs(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
     """Put on the outbox what save_costs() has written of the same items."""
     for item in items:
@@ -218,7 +173,7 @@ def announce(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> None:
     for item in items:
         row, posting = item.row, postings[item.row.customer_id]
         if row.request_id:
-            posting.outbox("settled", row.request_id)
+            posting.settle(row.request_id)
         cost = item.cost_amount
         posting.outbox(
             topics.USAGE,

@@ -21,6 +21,7 @@ from billing import accounts, credentials, subscriptions
 from billing.models import Agent, Credential, Customer, Subscription, Team
 from catalog import cost_rates, plans, products
 from catalog.models import Metric, PlanVersion, Product, ProductType
+from metering import queue
 from metering.models import PendingEvents, UsageEvent
 
 _counter = itertools.count(1)
@@ -228,7 +229,8 @@ def store_event(
     PendingEvents.objects.create(
         id=ids.new_id(),
         tenant=shop.tenant,
-        customer=event.customer,
+        shard=queue.shard_of(event.customer_id),
+        customer_ids=[event.customer_id],
         event_ids=[event.id],
         received_at=now,
     )

@@ -80,11 +80,11 @@ class UsageEvent(AppendOnly):
 
 
 class PendingEvents(models.Model):
-    """The queue of record: the events of one customer that one request brought.
+    """The queue of record: what one request brought of the customers of one shard.
 
     Written in the transaction that stores the events, deleted in the one that rates
-    them. `attempts` is committed before each try (a poison batch is rated event by
-    event from the second on).
+    the last of them (docs/decisions/0014). `attempts` is committed before each try: a
+    row that failed or ended its worker is taken alone, and then event by event.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
@@ -95,7 +95,8 @@ class PendingEvents(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
+    shard = models.PositiveSmallIntegerField()  # See metering.queue.
+    customer_ids = ArrayField(models.UUIDField())  # Who has events here, each once.
     event_ids = ArrayField(models.UUIDField())
     received_at = models.DateTimeField()
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -103,12 +104,11 @@ class PendingEvents(models.Model):
     class Meta:
         verbose_name_plural = "pending events"
         indexes = [
-            models.Index(fields=["customer", "id"], name="metering_pending_queue"),
             models.Index(fields=["received_at"], name="metering_pending_age"),
         ]
 
     def __str__(self) -> str:
-        return f"{len(self.event_ids)} events of {self.customer_id}"
+        return f"{len(self.event_ids)} events of {len(self.customer_ids)} customers"
 
 
 class Unrateable(TenantModel):

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from metering import claims
+from metering import claims, queue
 from metering.models import PendingEvents
 from tests.factories import Shop, make_shop
 
@@ -18,23 +18,33 @@ both = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True)
 
 
-def wait(shop: Shop, *sizes: int) -> None:
-    """Put rows of so many events each on a customer's queue."""
-    for size in sizes:
-        PendingEvents.objects.create(
-            tenant=shop.tenant,
-            customer=shop.customer,
-            event_ids=[uuid.uuid4() for _ in range(size)],
-            received_at=shop.customer.created_at,
-        )
-
-
-def taken(*, without: tuple[Shop, ...] = ()) -> dict[uuid.UUID, int]:
-    """Return how many rows a claim takes, by customer."""
-    found: dict[uuid.UUID, int] = {}
-    for claim in claims.take(None, without=[s.customer.pk for s in without]):
-        found[claim.customer_id] = found.get(claim.customer_id, 0) + 1
+def shops_of(*shards: int) -> list[Shop]:
+    """Return shops whose customers are in these shards."""
+    found: list[Shop] = []
+    for shard in shards:
+        while queue.shard_of((shop := make_shop()).customer.pk) != shard:
+            pass
+        found.append(shop)
     return found
+
+
+def wait(*shops: Shop, size: int, attempts: int = 0) -> uuid.UUID:
+    """Put a row of so many events of customers of one shard on the queue."""
+    (shard,) = {queue.shard_of(shop.customer.pk) for shop in shops}
+    row = PendingEvents.objects.create(
+        tenant=shops[0].tenant,
+        shard=shard,
+        customer_ids=[shop.customer.pk for shop in shops],
+        event_ids=[uuid.uuid4() for _ in range(size)],
+        received_at=shops[0].customer.created_at,
+        attempts=attempts,
+    )
+    return row.pk
+
+
+def taken(*, without: tuple[Shop, ...] = ()) -> list[uuid.UUID]:
+    """Return the rows that a claim takes."""
+    return [claim.id for claim in claims.take(without=[s.customer.pk for s in without])]
 
 
 @contextmanager
@@ -52,62 +62,70 @@ def held(*shops: Shop) -> Iterator[None]:
 
 
 @both
-def test_many_small_customers_share_a_claim() -> None:
-    shops = [make_shop() for _ in range(3)]
-    for shop in shops:
-        wait(shop, 1, 2)
-    assert taken() == {shop.customer.pk: 2 for shop in shops}
+def test_a_short_queue_is_one_claim() -> None:
+    first, second = shops_of(0, 1)
+    rows = [wait(first, size=2), wait(second, size=1), wait(first, size=3)]
+    assert taken() == rows
     assert set(PendingEvents.objects.values_list("attempts", flat=True)) == {1}
 
 
-@both
-def test_a_hot_customer_fills_a_claim_and_leaves_the_others_free() -> None:
-    hot, second = make_shop(), make_shop()
-    # In turn, as they come in.
-    for _ in range(4):
-        wait(hot, claims.EVENTS_MAX // 2)
-        wait(second, claims.EVENTS_MAX // 2)
-    assert taken() == {hot.customer.pk: 2}
-
-
 @committed
-def test_of_a_long_queue_few_customers_are_taken_deep(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(claims, "EVENTS_MAX", 20)
-    count = claims.ROWS_MAX // 16
-    shops = [make_shop() for _ in range(2)]
-    for _ in range(8 * count):  # In turn, one event at a time.
-        for shop in shops:
-            wait(shop, 1)
-    first, second = (shop.customer.pk for shop in shops)
-    assert taken() == {first: 20}
-    with held(shops[0]):
-        assert taken() == {second: 20}
+def test_of_a_long_queue_each_worker_has_a_shard_of_its_own() -> None:
+    first, second = shops_of(0, 1)
+    size = claims.EVENTS_MAX // 2
+    rows = [wait(shop, size=size) for _ in range(3) for shop in (first, second)]
+    assert taken() == rows[0:4:2]
+    with held(first):
+        assert taken() == rows[1:5:2]
+    with held(first, second):
+        assert taken() == []
+    assert taken(without=(first,)) == rows[1:5:2]
+    assert taken(without=(first, second)) == []
 
 
 @both
 def test_a_row_bigger_than_a_claim_is_taken_alone() -> None:
-    shop = make_shop()
-    wait(shop, claims.EVENTS_MAX + 1, 1)
-    assert taken() == {shop.customer.pk: 1}
+    (shop,) = shops_of(0)
+    rows = [wait(shop, size=claims.EVENTS_MAX + 1), wait(shop, size=1)]
+    assert taken() == rows[:1]
 
 
 @committed
-def test_a_second_worker_takes_other_customers() -> None:
-    hot, second = make_shop(), make_shop()
-    for _ in range(3):
-        wait(hot, claims.EVENTS_MAX)
-        wait(second, claims.EVENTS_MAX)
-    with held(hot):
-        assert taken() == {second.customer.pk: 1}
-    with held(hot, second):
-        assert taken() == {}
-    assert taken(without=(hot,)) == {second.customer.pk: 1}
-    assert taken(without=(hot, second)) == {}
+def test_a_busy_customer_hides_no_other_of_its_row() -> None:
+    busy, free = shops_of(3, 3)
+    rows = [wait(busy, size=1), wait(busy, free, size=2), wait(busy, size=1)]
+    with held(busy):
+        assert taken() == [rows[1]]
+        assert taken(without=(free,)) == []
+
+
+@committed
+def test_a_long_queue_of_a_busy_customer_hides_no_other_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claims, "EVENTS_MAX", 2)
+    busy, free = shops_of(3, 3)
+    for _ in range(4):
+        wait(busy, size=1)
+    row = wait(free, size=1)
+    with held(busy):
+        assert taken() == [row]
+
+
+@both
+def test_a_row_that_was_tried_again_and_again_is_taken_alone() -> None:
+    """Should its worker end once more, no other row is blamed."""
+    (shop,) = shops_of(0)
+    suspect = wait(shop, size=1, attempts=claims.CAREFUL_FROM - 1)
+    rows = [wait(shop, size=1), wait(shop, size=1, attempts=1)]
+    assert taken() == [suspect]
+    PendingEvents.objects.filter(pk=suspect).delete()
+    late = wait(shop, size=1, attempts=claims.CAREFUL_FROM)
+    assert taken() == rows
+    assert PendingEvents.objects.get(pk=late).attempts == claims.CAREFUL_FROM
 
 
 @both
 def test_nothing_waits_and_nothing_is_taken() -> None:
     make_shop()
-    assert taken() == {}
+    assert taken() == []

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from django.db import connection
 
 from aforo.lib import clock
 from billing import accounts
-from metering import directory
+from metering import directory, queue
 from metering.models import EventConflict, PendingEvents, UsageEvent
 from metering.tests.conftest import DjangoDoor, Door, Reply, Seller, call_bare
 
@@ -145,24 +146,25 @@ def test_another_tenant_may_use_the_same_id(
     assert len(seller.stored()) == len(other.stored()) == 1
 
 
-def test_new_events_are_queued_once_per_customer(door: Door, seller: Seller) -> None:
-    rival = accounts.create_customer(
+def test_new_events_are_queued_once_per_shard(door: Door, seller: Seller) -> None:
+    accounts.create_customer(
         tenant=seller.tenant, name="Rival", actor=None, external_id="cust_rival"
     )
     batch = [seller.event(eventId=f"a-{n}") for n in range(3)]
     batch += [seller.event(eventId=f"b-{n}", customerId="cust_rival") for n in range(2)]
     door.post(seller, batch)
     door.post(seller, batch)
-    queued = {
-        row.customer_id: row.event_ids
-        for row in PendingEvents.objects.filter(tenant=seller.tenant)
-    }
-    stored = seller.stored()
-    assert queued == {
-        seller.customer.pk: [e.pk for e in stored if e.customer_id != rival.pk],
-        rival.pk: [e.pk for e in stored if e.customer_id == rival.pk],
-    }
-    assert PendingEvents.objects.count() == 2
+    wanted: dict[int, tuple[set[uuid.UUID], list[uuid.UUID]]] = {}
+    for event in sorted(seller.stored(), key=lambda e: e.pk):
+        shard = queue.shard_of(event.customer_id)
+        customers, events = wanted.setdefault(shard, (set(), []))
+        customers.add(event.customer_id)
+        events.append(event.pk)
+    # Once: the second time all were known.
+    rows = PendingEvents.objects.all()
+    assert len(rows) == len(wanted)
+    assert {row.shard: (set(row.customer_ids), row.event_ids) for row in rows} == wanted
+    assert {row.tenant for row in rows} == {seller.tenant}
 
 
 def test_the_row_holds_what_was_sent(door: Door, seller: Seller) -> None:

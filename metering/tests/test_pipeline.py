@@ -16,7 +16,7 @@ from billing.models import CustomerBooks, LedgerBatch, LedgerEntry, UsageTotal
 from catalog import products
 from catalog.leaves import token_leaves
 from catalog.models import Metric, ProductType
-from metering import pipeline, sessions, unrateable
+from metering import claims, pipeline, sessions, unrateable
 from metering.models import (
     CostFact,
     PendingEvents,
@@ -287,7 +287,7 @@ def test_a_fault_in_rating_sets_one_event_aside_and_bills_the_rest() -> None:
     pending = PendingEvents.objects.get(event_ids__contains=[bad.id])
     PendingEvents.objects.exclude(pk=pending.pk).delete()
     PendingEvents.objects.filter(pk=pending.pk).update(event_ids=[good.id, bad.id])
-    for _ in range(pipeline.CAREFUL_FROM):
+    for _ in range(claims.CAREFUL_FROM):
         pipeline.rate()
     assert LedgerEntry.objects.filter(event_id=good.id).count() == 1
     assert Unrateable.objects.get().event == bad
@@ -302,7 +302,7 @@ def test_a_batch_that_kills_its_worker_gives_up_its_first_event() -> None:
     row = PendingEvents.objects.get(event_ids__contains=[first.id])
     PendingEvents.objects.exclude(pk=row.pk).delete()
     PendingEvents.objects.filter(pk=row.pk).update(
-        event_ids=[first.id, second.id], attempts=pipeline.GIVE_UP_FROM - 1
+        event_ids=[first.id, second.id], attempts=claims.GIVE_UP_FROM - 1
     )
     pipeline.rate()
     assert Unrateable.objects.get().event == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 
 import psycopg
@@ -10,7 +11,7 @@ from django.db import connection
 
 from aforo.management.commands.verify import breaks
 from billing.models import LedgerEntry
-from metering import claims, pipeline
+from metering import claims, pipeline, queue
 from metering.models import PendingEvents, Session, Unrateable, UsageEvent
 from tests.factories import Shop, make_shop, store_event
 
@@ -28,8 +29,9 @@ def _other_session() -> psycopg.Connection[tuple[object, ...]]:
 def _in_one_row(shop: Shop, *, attempts: int, count: int = 3) -> list[UsageEvent]:
     """Return events that wait in one row of the queue, tried so often before."""
     events = [store_event(shop, {"input_tokens": 1}) for _ in range(count)]
-    row = PendingEvents.objects.filter(customer=shop.customer).order_by("id")[0]
-    PendingEvents.objects.filter(customer=shop.customer).exclude(pk=row.pk).delete()
+    mine = PendingEvents.objects.filter(customer_ids=[shop.customer.pk])
+    row = mine.order_by("id")[0]
+    mine.exclude(pk=row.pk).delete()
     PendingEvents.objects.filter(pk=row.pk).update(
         event_ids=[event.id for event in events], attempts=attempts
     )
@@ -41,11 +43,11 @@ def _clean() -> None:
 
 
 @both
-@pytest.mark.parametrize("attempts", [pipeline.CAREFUL_FROM, pipeline.GIVE_UP_FROM])
+@pytest.mark.parametrize("attempts", [claims.CAREFUL_FROM, claims.GIVE_UP_FROM])
 def test_what_another_worker_rated_meanwhile_is_not_set_aside(attempts: int) -> None:
     shop = make_shop()
     _in_one_row(shop, attempts=attempts - 1)
-    (claimed,) = claims.take(None)
+    (claimed,) = claims.take()
     PendingEvents.objects.update(attempts=0)
     pipeline.rate()
     pipeline._rate_carefully(claimed)
@@ -57,7 +59,7 @@ def test_what_another_worker_rated_meanwhile_is_not_set_aside(attempts: int) -> 
 @both
 def test_a_row_that_gets_on_is_not_given_up() -> None:
     shop = make_shop()
-    events = _in_one_row(shop, attempts=pipeline.GIVE_UP_FROM - 2)
+    events = _in_one_row(shop, attempts=claims.GIVE_UP_FROM - 2)
     # The second event ends this worker once the first is rated.
     with connection.cursor() as cursor:
         cursor.execute(
@@ -72,7 +74,7 @@ def test_a_row_that_gets_on_is_not_given_up() -> None:
         pipeline.rate()
     row = PendingEvents.objects.get()
     assert row.event_ids == [event.id for event in events[1:]]
-    assert row.attempts == pipeline.CAREFUL_FROM
+    assert row.attempts == claims.CAREFUL_FROM
     assert not Unrateable.objects.exists()
 
 
@@ -83,7 +85,7 @@ def test_a_lock_that_is_waited_for_too_long_sets_no_event_aside() -> None:
     pipeline.rate()
     session = Session.objects.get()
     store_event(shop, {"input_tokens": 1}, session_key="s-1")
-    PendingEvents.objects.update(attempts=pipeline.CAREFUL_FROM - 1)
+    PendingEvents.objects.update(attempts=claims.CAREFUL_FROM - 1)
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '100ms'")
     try:
@@ -108,7 +110,80 @@ def test_a_bad_event_of_one_customer_does_not_hold_up_another() -> None:
     good = store_event(neighbour, {"input_tokens": 1})
     pipeline.rate()
     assert LedgerEntry.objects.filter(event_id=good.id).exists()
-    assert PendingEvents.objects.get().customer == shop.customer
+    assert PendingEvents.objects.get().customer_ids == [shop.customer.pk]
+
+
+def _shared_row(first: Shop, second: Shop) -> list[UsageEvent]:
+    """Return an event of each of two customers that wait in one row."""
+    events = [store_event(shop, {"input_tokens": 1}) for shop in (first, second)]
+    row = PendingEvents.objects.order_by("id")[0]
+    PendingEvents.objects.exclude(pk=row.pk).delete()
+    PendingEvents.objects.update(
+        event_ids=[event.id for event in events],
+        customer_ids=[event.customer_id for event in events],
+    )
+    return events
+
+
+@committed
+def test_of_a_row_the_events_of_a_busy_customer_wait_and_the_others_do_not() -> None:
+    busy, free = make_shop(), make_shop()
+    held, rated = _shared_row(busy, free)
+    with _other_session() as other:
+        other.execute(
+            "SELECT 1 FROM billing_customerbooks WHERE customer_id = %s FOR UPDATE",
+            [busy.customer.pk],
+        )
+        assert pipeline.rate() == 1
+        row = PendingEvents.objects.get()
+        assert (row.event_ids, row.customer_ids) == ([held.id], [busy.customer.pk])
+        assert row.attempts == 0
+        assert LedgerEntry.objects.filter(event_id=rated.id).exists()
+        assert not LedgerEntry.objects.filter(event_id=held.id).exists()
+    assert pipeline.rate() == 1
+    assert not PendingEvents.objects.exists()
+    _clean()
+
+
+@both
+def test_two_workers_with_parts_of_one_row_leave_nothing_of_it() -> None:
+    first, second = make_shop(), make_shop()
+    one, two = _shared_row(first, second)
+    row = PendingEvents.objects.get()
+    for event in (one, two):
+        queue.drop_part([row.pk], events=[event.id], customers=[event.customer_id])
+    assert not PendingEvents.objects.exists()
+
+
+@both
+def test_a_bad_event_in_a_shared_row_is_set_aside_alone() -> None:
+    shop, neighbour = make_shop(), make_shop()
+    bad, good = _shared_row(shop, neighbour)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
+            " BEGIN RAISE EXCEPTION 'refused'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON billing_ledgerentry FOR EACH ROW"
+            f" WHEN (NEW.event_id = '{bad.id}') EXECUTE FUNCTION pg_temp.refuse()"
+        )
+    for _ in range(claims.CAREFUL_FROM):
+        pipeline.rate()
+    assert Unrateable.objects.get().event_id == bad.id
+    assert LedgerEntry.objects.filter(event_id=good.id).exists()
+    assert not PendingEvents.objects.exists()
+
+
+@both
+def test_who_has_events_in_the_queue_is_told_by_customer() -> None:
+    waiting, rated, late = make_shop(), make_shop(), make_shop()
+    _shared_row(waiting, late)
+    asked = [shop.customer.pk for shop in (waiting, rated)]
+    now = PendingEvents.objects.get().received_at
+    soon = now + dt.timedelta(seconds=1)
+    assert queue.pending_before(asked, soon) == {waiting.customer.pk}
+    assert queue.pending_before(asked, now) == set()
 
 
 @committed

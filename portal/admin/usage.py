@@ -70,8 +70,7 @@ class ImplicitSessionAdmin(ReadOnlyAdmin):
 class PendingAdmin(ReadOnlyAdmin):
     """The queue of record."""
 
-    list_display = ("customer", "received_at", "attempts")
-    list_select_related = ("customer",)
+    list_display = ("__str__", "shard", "received_at", "attempts")
     date_hierarchy = "received_at"
     view_on_site = False
 

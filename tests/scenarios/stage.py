@@ -283,8 +283,10 @@ class Stage:
             "   AND kind = 'usage'),"
             " (SELECT COALESCE(sum(amount), 0) FROM billing_ledgerentry"
             "   WHERE customer_id = c AND kind = 'usage'),"
-            " (SELECT COALESCE(sum(cardinality(event_ids)), 0)"
-            "   FROM metering_pendingevents WHERE customer_id = c)"
+            " (SELECT count(*) FROM metering_pendingevents"
+            "   CROSS JOIN unnest(event_ids) AS waiting (id)"
+            "   JOIN metering_usageevent e USING (id)"
+            "   WHERE c = ANY(customer_ids) AND e.customer_id = c)"
             " FROM (SELECT %s::uuid AS c) AS wanted",
             shop.customer_id,
         )

@@ -23,6 +23,8 @@ class OutboxMessage(models.Model):
     version = models.BigIntegerField()
     # {"topic": [message, …]}
     messages = models.JSONField()
+    # Ids of requests whose usage is in the books now; the edge asks for them alone.
+    settled = models.JSONField(null=True)
     created_at = models.DateTimeField(default=clock.now)
     published_at = models.DateTimeField(null=True)
 
