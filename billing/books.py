@@ -91,7 +91,7 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::int[], %b::tex
 OUTBOX = """
 INSERT INTO core_outboxmessage
   (created_at, tenant_id, customer_id, version, messages, settled)
-SELECT %b, r.tenant_id, r.customer_id, r.version, r.messages::jsonb, r.settled::jsonb
+SELECT %b, r.tenant_id, r.customer_id, r.version, r.messages, r.settled::jsonb
 FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::text[])
   AS r (tenant_id, customer_id, version, messages, settled)
 """

@@ -18,6 +18,7 @@ from django.db import transaction
 
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
+from aforo.lib.memory import uncollected
 from aforo.lib.money import ZERO
 from billing import books, burndown, credentials, group_totals, levels, rating
 from billing.books import Posting
@@ -94,7 +95,7 @@ def _rate_together(claimed: Sequence[Claim]) -> int:
     Of customers whom somebody else holds just now nothing is taken: their events stay
     in their rows.
     """
-    with transaction.atomic():
+    with uncollected(), transaction.atomic():
         wanted = {key for row in claimed for key in row.customer_ids}
         postings = {p.customer_id: p for p in books.lock(wanted, wait=False)}
         if not postings:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+import uuid
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
 from django.conf import settings
 from django.db import transaction
 
-from aforo.core.models import OutboxMessage
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from metering.signals import usage_published
 from metering.topics import TOPICS, USAGE
 
-_json = msgspec.json.Encoder().encode
-
 TOPIC = TOPICS[USAGE].stream
+# In one batch: so many messages and, but for the first, so many bytes of them.
 BATCH = 200
-EVENTS_MAX = 5_000  # In one batch, give or take the last message.
+BYTES_MAX = 4_000_000
 # One relay at a time: order is the point.
 LOCK = 0x61666F726F01
 
@@ -43,62 +42,91 @@ def run() -> int:
     return done
 
 
-def _waiting() -> list[OutboxMessage]:
+class Message(NamedTuple):
+    """A row of the outbox that is not published."""
+
+    id: int
+    tenant_id: uuid.UUID
+    customer_id: uuid.UUID
+    version: int
+    messages: str
+
+
+class Told(msgspec.Struct):
+    """What the relay itself reads of an event's message."""
+
+    id: uuid.UUID
+    unrateable: str | None = None
+
+
+WAITING = f"""
+SELECT id, tenant_id, customer_id, version, messages FROM (
+  SELECT *, sum(octet_length(messages)) OVER (ORDER BY id) - octet_length(messages)
+    AS bytes_before
+  FROM (SELECT * FROM core_outboxmessage WHERE published_at IS NULL
+    ORDER BY id LIMIT {BATCH}) AS oldest
+) AS measured
+WHERE bytes_before < %b ORDER BY id
+"""  # noqa: S608 - of our own number
+PUBLISHED = "UPDATE core_outboxmessage SET published_at = %b WHERE id = ANY(%b)"
+
+# By topic the array of messages, as it was written.
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_told = msgspec.json.Decoder(list[Told]).decode
+NOTHING = msgspec.Raw(b"[]")
+
+
+def _waiting() -> list[Message]:
     """Return the oldest messages that are not published, as many as memory bears."""
-    found = OutboxMessage.objects.filter(published_at=None).order_by("id")[:BATCH]
-    messages: list[OutboxMessage] = []
-    events = 0
-    for message in found.iterator(chunk_size=10):
-        messages.append(message)
-        events += len(message.messages.get(USAGE, []))
-        if events >= EVENTS_MAX:
-            break
-    return messages
+    with sql.cursor() as cursor:
+        rows = cursor.execute(WAITING, [BYTES_MAX], binary=True).fetchall()
+    return [Message(*row) for row in rows]
 
 
-def _add(pipe: redis.client.Pipeline, message: OutboxMessage) -> None:
+def _add(
+    pipe: redis.client.Pipeline, message: Message, parts: dict[str, msgspec.Raw]
+) -> None:
     """Add a version's entries: one on each topic that it tells something on.
 
     The usage topic has an entry for every version, so that a gap is a gap.
     """
     for key, topic in TOPICS.items():
-        items = message.messages.get(key, [])
-        if not items and key != USAGE:
+        if key not in parts and key != USAGE:
             continue
         fields: dict[Any, Any] = {
             "tenant": message.tenant_id.hex,
             "customer": message.customer_id.hex,
             "version": message.version,
-            topic.member: _json(items),
+            topic.member: bytes(parts.get(key, NOTHING)),
         }
-        if key == USAGE and "corrections" in message.messages:
-            fields["corrections"] = _json(message.messages["corrections"])
+        if key == USAGE and "corrections" in parts:
+            fields["corrections"] = bytes(parts["corrections"])
         pipe.xadd(topic.stream, fields, maxlen=topic.length_max, approximate=True)
 
 
 def _publish() -> int:
     """Publish one batch under the relay's lock."""
-    with transaction.atomic():
-        with sql.cursor() as cursor:
-            row = cursor.execute(
-                "SELECT pg_try_advisory_xact_lock(%b)", [LOCK]
-            ).fetchone()
-            if row is None or not row[0]:
-                return 0
-        messages = _waiting()
-        if not messages:
+    with transaction.atomic(), sql.cursor() as cursor:
+        row = cursor.execute("SELECT pg_try_advisory_xact_lock(%b)", [LOCK]).fetchone()
+        if row is None or not row[0]:
             return 0
+        waiting = _waiting()
+        if not waiting:
+            return 0
+        opened = [(message, _parts(message.messages)) for message in waiting]
         pipe = streams().pipeline(transaction=False)
         # Entry by entry, so each topic has a customer's versions in their order.
-        for message in messages:
-            _add(pipe, message)
+        for message, parts in opened:
+            _add(pipe, message, parts)
         pipe.execute()
         crashpoint("relay.published")
-        OutboxMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
-            published_at=clock.now()
-        )
-    for message in messages:
-        items = message.messages.get(USAGE, [])
+        cursor.execute(PUBLISHED, [clock.now(), [m.id for m in waiting]])
+    for message, parts in opened:
+        items = _told(parts.get(USAGE, NOTHING))
         if items:
-            usage_published.send(sender=None, tenant_id=message.tenant_id, items=items)
-    return len(messages)
+            usage_published.send(
+                sender=None,
+                tenant_id=message.tenant_id,
+                event_ids=[item.id for item in items if not item.unrateable],
+            )
+    return len(waiting)

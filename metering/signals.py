@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-# Sent by the relay after a batch is published, with tenant_id and items: a list of
-# {"id", "customer_id", "event_type", "amount", "currency", "cost", "at", …}.
+# Sent by the relay after a version is published, with tenant_id and event_ids: those of
+# its events that have a price.
 usage_published = Signal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,9 +130,7 @@ def feed_html(row: home.Fed) -> str:
     )
 
 
-def on_usage(
-    *, tenant_id: uuid.UUID, items: Sequence[Mapping[str, Any]], **_: Any
-) -> None:
+def on_usage(*, tenant_id: uuid.UUID, event_ids: Sequence[uuid.UUID], **_: Any) -> None:
     """Tell a tenant's open pages what was rated.
 
     Runs in the worker after the commit. At most one announcement of rows a second;
@@ -142,10 +140,9 @@ def on_usage(
     try:
         if not live.is_watched(tenant_id):
             return
-        rated = [uuid.UUID(item["id"]) for item in items if not item["unrateable"]]
-        if rated and cache.add(f"home-rows:{tenant_id.hex}", 1, ROWS_EVERY_S):
+        if event_ids and cache.add(f"home-rows:{tenant_id.hex}", 1, ROWS_EVERY_S):
             with as_web(tenant_id=tenant_id):
-                _push_rows(tenant_id, rated[-ITEMS_MAX:])
+                _push_rows(tenant_id, event_ids[-ITEMS_MAX:])
         if cache.add(_due_key(tenant_id), 1, FIGURES_AFTER_S * 10):
             current_app.send_task(
                 "portal.push_figures", [str(tenant_id)], countdown=FIGURES_AFTER_S

@@ -7,14 +7,13 @@ lines of all events sum to the price of the period exactly.
 
 from __future__ import annotations
 
-import contextlib
 import decimal
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from aforo.lib.memory import uncollected
 from catalog.pricing.agentic import Compound, Dimensions
 from catalog.pricing.charges import (
     AdjustedMeter,
@@ -84,7 +83,7 @@ def rate_many(
     program = program_of(plan)
     meters: dict[int, Meter] = {}
     outcomes = [] if outcomes is None else outcomes
-    with decimal.localcontext(EXACT), _uncollected():
+    with decimal.localcontext(EXACT), uncollected():
         for event in events:
             touched = _stage(program, meters, before, event)
             if isinstance(touched, Unrateable):
@@ -159,22 +158,6 @@ def close_sessions(
             if added:
                 lines[session] = added
         return lines, _after(plan, before, meters)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector out of the block, unless somebody else does.
-
-    A line is three tuples and no cycle; the collector would look through all that were
-    made so far again and again, for a third of the time that rating takes.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _stage(

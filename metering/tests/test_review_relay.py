@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from aforo.core.models import OutboxMessage
-from aforo.lib import clock
+from aforo.lib import clock, ids
 from metering import relay
 from tests.factories import Shop, make_shop
 
@@ -18,14 +20,15 @@ def _waits(shop: Shop, version: int, events: int) -> None:
         customer_id=shop.customer.pk,
         version=version,
         created_at=clock.now(),
-        messages={"usage": [{"id": str(number)} for number in range(events)]},
+        messages=json.dumps({"usage": [{"id": ids.new_id().hex}] * events}),
     )
 
 
-def test_big_messages_are_taken_few_at_a_time() -> None:
+def test_big_messages_are_taken_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = make_shop()
     OutboxMessage.objects.update(published_at=clock.now())
     for version in range(100, 106):
-        _waits(shop, version, relay.EVENTS_MAX // 2)
+        _waits(shop, version, 100)
+    monkeypatch.setattr(relay, "BYTES_MAX", 7_500)
     oldest = relay._waiting()
     assert [message.version for message in oldest] == [100, 101]

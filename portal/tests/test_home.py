@@ -178,9 +178,9 @@ def test_names_are_escaped_before_they_are_pushed(scene: Scene) -> None:
 
 
 def test_usage_is_worked_out_for_open_pages_only(scene: Scene) -> None:
-    items = [{"id": str(row.event_id), "unrateable": None} for row in home.feed()]
-    live_home.on_usage(tenant_id=scene.tenant.pk, items=items)
+    rated = [row.event_id for row in home.feed()]
+    live_home.on_usage(tenant_id=scene.tenant.pk, event_ids=rated)
     assert cache.get(f"home-figures:{scene.tenant.pk.hex}") is None
     live.watch(scene.tenant.pk)
-    live_home.on_usage(tenant_id=scene.tenant.pk, items=items)
+    live_home.on_usage(tenant_id=scene.tenant.pk, event_ids=rated)
     assert cache.get(f"home-figures:{scene.tenant.pk.hex}") == 1

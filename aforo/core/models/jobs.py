@@ -21,8 +21,8 @@ class OutboxMessage(models.Model):
     )
     customer_id = models.UUIDField()
     version = models.BigIntegerField()
-    # {"topic": [message, …]}
-    messages = models.JSONField()
+    # JSON: {"topic": [message, …]}. As text, because the relay passes it on as it is.
+    messages = models.TextField()
     # Ids of requests whose usage is in the books now; the edge asks for them alone.
     settled = models.JSONField(null=True)
     created_at = models.DateTimeField(default=clock.now)
@@ -40,7 +40,13 @@ class OutboxMessage(models.Model):
                 fields=["id"],
                 condition=models.Q(published_at__isnull=True),
                 name="core_outbox_unpublished",
-            )
+            ),
+            # Serves the edge: what a customer has settled since it was projected.
+            models.Index(
+                fields=["customer_id", "version"],
+                condition=models.Q(settled__isnull=False),
+                name="core_outbox_settled",
+            ),
         ]
 
     def __str__(self) -> str:
