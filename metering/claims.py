@@ -47,16 +47,16 @@ class Waiting(NamedTuple):
 
     id: uuid.UUID
     shard: int
-    customer_ids: list[uuid.UUID]
     size: int  # Events.
     attempts: int
 
 
 QUEUE = f"""
-SELECT id, shard, customer_ids, cardinality(event_ids), attempts
+SELECT id, shard, cardinality(event_ids), attempts
 FROM metering_pendingevents WHERE NOT customer_ids <@ %b::uuid[]
 ORDER BY id LIMIT {ROWS_MAX}
 """  # noqa: S608 - of our own number
+OWNERS = "SELECT id, customer_ids FROM metering_pendingevents WHERE id = ANY(%b)"
 ATTEMPT = """
 UPDATE metering_pendingevents SET attempts = attempts + 1 WHERE id = ANY(%b)
 RETURNING id, customer_ids, event_ids, attempts
@@ -70,21 +70,24 @@ def take(*, without: Collection[uuid.UUID] = ()) -> list[Claim]:
     nothing is free.
     """
     busy = set(without)
-    with transaction.atomic(), sql.cursor() as cursor:
-        while True:
+    claimed: list[Claim] = []
+    while not claimed:
+        with transaction.atomic(), sql.cursor() as cursor:
             found = cursor.execute(QUEUE, [list(busy)], binary=True).fetchall()
-            chosen = choose([Waiting(*row) for row in found])
+            chosen = [row.id for row in choose([Waiting(*row) for row in found])]
             if not chosen:
                 return []
-            wanted = {key for row in chosen for key in row.customer_ids} - busy
+            # Rows that another worker has finished meanwhile are in neither answer.
+            owners = cursor.execute(OWNERS, [chosen], binary=True).fetchall()
+            wanted = {key for _, customers in owners for key in customers} - busy
             mine = {p.customer_id for p in books.lock(wanted, wait=False)}
-            if mine:
-                break
-            # The long queue of customers whom another worker has hides nobody else.
-            busy |= wanted
-        rows = sorted(row.id for row in chosen if not mine.isdisjoint(row.customer_ids))
-        cursor.execute(ATTEMPT, [rows], binary=True)
-        claimed = sorted(Claim(*row) for row in cursor.fetchall())
+            if not mine:
+                # The long queue of customers whom another has hides nobody else.
+                busy |= wanted
+                continue
+            rows = sorted(key for key, who in owners if not mine.isdisjoint(who))
+            cursor.execute(ATTEMPT, [rows], binary=True)
+            claimed = sorted(Claim(*row) for row in cursor.fetchall())
     crashpoint("rate.claimed")
     return claimed
 

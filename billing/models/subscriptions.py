@@ -121,6 +121,14 @@ class BillingPeriod(TenantModel):
                 name="billing_period_forward",
             ),
         ]
+        indexes = [
+            # Serves every look-up of a customer at the door: until when is it closed?
+            models.Index(
+                fields=["customer", "end_at"],
+                condition=models.Q(state="finalised"),
+                name="billing_period_sealed",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.start_at:%Y-%m-%d} to {self.end_at:%Y-%m-%d}"
