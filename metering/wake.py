@@ -14,8 +14,11 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 TASK = "metering.rate"
-# One message per process and interval is enough: it is for everybody who waits.
-INTERVAL_S = 0.025
+# One message per process and pause is enough: it is for everybody who waits. A pause is
+# short after a message went out, because its worker is free and the next event would
+# wait; it is long when one still waits for a worker, who will read what came since.
+PAUSE_S = 0.005
+BUSY_PAUSE_S = 0.025
 # While a message waits for a worker, another would only tell the same.
 MARK = "aforo:wake"
 # A message that was lost together with its worker silences the others so long.
@@ -55,18 +58,19 @@ class Waker:
         while True:
             self._added.wait()
             self._added.clear()
-            _send()
-            time.sleep(INTERVAL_S)
+            time.sleep(PAUSE_S if _send() else BUSY_PAUSE_S)
 
 
-def _send() -> None:
+def _send() -> bool:
     """Send a message unless one waits; a broker that is away is only logged."""
     try:
         if _broker().set(MARK, 1, nx=True, px=MARK_MS):
             current_app.send_task(TASK, retry=False)
+            return True
     except Exception as error:
         # Whatever the transport raises: the request was answered long ago.
         logger.warning("workers were not woken: %s", type(error).__name__)
+    return False
 
 
 def taken() -> None:

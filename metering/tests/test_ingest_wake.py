@@ -40,7 +40,7 @@ def test_new_events_wake_a_worker_and_duplicates_do_not(
     assert next_task(broker) == wake.TASK
     wake.taken()
     door.post(seller, event)
-    time.sleep(10 * wake.INTERVAL_S)
+    time.sleep(10 * wake.BUSY_PAUSE_S)
     assert broker.llen(QUEUE) == 0
 
 
@@ -49,7 +49,7 @@ def test_one_message_waits_however_much_comes(broker: redis.Redis) -> None:
     for _ in range(5):
         for waker in wakers:
             waker.notify()
-        time.sleep(2 * wake.INTERVAL_S)
+        time.sleep(2 * wake.BUSY_PAUSE_S)
     assert broker.llen(QUEUE) == 1
 
 

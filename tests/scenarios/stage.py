@@ -284,8 +284,8 @@ class Stage:
             " (SELECT COALESCE(sum(amount), 0) FROM billing_ledgerentry"
             "   WHERE customer_id = c AND kind = 'usage'),"
             " (SELECT count(*) FROM metering_pendingevents"
-            "   CROSS JOIN unnest(event_ids) AS waiting (id)"
-            "   JOIN metering_usageevent e USING (id)"
+            "   CROSS JOIN unnest(event_ids) AS waiting (event)"
+            "   JOIN metering_usageevent e ON e.id = waiting.event"
             "   WHERE c = ANY(customer_ids) AND e.customer_id = c)"
             " FROM (SELECT %s::uuid AS c) AS wanted",
             shop.customer_id,
