@@ -111,10 +111,11 @@ def first_link(page: Page, path: str) -> str:
 def details(page: Page, url: str) -> list[str]:
     """Return a page of each kind that shows one thing, found as a person would."""
     found = []
-    for path in ("/customers/", "/products/", "/sessions/", "/events/"):
-        page.goto(url + path.rstrip("/"))
+    for path in ("/customers/", "/products/", "/sessions/", "/events/evt_"):
+        page.goto(url + path.removesuffix("evt_").rstrip("/"))
         found.append(first_link(page, path))
-    customer, product = found[0], found[1]
+    customer, product, event = found[0], found[1], found[3]
+    found += [f"{event}/amend", f"{event}/void"]
     found += [f"{product}?tab=tools", f"{product}/tools/new", f"{found[2]}/end"]
     page.goto(f"{url}/plans")
     plan = first_link(page, "/plans/pln_")
