@@ -216,6 +216,8 @@ def _told(event: Any, weighed: Weighed) -> list[str]:
         for currency, amount in repriced.items()
         if amount
     ]
+    if unknown := weighed.done.item.cost.unknown:
+        told.append(f"What the corrected event costs us is not known: {unknown}.")
     told += [
         wallet_moves(amount, currency) for currency, amount in weighed.wallets.items()
     ]
