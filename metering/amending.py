@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.db.models import Sum
 
 from aforo.core.models import User
 from aforo.lib.errors import AforoError
+from aforo.lib.money import ZERO
 from billing import books
+from billing.ledger import Entry
+from billing.models import Wallet
 from metering import implicit, pipeline, voiding
 from metering.batch import Item
 from metering.identity import Event
@@ -28,6 +35,8 @@ class Amended:
     void: EventVoid
     event: UsageEvent
     item: Item
+    # What both add to the books of their customers: the void's entries first.
+    entries: Sequence[Entry] = ()
 
 
 def named(raw: Mapping[str, Any], event: UsageEvent) -> dict[str, Any]:
@@ -92,7 +101,76 @@ def amend(
         )
         # It moves the wallets by what both events come to, and writes the books.
         (item,) = pipeline.process(postings, [event.pk])
-    return Amended(done.void, event, item)
+        entries = [entry for key in sorted(postings) for entry in postings[key].entries]
+    return Amended(done.void, event, item, entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What an amendment does to the money, done or only tried."""
+
+    done: Amended
+    # What wallets get back (positive) or pay, by currency; those that do not move lack.
+    wallets: dict[str, Decimal]
+    is_kept: bool
+
+    @property
+    def digest(self) -> str:
+        """What tells this effect from any other: of the new event, and of money."""
+        item, void = self.done.item, self.done.void
+        event = self.done.event
+        parts = {
+            "event": [event.event_type, event.tool_name, event.occurred_at],
+            "body": event.body,
+            "money": [void.amount, item.amount, item.currency, item.refusal],
+            "cost": [item.cost.amount, item.cost.currency],
+            "entries": [
+                [e.kind, e.currency, e.amount, e.billing_period_id]
+                for e in self.done.entries
+            ],
+            "wallets": self.wallets,
+        }
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Undo(Exception):
+    """Ends a trial."""
+
+
+def weigh(
+    old: UsageEvent, new: Event, *, reason: str, actor: User | None, seen: str = ""
+) -> Weighed:
+    """Amend, and keep it only where its effect is the one that somebody has `seen`.
+
+    `seen` is the digest of an effect; with any other all of it is rolled back and the
+    effect is what it would be now. Raises AforoError as amend().
+    """
+    found: list[Weighed] = []
+    try:
+        with transaction.atomic():
+            books.lock({old.customer_id, new.customer_id})
+            before = _balances(old, new)
+            done = amend(old, new, reason=reason, actor=actor)
+            after = _balances(old, new)
+            moved = {
+                currency: balance - before.get(currency, ZERO)
+                for currency, balance in after.items()
+                if balance != before.get(currency, ZERO)
+            }
+            found.append(Weighed(done, moved, is_kept=False))
+            if found[0].digest != seen:
+                raise _Undo
+    except _Undo:
+        return found[0]
+    return replace(found[0], is_kept=True)
+
+
+def _balances(*events: UsageEvent | Event) -> dict[str, Decimal]:
+    """Return what is in the wallets of the customers of events, by currency."""
+    rows = Wallet.objects.filter(customer__in={event.customer_id for event in events})
+    summed = rows.order_by().values_list("currency").annotate(Sum("balance"))
+    return dict(summed)
 
 
 def _session_key(old: UsageEvent, new: Event) -> str:

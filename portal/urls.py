@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from portal.views import (
     accounts,
+    amendments,
     apidocs,
     audit,
     auth,
@@ -182,6 +183,7 @@ urlpatterns: list[URLPattern] = [
     ),
     path("events/<str:public_id>", events.event, name="event"),
     path("events/<str:public_id>/void", corrections.void, name="event-void"),
+    path("events/<str:public_id>/amend", amendments.amend, name="event-amend"),
     path("invoices", invoices.table, name="invoices"),
     path("invoices.csv", invoices.table_csv, name="invoices-csv"),
     path("invoices/<str:public_id>.pdf", invoices.document, name="invoice-pdf"),

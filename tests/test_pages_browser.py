@@ -111,10 +111,11 @@ def first_link(page: Page, path: str) -> str:
 def details(page: Page, url: str) -> list[str]:
     """Return a page of each kind that shows one thing, found as a person would."""
     found = []
-    for path in ("/customers/", "/products/", "/sessions/", "/events/"):
-        page.goto(url + path.rstrip("/"))
+    for path in ("/customers/", "/products/", "/sessions/", "/events/evt_"):
+        page.goto(url + path.removesuffix("evt_").rstrip("/"))
         found.append(first_link(page, path))
-    customer, product = found[0], found[1]
+    customer, product, event = found[0], found[1], found[3]
+    found += [f"{event}/amend", f"{event}/void"]
     found += [f"{product}?tab=tools", f"{product}/tools/new", f"{found[2]}/end"]
     page.goto(f"{url}/plans")
     plan = first_link(page, "/plans/pln_")
@@ -181,6 +182,28 @@ def open_line_with_events(page: Page, url: str) -> None:
             if page.locator("a[href*='day=']").count():
                 return
     raise AssertionError(f"none of {len(invoices)} invoices has a line with events")
+
+
+def test_an_event_is_amended_on_its_page(shop: harness.Instance) -> None:
+    """The web server is no owner of the tables: it has to say for whom it asks."""
+    with browser_page(shop.url) as (page, faults):
+        sign_in(page, shop)
+        page.goto(f"{shop.url}/events?status=rated")
+        event = first_link(page, "/events/evt_")
+        page.goto(f"{shop.url}{event}/amend")
+        page.fill("[name='property-0-name']", "note")
+        page.fill("[name='property-0-value']", "put right")
+        page.fill("[name=reason]", "a trial of the page")
+        page.get_by_role("button", name="Show what it changes").last.click()
+        page.wait_for_selector("#review")
+        page.fill("[name=typed]", "amend")
+        page.get_by_role("button", name="Amend the event").click()
+        page.wait_for_selector("text=The event is amended.")
+        assert event not in page.url
+        assert "put right" in page.content()
+        page.goto(shop.url + event)
+        assert "This event is void" in page.content()
+    assert faults == []
 
 
 def make_service_key(page: Page, url: str) -> str:

@@ -98,11 +98,11 @@ class Row:
     def margin(self) -> Decimal | None:
         """Price less cost, when both are known in one currency."""
         event = self.event
-        if event.amount is None or event.cost is None:
+        if event.net is None or event.cost is None:
             return None
         if event.currency != event.cost_currency:
             return None
-        margin: Decimal = event.amount - event.cost
+        margin: Decimal = event.net - event.cost
         return margin
 
 

@@ -23,18 +23,23 @@ COLUMNS = f"""
 SELECT {rated.COLUMNS},
   e.id, e.customer_id, c.name, e.session_key
 """  # Only constants.
+# What was taken back is no part of any group; the event that amends it may be.
+COUNTED = """
+NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
+"""
 LEDGER = """
 LEFT JOIN billing_ledgerentry l
   ON l.event_id = e.id AND l.kind IN ('usage', 'adjustment')
 LEFT JOIN billing_subscription s ON s.id = l.subscription_id
 """
-# All events of groups, whatever they were charged with.
+# All events of groups that still count, whatever they were charged with.
 WHOLE = f"""
 {COLUMNS}
 FROM unnest(%(customers)s::uuid[], %(names)s::text[]) AS k (customer_id, name)
 JOIN metering_usageevent e
   ON e.customer_id = k.customer_id AND e.{{column}} = k.name AND e.{{column}} <> ''
 {LEDGER} {rated.JOINS}
+WHERE {COUNTED}
 ORDER BY e.id LIMIT %(most)s
 """  # Only constants of this module.
 BY_COLUMN = {
@@ -144,7 +149,7 @@ def read(statement: str, currency: str, **parameters: Any) -> list[Seen]:
 
 
 def whole(keys: Iterable[GroupKey], by: Grouping, currency: str) -> list[Seen]:
-    """Return all events of groups, at most WHOLE_MAX; one statement."""
+    """Return all events of groups that count, at most WHOLE_MAX; one statement."""
     wanted = sorted({key for key in keys if key.name})
     if not wanted:
         return []

@@ -188,11 +188,12 @@ class Match:
 
 
 def matching(tenant_id: uuid.UUID, wanted: Definition) -> list[Match]:
-    """Return the newest events that add to a metric; one statement."""
+    """Return the newest events that add to a metric and are not void; one statement."""
     events = UsageEvent.objects.filter(tenant=tenant_id)
     last = events.order_by("-id").values("pk")[LOOK_BACK - 1 : LOOK_BACK]
     oldest = Coalesce(Subquery(last), Value(uuid.UUID(int=0)), output_field=UUIDField())
-    rows = events.filter(_carries(wanted), pk__gte=oldest).select_related("customer")
+    counted = events.filter(_carries(wanted), pk__gte=oldest, void__isnull=True)
+    rows = counted.select_related("customer")
     found = with_effects(rows).order_by("-id")[:EXAMPLES]
     return [_match(event, wanted) for event in found]
 
@@ -240,6 +241,7 @@ counted AS (
     {value} AS value
   FROM newest e {join}
   WHERE e.occurred_at >= %(start)b AND e.occurred_at < %(end)b
+    AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = e.id)
     AND (cardinality(%(types)b::text[]) = 0 OR e.event_type = ANY(%(types)b::text[])))
 SELECT day, {figure} FROM counted WHERE value IS NOT NULL GROUP BY 1
 """

@@ -40,6 +40,7 @@ from metering.models import UsageEvent
 from portal.selectors.figures import Span
 from portal.selectors.groups import (
     COLUMNS,
+    COUNTED,
     LEDGER,
     GroupKey,
     Seen,
@@ -60,7 +61,7 @@ FROM (SELECT * FROM metering_usageevent WHERE tenant_id = %(tenant)s
       ORDER BY id DESC LIMIT %(most)s) e
 {LEDGER} {rated.JOINS}
 WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
-  AND COALESCE(s.product_id, e.product_id) = %(product)s
+  AND COALESCE(s.product_id, e.product_id) = %(product)s AND {COUNTED}
 """  # noqa: S608  # Only constants of this module.
 # Whether events of the span may lie behind the newest ones that are read.
 OLDEST = """
@@ -79,7 +80,7 @@ WHERE l.customer_id = ANY(%(customers)s) AND l.kind IN ('usage', 'adjustment')
     SELECT id FROM billing_billingperiod
     WHERE customer_id = ANY(%(customers)s) AND end_at > %(start)s)
   AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
-  AND s.product_id = %(product)s
+  AND s.product_id = %(product)s AND {COUNTED}
 ORDER BY e.id LIMIT %(most)s
 """  # noqa: S608  # Only constants of this module.
 
@@ -233,7 +234,10 @@ def of_month(charge: Charge, product: Product, currency: str, span: Span) -> Out
 
 
 def of_event(event: UsageEvent, plan: Plan) -> list[tuple[Charge, Group]]:
-    """Return what the group of an event has come to, for each outcome it concerns."""
+    """Return what the group of an event has come to, for each outcome it concerns.
+
+    Of an event that is void it is the group without it.
+    """
     found = []
     span = Span(event.occurred_at, event.occurred_at)
     for charge in plan.charges:

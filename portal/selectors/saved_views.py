@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
+from aforo.lib import clock
+from portal.ranges import spans
 from portal.selectors import analytics
 from portal.selectors.analytics import DIMENSIONS, NONE
+from portal.ui.figures import period_text
 
 # What an address of the page may say, in the order in which it is told.
 WORDS = {
@@ -25,9 +28,24 @@ KNOWN = (*WORDS, *DIMENSIONS)
 OWN = ("view", "after", "before")
 
 
+DATES = ("from", "to")
+CUSTOM = "custom"
+
+
 def clean(query: Mapping[str, str]) -> str:
     """Return the address of a view: what is known and says something, in order."""
-    return urlencode([(name, query[name]) for name in KNOWN if query.get(name)])
+    said = {name: query[name] for name in KNOWN if query.get(name)}
+    return urlencode(_without_idle(said))
+
+
+def _without_idle(said: Mapping[str, str]) -> dict[str, str]:
+    """Return what an address says without dates beside another period.
+
+    The form sends its dates with any period; the page heeds them only where the
+    period is theirs, or where none is named.
+    """
+    idle = DATES if said.get("period", CUSTOM) != CUSTOM else ()
+    return {name: text for name, text in said.items() if name not in idle}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +80,15 @@ def read(query: str, choices: Names, named: Names) -> Read:
     measure …); a name that is not among them takes what is given. `named` is what
     names() found.
     """
+    said = _without_idle(dict(parse_qsl(query)))
     kept: list[tuple[str, str]] = []
     told: list[tuple[str, str]] = []
     lost: list[str] = []
-    for name, text in parse_qsl(query):
+    own = {name: said.pop(name) for name in ("period", *DATES) if name in said}
+    if set(own) & {*DATES} or own.get("period") == CUSTOM:
+        _read_dates(own, kept, told, lost)
+        own = {}
+    for name, text in [*own.items(), *said.items()]:
         if name in DIMENSIONS:
             label = _label(name, text, named)
             word = DIMENSIONS[name].label
@@ -78,6 +101,22 @@ def read(query: str, choices: Names, named: Names) -> Read:
             kept.append((name, text))
             told.append((word, label))
     return Read(urlencode(kept), told, lost)
+
+
+def _read_dates(
+    own: Mapping[str, str],
+    kept: list[tuple[str, str]],
+    told: list[tuple[str, str]],
+    lost: list[str],
+) -> None:
+    """Tell a first and a last day as one period, by the rule of the page."""
+    period, span, _, _ = spans(own, clock.now())
+    if period == CUSTOM:
+        kept += own.items()
+        told.append((WORDS["period"], period_text(span.start, span.end)))
+    else:
+        days = (f"{WORDS[n].lower()} {own[n]}" for n in DATES if n in own)
+        lost.append(" ".join((WORDS["period"], *days)))
 
 
 def _choice(name: str, text: str, choices: Names) -> str | None:

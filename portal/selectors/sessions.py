@@ -10,13 +10,14 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO
 from billing import contracts
 from billing.models import LedgerEntry, SubscriptionSnapshot
 from catalog.pricing import Recipe
-from metering.models import CostFact, Session, UsageEvent
+from metering.models import CostFact, EventVoid, Session, UsageEvent
 from portal.selectors.stage_shares import stage_shares
 from portal.trace import Stage, stage_of, stage_of_charge
 
@@ -32,14 +33,22 @@ def table() -> QuerySet[Session]:
 
 
 def with_effects(events: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
-    """Return the events with `amount`, `cost` and `cost_currency` (null: none)."""
+    """Return the events with `amount`, `cost` and `cost_currency` (null: none).
+
+    `amount` is what the event was charged; `net` is what is left of it in the books:
+    of an event that is void mostly nothing, or what other events cost more or less
+    since. `void_amount` is what the void added (null: it is not void).
+    """
     entry = LedgerEntry.objects.filter(event_id=OuterRef("pk"), kind__in=EFFECTS)
     fact = CostFact.objects.filter(event=OuterRef("pk"), kind=CostFact.Kind.ORIGINAL)
     # With what was found out later; null only where nothing is known.
     facts = CostFact.objects.filter(event=OuterRef("pk")).order_by()
     total = facts.values("event").annotate(total=Sum("amount")).values("total")
+    void = EventVoid.objects.filter(event=OuterRef("pk")).values("amount")
     return events.annotate(
         amount=Subquery(entry.values("amount")[:1], output_field=MoneyField()),
+        void_amount=Subquery(void, output_field=MoneyField()),
+        net=F("amount") + Coalesce(F("void_amount"), ZERO, output_field=MoneyField()),
         currency=Subquery(entry.values("currency")[:1]),
         ledger_id=Subquery(entry.values("id")[:1]),
         cost=Subquery(total, output_field=MoneyField()),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from aforo.core.models import User
 from portal.tests.conftest import PASSWORD
@@ -93,6 +93,32 @@ def test_axe_finds_nothing_and_no_page_scrolls_sideways(
         page.goto(f"{url}/no/such/page")
         found += problems(page)
     assert [*found, *faults] == []
+
+
+EDGE = """frame => [frame.scrollLeft, frame.scrollWidth > frame.clientWidth,
+  getComputedStyle(frame).backgroundAttachment]"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_is_cut_off_shows_it_and_scrolls_by_keys(
+    live_server: Any, olga: User, scheme: str
+) -> None:
+    url = live_server.url
+    size = {"width": 320, "height": 900}
+    with browser_page(url, viewport=size, color_scheme=scheme) as (page, faults):
+        sign_in(page, url)
+        page.goto(f"{url}/audit")
+        frame = page.locator(".table-wrap").first
+        # What covers the shades moves with the table; the shades stay at the edges.
+        shades = "local, local, scroll, scroll"
+        assert frame.evaluate(EDGE) == [0, True, shades]
+        with_shade = frame.screenshot()
+        frame.evaluate("frame => { frame.style.background = 'none'; }")
+        assert frame.screenshot() != with_shade
+        frame.focus()
+        page.keyboard.press("ArrowRight")
+        expect(frame).not_to_have_js_property("scrollLeft", 0)
+    assert faults == []
 
 
 def test_keys_find_a_page_and_give_the_focus_back(live_server: Any, olga: User) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from decimal import Decimal
 
 import pytest
 from django.test import Client
 
 from aforo.core.models import Role
 from aforo.lib import ids
+from aforo.lib.money import plain
+from metering import voiding
 from metering.models import EventVoid, Session, UsageEvent
 from portal.selectors import sessions
+from portal.selectors.waterfall import waterfall
 from portal.tests.scene import Scene, event_path, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +78,46 @@ def test_the_page_shows_the_effect_first_and_voids_when_confirmed(
     assert trace.agrees
     # A second look leads back: there is nothing to confirm.
     assert client.get(f"{path}/void").status_code == 302
+
+
+def test_lists_show_what_is_left_of_the_price_of_a_void_event(scene: Scene) -> None:
+    """Graduated tokens: without one call the later ones are on a dearer tier."""
+    client = sign_in(scene, Role.OPERATIONS)
+    work = UsageEvent.objects.filter(session_key="run-1118")
+    first = work.filter(tool_name="").order_by("occurred_at")[0]
+    tool = rated(scene)
+    for event in (first, tool):
+        voiding.void(event, reason="sent by a test")
+    rows = {row.event.pk: row.event for row in client.get("/events").context["rows"]}
+    assert (rows[tool.pk].net, rows[tool.pk].amount) == (0, Decimal("0.01"))
+    assert rows[first.pk].net > 0
+    page = re.sub(r"\s+", " ", client.get("/events").content.decode())
+    struck = re.findall(r"<del>.*?</del>( others repriced)?</span>", page)
+    assert sorted(struck) == ["", " others repriced"]
+    # What the rows show is what the books have, on the page and in the CSV.
+    booked = sum(entry.amount for entry in scene.ledger().exclude(event_id=None))
+    shown = _csv(client)
+    assert sum(Decimal(row["amount"] or 0) for row in shown) == booked
+    taken = {row["id"]: row["taken_back"] for row in shown if row["taken_back"]}
+    assert taken == {
+        ids.public("evt", pk): plain(rows[pk].amount) for pk in (first.pk, tool.pk)
+    }
+    # A session's rows sum to the session's price, and siblings say what is void.
+    session = Session.objects.get(key="run-1118")
+    bars = waterfall(session).bars
+    assert sum(bar.event.net or 0 for bar in bars) == session.price
+    page = client.get(f"/sessions/{session.public_id}").content.decode()
+    assert page.count("<del>") == 2
+    page = client.get(event_path(work.exclude(pk=first.pk)[0])).content.decode()
+    assert page.count("<del>") == 2
+
+
+def test_a_void_event_that_had_no_price_shows_none(scene: Scene) -> None:
+    event = scene.store({"input_tokens": 10})
+    voiding.void(event, reason="sent by a test")
+    page = sign_in(scene, Role.VIEWER).get("/events", {"status": "void"})
+    assert "voided before it had a price" in page.content.decode()
+    assert "<del>" not in page.content.decode()
 
 
 def test_viewers_do_not_void(scene: Scene) -> None:

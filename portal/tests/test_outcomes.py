@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from aforo.core.models import Role
 from aforo.lib import clock
 from catalog import plans
 from catalog.pricing.outcomes import Standing
-from metering import pipeline
+from metering import pipeline, voiding
 from portal.selectors import outcomes
 from portal.tests.scene import NOW, PLAN, Scene, sign_in
 from tests.factories import add_cost, make_shop, store_event
@@ -156,6 +157,67 @@ def test_a_month_lists_what_was_left_over_and_what_it_cost(scene: Scene) -> None
     assert "o-good" not in page
     assert "Unrecovered cost" in page
     assert "o-good" in text(client, path(scene, "?span=before&show=matched"))
+
+
+def test_an_event_that_is_void_is_in_no_group(scene: Scene) -> None:
+    write_draft(scene)
+    work(scene, "c-good", *REVIEWED, "review.confirmed")
+    work(scene, "c-alone", "doc.parsed")
+    pipeline.rate()
+    client = sign_in(scene, Role.PRODUCT_MANAGER)
+    before = client.get(path(scene)).context["made"]
+    month = client.get(path(scene, "?span=month")).context["made"]
+    piece = (
+        scene.events()
+        .filter(correlation_id="c-good", event_type="llm.completion")
+        .order_by("occurred_at")
+        .last()
+    )
+    alone = scene.events().get(correlation_id="c-alone")
+    assert piece is not None
+    for event in (piece, alone):
+        voiding.void(event, reason="sent by a test")
+    for span, old in (("day", before), ("month", month)):
+        made = client.get(path(scene, f"?span={span}")).context["made"]
+        assert old.event_count - made.event_count == 2
+        groups = {g.work.key.name: g for g in made.groups}
+        assert "c-alone" not in groups
+        good = groups["c-good"]
+        assert good.missing == "1 of 2 llm.completion"
+        assert good.work.pieces == "1 doc.parsed, 1 llm.completion, 1 review.confirmed"
+        assert good.work.meters == "1,000 tokens"
+        # Each call costs 1,000 × $0.0000011, and one of them is left.
+        assert good.work.cost == Decimal("0.0011")
+        assert old.unrecovered - made.unrecovered == -good.work.cost
+    # What a row leads to is what it counts.
+    page = client.get(path(scene)).content.decode()
+    address = re.search(r'href="(/events\?q=c-good[^"]*)"', page)
+    assert address is not None
+    listed = client.get(address[1].replace("&amp;", "&")).context["rows"]
+    assert len(listed) == 3
+
+
+def test_a_correction_takes_the_place_of_an_event_in_its_group(scene: Scene) -> None:
+    write_draft(scene)
+    work(scene, "c-half", "doc.parsed", "llm.completion")
+    work(scene, "c-half", "llm.completion", ago=50 * MINUTE)
+    pipeline.rate()
+    client = sign_in(scene, Role.VIEWER)
+    wrong = scene.events().filter(correlation_id="c-half").first()
+    assert wrong is not None
+    right = scene.store(
+        {"input_tokens": 400},
+        properties={"model": "gpt-4o"},
+        at=wrong.occurred_at,
+        correlation_id="c-half",
+    )
+    pipeline.rate()
+    assert "3 llm.completion" in text(client, path(scene))
+    voiding.void(wrong, reason="wrong figure")
+    made = client.get(path(scene)).context["made"]
+    group = next(g for g in made.groups if g.work.key.name == "c-half")
+    assert (group.work.meters, group.missing) == ("1,400 tokens", "no review.confirmed")
+    assert group.work.last_id == right.pk
 
 
 def test_a_single_event_that_never_came_leaves_its_meters_over(scene: Scene) -> None:

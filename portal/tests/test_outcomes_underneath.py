@@ -19,7 +19,7 @@ from billing import invoicing
 from billing.models import Invoice, InvoiceLine
 from catalog import products
 from catalog.starters import starters
-from metering import pipeline
+from metering import pipeline, voiding
 from metering.models import UsageEvent
 from tests.factories import Shop, add_cost, make_shop, store_event
 
@@ -110,6 +110,26 @@ def test_staff_open_a_line_and_see_meters_and_cost_underneath(shop: Shop) -> Non
     # (18,204 + 1,731) × $0.00001; a contract.reviewed has no rate, and that is said.
     assert 'value="0.19935' in page
     assert "1 event has no known cost" in page
+
+
+def test_what_was_taken_back_is_not_underneath(shop: Shop) -> None:
+    client = signed_in(shop)
+    more = store_event(
+        shop, {"input_tokens": 5}, correlation_id="c-1", properties={"model": "m"}
+    )
+    pipeline.rate()
+    invoice, line = Invoice.objects.get(), InvoiceLine.objects.get()
+    address = f"/invoices/{invoice.public_id}?line={line.public_id}&day=2026-10-10"
+    piece = f"/events/{ids.public('evt', more.pk)}"
+    assert "19,940 tokens" in client.get(address).content.decode()
+    assert "19,940 tokens" in client.get(piece).content.decode()
+    voiding.void(more, reason="sent by a test")
+    page = client.get(address).content.decode()
+    assert "1 contract.reviewed, 1 llm.completion" in page
+    assert "19,935 tokens" in page
+    page = client.get(piece).content.decode()
+    assert "19,935 tokens" in page
+    assert "outcome, without this event" in page
 
 
 def test_an_event_shows_what_its_group_has_come_to(shop: Shop) -> None:

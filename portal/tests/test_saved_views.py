@@ -58,6 +58,55 @@ def test_a_view_keeps_the_filters_and_nothing_else(shop: Shop) -> None:
     assert entry.changes["filters"] == [None, view.query]
 
 
+@pytest.mark.parametrize(
+    ("query", "kept", "words"),
+    [
+        # The form sends its dates with any period; only their own heeds them.
+        (
+            "period=30&from=2026-10-01&to=2026-10-07&by=model",
+            "period=30&by=model",
+            "Period: Last 30 days, Break down by: Model.",
+        ),
+        (
+            "period=custom&from=2026-10-01&to=2026-10-07&by=model",
+            "period=custom&from=2026-10-01&to=2026-10-07&by=model",
+            "Period: 1–7 Oct 2026 UTC, Break down by: Model.",
+        ),
+        (
+            "from=2026-09-30&to=2026-10-07",
+            "from=2026-09-30&to=2026-10-07",
+            "Period: 30 Sep – 7 Oct 2026 UTC.",
+        ),
+    ],
+)
+def test_a_period_and_dates_are_told_as_the_page_heeds_them(
+    shop: Shop, query: str, kept: str, words: str
+) -> None:
+    client = sign_in(shop, Role.OWNER)
+    assert f">{words}<" in client.get(f"{VIEWS}/new?{query}").content.decode()
+    view = saved(client, "Span", query)
+    assert view.query == kept
+    shown = client.get(f"{USAGE}?{query}").context["asked"].choice.span
+    page = client.get(client.get(f"{VIEWS}/{view.public_id}")["Location"])
+    assert page.context["asked"].choice.span.start.date() == shown.start.date()
+    assert not page.context["view_changed"]
+    # A view that was kept with idle dates reads the same.
+    SavedView.objects.update(query=query)
+    assert words.rstrip(".") in client.get(VIEWS).content.decode()
+    page = client.get(client.get(f"{VIEWS}/{view.public_id}")["Location"])
+    assert page.context["asked"].choice.span.start.date() == shown.start.date()
+
+
+def test_dates_that_are_no_span_are_left_out_and_said(shop: Shop) -> None:
+    client = sign_in(shop, Role.OWNER)
+    query = "period=custom&from=2026-10-07&to=2026-10-01&by=model"
+    view = saved(client, "Backwards", query)
+    opened = client.get(f"{VIEWS}/{view.public_id}")
+    assert opened["Location"] == f"{USAGE}?by=model&view={view.public_id}"
+    page = client.get(opened["Location"])
+    assert page.context["view_lost"] == ["Period from 2026-10-07 to 2026-10-01"]
+
+
 def test_own_views_are_ones_own_and_shared_ones_are_everybodys(shop: Shop) -> None:
     tom, ana = (sign_in(shop, Role.PRODUCT_MANAGER) for _ in range(2))
     own, shared = saved(tom, "Mine"), saved(tom, "Ours", shared="on")

@@ -87,6 +87,23 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
     assert used - drawn == set()
 
 
+def test_every_frame_that_scrolls_has_a_name_and_takes_the_keyboard() -> None:
+    places = [
+        *Path(settings.BASE_DIR / "templates").rglob("*.html"),
+        Path(settings.BASE_DIR / "portal/templatetags/aforo_ui.py"),
+    ]
+    frames = [
+        frame
+        for path in places
+        for frame in re.findall(r'<div class="table-wrap[^>]*>', path.read_text())
+    ]
+    assert len(frames) >= 4
+    for frame in frames:
+        assert 'tabindex="0"' in frame, frame
+        assert re.search(r' role="(region|group)"', frame), frame
+        assert re.search(r" aria-label(ledby)?=", frame), frame
+
+
 def test_the_budgets_of_css_and_scripts_are_kept() -> None:
     css = (settings.BASE_DIR / "static/css/aforo.css").stat().st_size
     assert css <= 30 * 1024

@@ -151,6 +151,37 @@ def test_a_margin_that_is_not_given_is_the_one_of_before(shop: Shop) -> None:
     assert client.get(behind["costs"]).status_code == 200
 
 
+def test_the_biggest_effect_comes_first_on_every_page(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"Small Ltd": 1, "Big Ltd": 9, "Middle Ltd": 4}
+    for name, count in calls.items():
+        other = accounts.create_customer(
+            tenant=shop.tenant, name=name, external_id=name, actor=None
+        )
+        for _ in range(count):
+            store_event(shop, MEASURED, properties={"model": "gpt-4o"}, customer=other)
+    pipeline.rate()
+    client = sign_in(shop, Role.FINANCE)
+    page = answer_of(client, target="openai/gpt-4o-mini")
+    names = [customer.name for customer, _, _ in page.context["rows"]]
+    assert names == ["Big Ltd", "Middle Ltd", shop.customer.name, "Small Ltd"]
+    assert "biggest change of COGS first" in page.content.decode()
+    run = page.context["run"]
+    lines = client.get(f"/analytics/cost-runs/{run.public_id}.csv").content.decode()
+    assert [line.split(",")[0] for line in lines.splitlines()[1:]] == names
+    # A rise counts like a fall, and pages follow each other without a gap.
+    monkeypatch.setattr("portal.views.cost_runs.PAGE_SIZE", 3)
+    path = f"/analytics/cost-runs/{run.public_id}"
+    first = client.get(path)
+    assert [c.name for c, _, _ in first.context["rows"]] == names[:3]
+    second = client.get(path, {"after": first.context["page"].after})
+    assert [c.name for c, _, _ in second.context["rows"]] == names[3:]
+    again = client.get(path, {"before": second.context["page"].before})
+    assert [c.name for c, _, _ in again.context["rows"]] == names[:3]
+    assert client.get(path, {"after": "nothing"}).status_code == 200
+
+
 def test_only_the_calls_at_the_chosen_provider_move(shop: Shop) -> None:
     elsewhere = {"model": "gpt-4o", "provider": "azure"}
     store_event(shop, MEASURED, properties=elsewhere)

@@ -10,12 +10,12 @@ from django.views.decorators.http import require_http_methods
 from aforo.core.roles import OPERATE, PRICING, role_required
 from aforo.lib import ids
 from aforo.lib.money import ZERO, display
-from billing.models import BillingPeriod
 from catalog import products
 from catalog.models import Product
 from metering import voiding
 from metering.models import EventVoid, UsageEvent
 from metering.voiding import Voided
+from portal.correction_words import adjustments, owed, wallet_moves
 from portal.pages import find, person, posted
 from portal.views.actions import Deed, ask
 
@@ -74,29 +74,17 @@ def _effect(event: UsageEvent, found: Voided) -> list[str]:
         return [f"{name} was charged nothing for it yet, and will not be.", *text]
     currency = found.void.currency
     first, *rest = found.entries
-    amount = found.void.amount
-    if amount < ZERO:
-        told = [f"{name} will owe {display(-amount, currency)} less."]
-    elif amount > ZERO:
-        told = [
-            f"{name} will owe {display(amount, currency)} more: without this event"
-            " the others reach a dearer price."
-        ]
-    else:
-        told = [f"What {name} owes does not change."]
+    told = [owed(name, found.void.amount, currency)]
+    if found.void.amount > ZERO:
+        told.append("Without this event the others reach a dearer price.")
     for entry in rest:
         told.append(
             f"Its own entry is reversed, {display(first.amount, currency)}; what the"
             f" other events cost changes by {display(entry.amount, currency)}."
         )
     if found.returned:
-        told.append(f"{display(found.returned, currency)} go back to the wallet.")
-    if first.billing_period_id != first.usage_period_id:
-        period = BillingPeriod.objects.get(pk=first.usage_period_id)
-        told.append(
-            f"The invoice of {period.start_at:%B %Y} was issued and stays as it is; the"
-            " next one carries the adjustment."
-        )
+        told.append(wallet_moves(found.returned, currency))
+    told += adjustments(found.entries)
     return [*told, *text]
 
 

@@ -8,6 +8,9 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import QuerySet
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Abs, Cast, Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from aforo.core.roles import SIMULATE, role_required
 from aforo.lib import ids
+from aforo.lib.models import MoneyField
 from aforo.lib.money import ZERO, plain
 from billing.models import Customer
 from catalog import costs
@@ -22,7 +26,7 @@ from catalog.cost_context import provider_name
 from metering import cost_jobs
 from metering.cost_what_if import margin, price_needed
 from metering.models import CostRun, CostRunRow
-from portal import csvs, keyset
+from portal import csvs, keyset, paging
 from portal.context import acting_tenant
 from portal.pages import find, person, posted
 from portal.ranges import DAY, instant
@@ -34,6 +38,7 @@ CSV_HEAD = (
     " revenue margin_before margin_after margin_to_hold revenue_needed price_change"
     " unknown_before unknown"
 ).split()
+PAGE_SIZE = 50
 ASKED = ("customer", "product", "model", "target", "change", "margin")
 
 
@@ -116,8 +121,8 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
         return answer
     context = _head(found)
     if found.result is not None:
-        rows = CostRunRow.objects.filter(cost_run=found).select_related("customer")
-        page = keyset.page(rows, request.GET)
+        rows = _rows(found)
+        page = paging.page(rows, order="-effect", query=request.GET, size=PAGE_SIZE)
         context["page"] = page
         if found.kind == CostRun.Kind.WHAT_IF:
             context["total"] = _total(found)
@@ -133,6 +138,24 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
                 (r.customer, r.figures, _amounts(r.figures or {})) for r in page.rows
             ]
     return render(request, "portal/cost_run.html", context)
+
+
+def _rows(found: CostRun) -> QuerySet[CostRunRow]:
+    """Return the customers of an answer with `effect`, which is never null.
+
+    It is by how much money their cost changes, either way, so that who is affected
+    most comes first; of a correction it is how many events changed.
+    """
+    rows = CostRunRow.objects.filter(cost_run=found).select_related("customer")
+    if found.kind != CostRun.Kind.WHAT_IF:
+        return rows.annotate(effect=_figure("changed"))
+    return rows.annotate(effect=Abs(_figure("after_cost") - _figure("before")))
+
+
+def _figure(name: str) -> Any:
+    """Return a figure of a row as a number for the database; zero where it lacks."""
+    text = Cast(KeyTextTransform(name, "figures"), MoneyField())
+    return Coalesce(text, ZERO, output_field=MoneyField())
 
 
 def _amounts(result: dict[str, Any]) -> list[tuple[str, Decimal]]:
@@ -222,7 +245,7 @@ def behind(found: CostRun, customer: Customer | None = None) -> dict[str, str]:
 def run_csv(request: HttpRequest, public_id: str) -> HttpResponse:
     """Give a what-if answer by customer, as CSV."""
     found = find(CostRun.objects.filter(kind=CostRun.Kind.WHAT_IF), "crn", public_id)
-    rows = CostRunRow.objects.filter(cost_run=found).select_related("customer")
+    rows = paging.sort(_rows(found), "-effect")
 
     def cells(row: CostRunRow) -> list[Any]:
         shown = figures(found, row.figures or {})

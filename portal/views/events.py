@@ -149,12 +149,17 @@ CSV_HEAD = [
     "what_to_do",
     "void",
     "state",
+    "taken_back",
 ]
 STATES = dict(STATUSES)
 
 
 def _csv_row(event: Any) -> list[Any]:
-    """Return an event as a CSV row."""
+    """Return an event as a CSV row.
+
+    `amount` is what is left in the books, so that a sum of it is theirs; of a void
+    event `taken_back` is what it was charged.
+    """
     return [
         ids.public("evt", event.pk),
         event.event_id,
@@ -169,13 +174,14 @@ def _csv_row(event: Any) -> list[Any]:
         event.correlation_id,
         event.request_id,
         event.session_key,
-        event.amount,
+        event.net,
         event.currency,
         event.cost,
         event.cost_currency,
         json.dumps(event.body.get("measurements", {})),
         *_why(event),
         STATES[events.state(event)],
+        None if event.void_amount is None else event.amount,
     ]
 
 

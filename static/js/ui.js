@@ -4,7 +4,7 @@
 export function toast(text, tone = "ok") {
   const box = document.createElement("div");
   box.className = `callout toast ${tone}`;
-  box.textContent = text;
+  box.append(Object.assign(document.createElement("div"), { textContent: text }));
   document.getElementById("toasts")?.append(box);
   setTimeout(() => box.remove(), 6000);
 }
