@@ -158,7 +158,7 @@ def recost(
     if not changed:
         return []
     sessions.save_cost_changes(changed)
-    rollups.save(changed)
+    rollups.save(changed, priced=False)
     cost_changes.add(
         customer_id,
         (
