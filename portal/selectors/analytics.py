@@ -84,6 +84,7 @@ class Sums:
     revenue: Decimal = ZERO
     cost: Decimal = ZERO  # Of the events whose cost is known.
     unknown: int = 0  # Events whose cost is not known.
+    rated: int = 0  # Events that have a price.
     quantity: Decimal = ZERO  # Of the measurement that was asked for, if one was.
 
     def __add__(self, other: Sums) -> Sums:
@@ -97,7 +98,12 @@ class Sums:
     def figures(self) -> Figures:
         """Revenue, cost and margin of it."""
         return Figures(
-            self.currency, self.revenue, self.cost, self.events, self.unknown
+            self.currency,
+            self.revenue,
+            self.cost,
+            self.events,
+            self.unknown,
+            self.rated,
         )
 
     @property
@@ -140,8 +146,8 @@ class Row:
 
     @property
     def revenue_change(self) -> Decimal | None:
-        """The relative change of the revenue."""
-        return change(self.now.revenue, self.before.revenue)
+        """The relative change of the revenue; None when nothing was rated."""
+        return change(self.now.figures.known_revenue, self.before.revenue)
 
     @property
     def cost_change(self) -> Decimal | None:
@@ -186,6 +192,7 @@ def sums_of(quantity: str) -> dict[str, Any]:
         "revenue_sum": Sum("revenue"),
         "cost_sum": Sum("cost"),
         "unknown_sum": Sum("cost_unknown_count"),
+        "rated_sum": Sum("rated_count"),
     }
     if quantity:
         found["quantity_sum"] = _quantity(quantity)
@@ -206,6 +213,7 @@ def read_sums(row: Mapping[str, Any], currency: str) -> Sums:
         revenue=get("revenue_sum") or ZERO,
         cost=get("cost_sum") or ZERO,
         unknown=int(get("unknown_sum") or 0),
+        rated=int(get("rated_sum") or 0),
         quantity=row.get("quantity_sum") or ZERO,
     )
 

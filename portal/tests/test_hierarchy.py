@@ -54,7 +54,7 @@ def test_parts_sum_to_the_customers_figure_whoever_used_what(scene: Scene) -> No
     found = tree(scene)
     assert [node.team.name for node in found.teams] == ["Legal", "Research"]
     node = found.teams[0]
-    assert node.spent == hierarchy.Spent(Decimal("0.60"), 3)
+    assert node.spent == hierarchy.Spent(Decimal("0.60"), 3, 3)
     assert node.agents[0].spent == hierarchy.Spent(Decimal("0.10"), 1)
     assert [(o.label, o.note, o.spent.amount) for o in node.others] == [
         ("No agent named", "its calls name no agent", Decimal("0.30")),

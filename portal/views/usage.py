@@ -230,7 +230,8 @@ def _csv_rows(asked: Asked, by: str, rows: Sequence[Row]) -> Iterator[list[Any]]
     for row in rows:
         now, before = row.now, row.before
         cells = [span.start, span.end, by, row.value, row.label, now.currency]
-        cells += [now.revenue, before.revenue, now.events, before.events, now.errors]
+        cells += [now.figures.known_revenue, before.figures.known_revenue]
+        cells += [now.events, before.events, now.errors]
         cells += [now.input_tokens, now.output_tokens, now.cached_tokens]
         cells.append(now.duration_ms)
         yield [*cells, now.quantity] if asked.choice.quantity else cells
