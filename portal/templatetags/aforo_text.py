@@ -1,4 +1,4 @@
-"""Small parts of text: `code` in it, figures that may be dashes or links, bars beside."""
+"""Small parts of text: `code` in it, figures as links or dashes, bars beside."""
 
 from __future__ import annotations
 

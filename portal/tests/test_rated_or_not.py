@@ -1,4 +1,4 @@
-"""A dash where nothing was rated, $0.00 where the price was 0, one wording of margins."""
+"""A dash where nothing was rated, $0.00 at a price of 0, one wording of margins."""
 
 from __future__ import annotations
 
