@@ -17,7 +17,7 @@ from catalog.models import Metric
 from portal import csvs, ranges
 from portal.pages import curl
 from portal.ranges import Asked
-from portal.selectors import analytics, courses
+from portal.selectors import analytics, courses, measured
 from portal.selectors.analytics import DIMENSIONS, Row
 from portal.ui import figures as words
 from portal.usage_words import MEASURES, METRIC, METRIC_LABEL, STEPS
@@ -133,7 +133,7 @@ def _measured(request: HttpRequest, asked: Asked) -> list[dict[str, Any]]:
     for metric in Metric.objects.order_by("-aggregation", "code"):
         metrics[metric.field] = metric
     found = []
-    for row in analytics.measured(asked.choice):
+    for row in measured.measured(asked.choice):
         query = request.GET.copy()
         query["by"], query["measure"] = "product", f"m:{row.name}"
         found.append(
@@ -250,7 +250,7 @@ def table_csv(request: HttpRequest) -> HttpResponse:
             ["from_utc", "until_utc", "measurement", "quantity", "quantity_before"],
             (
                 [span.start, span.end, m.name, m.now, m.before]
-                for m in analytics.measured(asked.choice)
+                for m in measured.measured(asked.choice)
             ),
         )
     rows = analytics.breakdown(by, asked.choice, order=_order(request, asked))
