@@ -106,8 +106,7 @@ def values(seen: Overview, sample: home.Sample) -> dict[str, str]:
 
 def _margin_note(now: Figures, was: str) -> SafeString:
     """Return the margin's ratio, and what it was."""
-    shown = words.margin_of(now)
-    return format_html("{} of revenue{}", shown, f", {was}" if was else "")
+    return words.margin_note(now, f", {was}" if was else "")
 
 
 def _sample_note(sample: home.Sample) -> SafeString:

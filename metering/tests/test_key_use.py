@@ -60,7 +60,7 @@ def test_the_web_role_notes_no_key_of_another_tenant() -> None:
 @pytest.mark.django_db
 def test_a_process_asks_for_one_note_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(key_use.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("aforo.core.key_use.time.monotonic", lambda: now[0])
     key = make_shop().service_key.pk
     due = []
     for now[0] in (0.0, 1.0, 59.9, 60.0, 61.0, 120.0):
@@ -70,8 +70,8 @@ def test_a_process_asks_for_one_note_a_minute(monkeypatch: pytest.MonkeyPatch) -
 
 def call(shop: Shop) -> int:
     """Ask for the products as the tenant's backend; return the status."""
-    given = {"HTTP_AUTHORIZATION": f"Bearer {shop.service_secret}"}
-    return Client().get("/v1/simulate/none", **given).status_code
+    given = {"Authorization": f"Bearer {shop.service_secret}"}
+    return Client().get("/v1/simulate/none", headers=given).status_code
 
 
 @pytest.mark.django_db(transaction=True)

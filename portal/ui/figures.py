@@ -164,6 +164,16 @@ def margin_of(found: Earned, places: int = 1) -> SafeString:
     return margin(found.margin_ratio, found.unknown_count, places, found.why_unknown)
 
 
+def margin_note(found: Earned, more: str = "") -> SafeString:
+    """Return what stands under a margin's amount: at most 65.5 % of revenue.
+
+    `more` follows it; where there is no margin, the reason stands there alone.
+    """
+    if found.margin_ratio is None:
+        return format_html("{}", found.why_unknown)
+    return format_html("{} of revenue{}", margin_of(found), more)
+
+
 def utc(value: dt.datetime) -> dt.datetime:
     """Return the instant in UTC."""
     return value.astimezone(dt.UTC)

@@ -187,6 +187,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "chart": _chart(asked, by, rows),
         "movers": _entries(request, asked, cogs.movers(r for r in rows if r.value)),
         "concerns": _concerns(request, asked, {by: rows}, paid),
+        "margin_note": words.margin_note(now.figures),
         "unknown": unknown,
         "reported": [
             (row, _reported_url(asked, row)) for row in cogs.reported(asked.choice)

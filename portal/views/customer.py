@@ -187,15 +187,12 @@ def _cost_note(mine: Figures) -> str:
 
 def _margin_note(mine: Figures, was: Figures) -> SafeString:
     """Return the margin's ratio, and how it moved."""
-    if mine.margin_ratio is None:
-        return format_html("{}", mine.why_unknown)
-    ratio = words.margin_of(mine)
     moved = ""
-    if was.margin_ratio is not None:
+    if mine.margin_ratio is not None and was.margin_ratio is not None:
         points = (mine.margin_ratio - was.margin_ratio) * 100
         sign = "▲" if points > 0 else "▼" if points < 0 else "="
         moved = f", {sign} {abs(points):.1f} points"
-    return format_html("{} of revenue{}", ratio, moved)
+    return words.margin_note(mine, moved)
 
 
 def _guard_note(guard: Counted) -> SafeString:
