@@ -7,6 +7,7 @@ throttles and degraded passes are kept one by one, ordinary passes are counted.
 from __future__ import annotations
 
 import collections
+import datetime as dt
 import itertools
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import Any, Final
 import msgspec
 from django.db import transaction
 
+from aforo.core import key_use
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
 from billing import credentials
@@ -110,12 +112,17 @@ class Journal:
         self._opened = 0.0
         self._notes = 0
         self._counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
-        # When a credential was last seen, by tenant, in milliseconds.
+        # When a credential was last seen, by tenant, in milliseconds; service keys.
         self._used: dict[str, dict[str, int]] = {}
+        self._keys: dict[str, dict[str, int]] = {}
 
     def note(self, verdict: Verdict, ask: Ask, latency_us: int) -> None:
         """Spool a decision; a full disk is logged and never stops a check."""
         decision = verdict.decision
+        if key := verdict.service_key:
+            with self._lock:
+                used = self._keys.setdefault(verdict.request.tenant_id, {})
+                used[key] = decision.now_ms
         if decision.facts is None:
             return  # Nobody's: an unknown customer.
         with self._lock:
@@ -156,8 +163,11 @@ class Journal:
             self._write({"tenant": tenant, "minute": minute, kind: count})
         for tenant, used in self._used.items():
             self._write({"tenant": tenant, "used": used})
+        for tenant, used in self._keys.items():
+            self._write({"tenant": tenant, "keys": used})
         self._counts.clear()
         self._used.clear()
+        self._keys.clear()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -225,15 +235,13 @@ def _count(tenant: uuid.UUID, line: dict[str, Any]) -> None:
         )
 
 
-def _note_used(used: Mapping[str, int]) -> None:
-    """Note when credentials were last asked about, as a line of a file says it."""
-    credentials.note_used(
-        {
-            key: wording.instant(at_ms)
-            for name, at_ms in used.items()
-            if (key := _id("crd", name))
-        }
-    )
+def _times(prefix: str, used: Mapping[str, int]) -> dict[uuid.UUID, dt.datetime]:
+    """Return when keys were last asked with, as a line of a file says it."""
+    return {
+        key: wording.instant(at_ms)
+        for name, at_ms in used.items()
+        if (key := _id(prefix, name))
+    }
 
 
 def collect(folder: Path) -> int:
@@ -273,7 +281,9 @@ def _collect(folder: Path) -> int:
                     if "minute" in one:
                         _count(tenant, one)
                     elif "used" in one:
-                        _note_used(one["used"])
+                        credentials.note_used(_times("crd", one["used"]))
+                    elif "keys" in one:
+                        key_use.note_used(_times("svk", one["keys"]))
                 stored += len(notes)
         path.unlink()
     return stored

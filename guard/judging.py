@@ -60,6 +60,7 @@ class Payer(msgspec.Struct, frozen=True, gc=False):
     tenant_id: str  # that must own it; '' for a caller's own key
     digest: str
     client_id: str
+    service_key: str = ""  # svk_… that named it; '' for a caller's own key
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +69,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     decision: Decision
     request: CheckRequest
     fault: str = ""  # the kind of fault behind a degraded decision
+    service_key: str = ""  # svk_… that asked; '' for a caller's own key
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,8 @@ def _payer_of_service(memory: Memory, who: Caller, ask: Ask) -> Flow:
         secret = crypto.parse_key(ask["api_key"])
         if secret is None or secret.prefix == "svc":
             raise unauthenticated("api_key")
-        return Payer(secret.tag, key.tenant_id, secret.digest, ask["client_id"])
+        client = ask["client_id"]
+        return Payer(secret.tag, key.tenant_id, secret.digest, client, key.id)
     for field, text in (
         (keys.client_identity_field, ask["client_id"]),
         (keys.customer_identity_field, ask["customer_id"]),
@@ -189,7 +192,7 @@ def _payer_of_service(memory: Memory, who: Caller, ask: Ask) -> Flow:
         if text:
             found = yield from _identity(memory, who, key.tenant_id, field(text))
             client = ask["client_id"] if found.digest else ""
-            return Payer(found.tag, key.tenant_id, found.digest, client)
+            return Payer(found.tag, key.tenant_id, found.digest, client, key.id)
     raise AforoError(
         "payer_missing",
         400,
@@ -347,4 +350,4 @@ def judge(memory: Memory, who: Caller, ask: Ask) -> Generator[Operation, Any, Ve
         decision = memory.local.judge(request, known)
     if decision.reason and wording.WORDINGS[decision.reason].status == 401:
         raise unauthenticated("api_key" if ask["api_key"] else None)
-    return Verdict(decision, request, fault)
+    return Verdict(decision, request, fault, payer.service_key)

@@ -20,7 +20,7 @@ SELECT l.event_id, l.currency, sum(l.amount), min(s.product_id::text)
 FROM billing_ledgerentry l JOIN billing_subscription s ON s.id = l.subscription_id
 WHERE l.customer_id = %b AND l.event_id = ANY(%b) GROUP BY 1, 2
 """
-COUNTED = ("events", "moved", "unknown", "unknown_before")
+COUNTED = ("events", "moved", "unknown", "unknown_before", "rated")
 
 
 def costed(item: Item, book: CostBook, params: Mapping[str, Any]) -> Cost | None:
@@ -92,6 +92,7 @@ def step(
         )
         counts["events"] += 1
         counts["moved"] += asked is not None
+        counts["rated"] += item.row.id in revenues
         counts["unknown_before"] += old_amount is None
         counts["unknown"] += new_amount is None
         sums["revenue"] += revenue or ZERO

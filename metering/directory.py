@@ -107,6 +107,7 @@ class Caller(NamedTuple):
     scopes: frozenset[str]
     credential: Credential | None
     ends_at: dt.datetime | None
+    key_id: UUID | None = None  # Of the service key.
 
 
 Known = TypeVar("Known")
@@ -167,7 +168,8 @@ async def _read_caller(key: tuple[str, str], _: dict[str, set[str]]) -> Caller |
         return None
     if prefix == "svc":
         service = holder(row)
-        found = Caller(service.tenant_id, service.scopes, None, service.ends_at)
+        key_id = service.key_id
+        found = Caller(service.tenant_id, service.scopes, None, service.ends_at, key_id)
     else:
         own = Credential(*row[1:])
         found = Caller(row[0], frozenset(), own, own.ends_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 
+from aforo.core import key_use
 from aforo.core.service_calls import invalid_credentials
 from aforo.lib import clock, crypto, http, ids
 from aforo.lib.crash import crashpoint
@@ -22,6 +24,7 @@ from metering import (
     idempotency,
     identity,
     implicit,
+    pool,
     shapes,
     store,
     wake,
@@ -139,7 +142,28 @@ async def authenticate(authorization: str) -> Caller:
     if own is None and "ingest" not in found.scopes:
         detail = "this service key lacks the scope ingest"
         raise AforoError("insufficient_scope", 403, detail)
+    if found.key_id is not None and key_use.is_due(found.key_id):
+        _note_use(found.tenant_id, found.key_id)
     return found
+
+
+# Held until they are done: a loop keeps no hold of its tasks.
+_notes: set[asyncio.Task[None]] = set()
+
+
+def _note_use(tenant_id: UUID, key_id: UUID) -> None:
+    """Note that a service key is used, beside the request, which does not wait."""
+    statement = key_use.statement_for(tenant_id, key_id, clock.now())
+
+    async def note() -> None:
+        try:
+            await pool.run_alone(statement)
+        except psycopg.Error as error:
+            logger.warning("the use of a key is not noted: %s", type(error).__name__)
+
+    task = asyncio.create_task(note())
+    _notes.add(task)
+    task.add_done_callback(_notes.discard)
 
 
 # An event, or the verdict on what is none.

@@ -92,6 +92,16 @@ async def _begin(pool: AsyncConnectionPool, tenant_id: UUID | None) -> Connectio
     raise AssertionError("the last try returns or raises")
 
 
+async def run_alone(statement: str) -> None:
+    """Run one text that begins and ends its own transaction.
+
+    Raises psycopg.OperationalError when there is no server.
+    """
+    pool = await _pool()
+    async with pool.connection() as connection:
+        await connection.execute(statement)
+
+
 @asynccontextmanager
 async def transaction(tenant_id: UUID | None) -> AsyncIterator[Connection]:
     """Give one transaction that sees the rows of one tenant; durable when left.

@@ -10,6 +10,7 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from aforo.core import fx
 from aforo.lib import clock, sql
 from aforo.lib.money import ZERO, plain
 from billing import books, cost_changes
+from catalog import costs
 from catalog.cost_context import situation
 from catalog.costs import CostBook
 from metering import batch, costing, enrichment, rollups, sessions, writing
@@ -103,14 +105,20 @@ def judged(
     event_ids: Sequence[uuid.UUID],
     customers: Collection[uuid.UUID],
     names: frozenset[str],
+    costs_as_in: CostBook | None = None,
 ) -> tuple[list[Item], enrichment.Known]:
     """Return events of customers with their cost as it is known now.
 
-    Their currency is the one that they are rated in.
+    Their currency is the one that they are rated in. `costs_as_in` are the rates of
+    their one tenant to judge by in place of those that are known.
     """
     taken = batch.read(event_ids, customers)
     rows = taken.rows
     known = enrichment.of(rows, taken.stamps, clock.now())
+    if costs_as_in is not None:
+        # A copy: what is remembered of the tenant is everybody's.
+        supposed = {t: replace(e, costs=costs_as_in) for t, e in known.tenants.items()}
+        known = replace(known, tenants=supposed)
     keys = sessions.identify(rows)
     items = []
     for row in rows:
@@ -158,7 +166,7 @@ def recost(
     if not changed:
         return []
     sessions.save_cost_changes(changed)
-    rollups.save(changed)
+    rollups.save(changed, priced=False)
     cost_changes.add(
         customer_id,
         (
@@ -212,7 +220,7 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 # A page waits for a preview: it looks at all events, or at as many as this time lets.
 PREVIEW_SECONDS = 4.0
-PREVIEW_BATCH = 2_000
+PREVIEW_BATCH = 1_000
 # Stored before an event, the newest first, and whether they are of the time.
 STORED_BEFORE = """
 SELECT e.id, e.customer_id, e.occurred_at >= %b
@@ -224,6 +232,18 @@ WHERE e.tenant_id = %b AND e.id < %b ORDER BY e.id DESC LIMIT %b
 NEWEST = uuid.UUID(int=2**128 - 1)
 
 
+def supposed_book(tenant_id: uuid.UUID, write: Callable[[], object]) -> CostBook:
+    """Return a tenant's rates as they would be after `write`, which is taken back.
+
+    What `write` locks is held no longer than the rates take to be read.
+    """
+    with transaction.atomic():
+        write()
+        book = costs.load([tenant_id])[tenant_id]
+        transaction.set_rollback(True)
+    return book
+
+
 def preview(
     tenant_id: uuid.UUID, params: Mapping[str, Any], write: Callable[[], object]
 ) -> dict[str, Any]:
@@ -231,36 +251,47 @@ def preview(
 
     Counts every event of the time, the newest first. `is_cut` says that
     PREVIEW_SECONDS were over before the oldest: `looked_at` of them were then seen,
-    and the figures are of those alone.
+    and the figures are of those alone. Nothing stays locked while it counts.
     """
     end = time.monotonic() + PREVIEW_SECONDS
     names = frozenset(params.get("names", ()))
+    book = supposed_book(tenant_id, write)
     counts = {"looked_at": 0, "events": 0, "changed": 0, "found": 0}
     changes: dict[str, Decimal] = {}
     customers: set[uuid.UUID] = set()
     last, is_cut = NEWEST, False
-    with transaction.atomic():
-        write()
-        while not is_cut:
-            stored = _stored_before(tenant_id, params, last)
-            found = {event: customer for event, customer, wanted in stored if wanted}
-            items, known = judged(list(found), set(found.values()), names)
-            compare(items, known, rated_again=False)
-            changed = [item for item in items if item.cost_facts]
-            for item in changed:
-                for currency, amount in (item.cost_facts or {}).items():
-                    changes[currency] = changes.get(currency, ZERO) + amount
-            counts["looked_at"] += len(found)
-            counts["events"] += len(items)
-            counts["changed"] += len(changed)
-            counts["found"] += sum(item.cost_found for item in changed)
-            customers.update(item.row.customer_id for item in changed)
-            if len(stored) < PREVIEW_BATCH:
-                break
-            last, is_cut = stored[-1][0], time.monotonic() > end
-        transaction.set_rollback(True)
+    while not is_cut:
+        stored = _stored_before(tenant_id, params, last)
+        found = {event: customer for event, customer, wanted in stored if wanted}
+        items = _supposed(found, names, book)
+        changed = [item for item in items if item.cost_facts]
+        for item in changed:
+            for currency, amount in (item.cost_facts or {}).items():
+                changes[currency] = changes.get(currency, ZERO) + amount
+        counts["looked_at"] += len(found)
+        counts["events"] += len(items)
+        counts["changed"] += len(changed)
+        counts["found"] += sum(item.cost_found for item in changed)
+        customers.update(item.row.customer_id for item in changed)
+        if len(stored) < PREVIEW_BATCH:
+            break
+        last, is_cut = stored[-1][0], time.monotonic() > end
     more = {"customers": len(customers), "changes": changes, "is_cut": is_cut}
     return {**counts, **more}
+
+
+def _supposed(
+    found: Mapping[uuid.UUID, uuid.UUID], names: frozenset[str], book: CostBook
+) -> list[Item]:
+    """Return events, given with their customers, with what a book changes of them.
+
+    A billing period that had to be made for one of them is taken back.
+    """
+    with transaction.atomic():
+        items, known = judged(list(found), set(found.values()), names, book)
+        compare(items, known, rated_again=False)
+        transaction.set_rollback(True)
+    return items
 
 
 def _stored_before(

@@ -73,19 +73,23 @@ LIMIT 100
 """  # noqa: S608 - only constants of this module
 REVENUE = f"""
 WITH kept AS (
-  SELECT {PLACE}, l.currency::text AS currency, l.amount AS revenue
+  SELECT {PLACE}, l.currency::text AS currency, l.amount AS revenue,
+    -- An event is priced once, and a void mirrors that.
+    CASE WHEN l.kind IN ('usage', 'adjustment') THEN 1
+      WHEN l.kind = 'reversal' THEN -1 ELSE 0 END AS rated
   FROM billing_ledgerentry l
   JOIN metering_usageevent e ON e.id = l.event_id
   JOIN metering_costfact f ON f.event_id = e.id AND f.kind = 'original'),
 summed AS (
-  SELECT {SUMMED_PLACE}, currency::text AS currency, revenue
+  SELECT {SUMMED_PLACE}, currency::text AS currency, revenue, rated_count AS rated
   FROM metering_usagerollup)
-SELECT customer_id, hour, event_type, model, k.revenue, s.revenue
-FROM (SELECT {NAMES}, currency, sum(revenue) AS revenue FROM kept
-    GROUP BY {NAMES}, currency) k
-FULL JOIN (SELECT {NAMES}, currency, sum(revenue) AS revenue FROM summed
-    GROUP BY {NAMES}, currency) s USING ({NAMES}, currency)
+SELECT customer_id, hour, event_type, model, k.revenue, s.revenue, k.rated, s.rated
+FROM (SELECT {NAMES}, currency, sum(revenue) AS revenue, sum(rated) AS rated
+    FROM kept GROUP BY {NAMES}, currency) k
+FULL JOIN (SELECT {NAMES}, currency, sum(revenue) AS revenue, sum(rated) AS rated
+    FROM summed GROUP BY {NAMES}, currency) s USING ({NAMES}, currency)
 WHERE COALESCE(k.revenue, 0) <> COALESCE(s.revenue, 0)
+  OR COALESCE(k.rated, 0) <> COALESCE(s.rated, 0)
 LIMIT 100
 """  # noqa: S608 - only constants of this module
 QUANTITIES = f"""
@@ -118,10 +122,10 @@ def sums_equal_facts() -> Iterator[str]:
             f" {_listed(kept)} and cost {cost}, the hourly sums {_listed(summed)}"
             f" and cost {its_cost}"
         )
-    for customer, hour, kind, model, kept, summed in rows(REVENUE):
+    for customer, hour, kind, model, kept, summed, priced, counted in rows(REVENUE):
         yield (
-            f"customer {customer}, {hour} {kind} {model}: the ledger has {kept},"
-            f" the hourly sums {summed}"
+            f"customer {customer}, {hour} {kind} {model}: the ledger has {kept} of"
+            f" {priced or 0} events, the hourly sums {summed} of {counted or 0}"
         )
     for customer, name, kept, summed in rows(QUANTITIES):
         yield f"customer {customer}: {name} {kept} in events, {summed} in hourly sums"

@@ -55,6 +55,7 @@ class Delta:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     duration_ms: int = 0
+    rated: int = 0  # Events with a price in the key's currency.
     revenue: Decimal = ZERO
     cost: Decimal = ZERO  # In the key's currency.
     unknown: int = 0  # Events whose cost is not known.
@@ -105,8 +106,12 @@ def key_of(
     )
 
 
-def save(items: Sequence[Item]) -> None:
-    """Add a batch's events to the hourly sums; the caller holds the books' locks."""
+def save(items: Sequence[Item], *, priced: bool = True) -> None:
+    """Add a batch's events to the hourly sums; the caller holds the books' locks.
+
+    Without `priced` only what changed of their costs is added: they have the price
+    already that they had.
+    """
     providers = _first_providers([item for item in items if item.replayed])
     sums: dict[Key, Delta] = {}
     for item in items:
@@ -122,6 +127,7 @@ def save(items: Sequence[Item]) -> None:
         if found is None:
             found = sums[key] = Delta(row.tenant_id)
         found.revenue += item.amount
+        found.rated += priced and item.refusal is None
         if item.cost_change is not None:
             found.cost += item.cost_change
             found.unknown -= item.cost_found
@@ -154,19 +160,19 @@ UPSERT = """
 INSERT INTO metering_usagerollup AS t (
   id, created_at, tenant_id, customer_id, hour, product_id, agent_id, team_id,
   event_type, model, provider, tool_name, currency, event_count, error_count,
-  input_tokens, output_tokens, cache_read_tokens, duration_ms, revenue, cost,
-  cost_unknown_count, more)
+  input_tokens, output_tokens, cache_read_tokens, duration_ms, rated_count, revenue,
+  cost, cost_unknown_count, more)
 SELECT r.id, %b, r.tenant_id, r.customer_id, r.hour, r.product_id, r.agent_id,
   r.team_id, r.event_type, r.model, r.provider, r.tool_name, r.currency, r.events,
   r.errors, r.input_tokens, r.output_tokens, r.cache_read_tokens, r.duration_ms,
-  r.revenue, r.cost, r.unknown, r.more::jsonb
+  r.rated, r.revenue, r.cost, r.unknown, r.more::jsonb
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::timestamptz[], %b::uuid[],
   %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
   %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[],
-  %b::numeric[], %b::numeric[], %b::bigint[], %b::text[])
+  %b::bigint[], %b::numeric[], %b::numeric[], %b::bigint[], %b::text[])
   AS r (id, tenant_id, customer_id, hour, product_id, agent_id, team_id, event_type,
     model, provider, tool_name, currency, events, errors, input_tokens, output_tokens,
-    cache_read_tokens, duration_ms, revenue, cost, unknown, more)
+    cache_read_tokens, duration_ms, rated, revenue, cost, unknown, more)
 ON CONFLICT (customer_id, hour, product_id, agent_id, team_id, event_type, model,
   provider, tool_name, currency) DO UPDATE SET
   event_count = t.event_count + excluded.event_count,
@@ -175,6 +181,7 @@ ON CONFLICT (customer_id, hour, product_id, agent_id, team_id, event_type, model
   output_tokens = t.output_tokens + excluded.output_tokens,
   cache_read_tokens = t.cache_read_tokens + excluded.cache_read_tokens,
   duration_ms = t.duration_ms + excluded.duration_ms,
+  rated_count = t.rated_count + excluded.rated_count,
   revenue = t.revenue + excluded.revenue,
   cost = t.cost + excluded.cost,
   cost_unknown_count = t.cost_unknown_count + excluded.cost_unknown_count,
@@ -219,6 +226,7 @@ def apply(deltas: Mapping[Key, Delta]) -> None:
         [s.output_tokens for s in sums],
         [s.cache_read_tokens for s in sums],
         [s.duration_ms for s in sums],
+        [s.rated for s in sums],
         [s.revenue for s in sums],
         [s.cost for s in sums],
         [s.unknown for s in sums],

@@ -159,11 +159,15 @@ def _hour_back(
     back.cost = -(counted.cost or ZERO)
     back.unknown = -int(counted.cost is None)
     deltas = {_key(where): back}
-    if net:
+    if entry is not None:
         priced = [row for row in rows if row.currency == currency]
-        by_name = [row for row in priced if row.tool_name in names]
-        target = _key(where if where in priced else (by_name or priced)[0])
-        deltas.setdefault(target, Delta(event.tenant_id)).revenue = net
+
+        def rank_of_price(row: UsageRollup) -> tuple[bool, bool, bool]:
+            return row.rated_count <= 0, row is not where, row.tool_name not in names
+
+        target = _key(min(priced, key=rank_of_price))
+        price = deltas.setdefault(target, Delta(event.tenant_id))
+        price.revenue, price.rated = net, -1
     rollups.apply(deltas)
 
 

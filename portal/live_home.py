@@ -88,9 +88,9 @@ def values(seen: Overview, sample: home.Sample) -> dict[str, str]:
             f"{now.unknown_count:,}",
         )
     return {
-        "mtd.revenue": words.amount(now.revenue, seen.currency),
+        "mtd.revenue": words.revenue(now),
         "mtd.revenue.note": aforo_ui.delta(
-            figures.change(now.revenue, then.revenue) if known else None,
+            figures.change(now.known_revenue, then.revenue) if known else None,
             "up",
             seen.compared,
         ),
@@ -106,9 +106,7 @@ def values(seen: Overview, sample: home.Sample) -> dict[str, str]:
 
 def _margin_note(now: Figures, was: str) -> SafeString:
     """Return the margin's ratio, and what it was."""
-    ratio = words.percent(now.margin_ratio, reason=now.why_unknown)
-    most = "at most " if now.unknown_count and now.margin is not None else ""
-    return format_html("{}{} of revenue{}", most, ratio, f", {was}" if was else "")
+    return words.margin_note(now, f", {was}" if was else "")
 
 
 def _sample_note(sample: home.Sample) -> SafeString:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest
@@ -154,22 +154,48 @@ def _events_url(asked: Asked, span: Span, more: Mapping[str, str]) -> str:
     return f"/events?{urlencode(query)}"
 
 
-def behind(asked: Asked, **own: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Where the figures of a row lead, by what they count; made when they are asked.
+
+    A page of a hundred rows shows a few of each row's.
+    """
+
+    asked: Asked
+    own: Mapping[str, str] = field(default_factory=dict)  # The row's own filters.
+
+    def __getitem__(self, name: str) -> str:
+        """Return the list of the events that make a figure; KeyError: there is none."""
+        more = MEANT[name] if name != "quantity" else self._quantity()
+        if more is None:
+            return ""
+        span = self.asked.choice.before if name in BEFORE else self.asked.choice.span
+        return _events_url(self.asked, span, {**self.own, **more})
+
+    def _quantity(self) -> dict[str, str] | None:
+        """Return the measurement that the page shows; None: it shows none."""
+        name = self.asked.choice.quantity
+        return {"measurement": name} if name else None
+
+
+# What of the events of a row a figure counts.
+MEANT: dict[str, dict[str, str]] = {
+    "events": {},
+    "before": {},
+    "failed": {"outcome": "failed"},
+    "unknown": {"cost": "unknown"},
+    "rated": {"status": "rated"},
+    "rated_before": {"status": "rated"},
+    "input": {"measurement": "input_tokens"},
+    "output": {"measurement": "output_tokens"},
+    "cached": {"measurement": "cache_read_tokens"},
+}
+BEFORE = frozenset({"before", "rated_before"})
+
+
+def behind(asked: Asked, **own: str) -> Behind:
     """Return where the figures of a row lead: each to the events that make it."""
-    return {
-        "events": events_url(asked, **own),
-        "failed": events_url(asked, **own, outcome="failed"),
-        "unknown": events_url(asked, **own, cost="unknown"),
-        "rated": events_url(asked, **own, status="rated"),
-        "rated_before": before_url(asked, **own, status="rated"),
-        "before": before_url(asked, **own),
-        "input": events_url(asked, **own, measurement="input_tokens"),
-        "output": events_url(asked, **own, measurement="output_tokens"),
-        "cached": events_url(asked, **own, measurement="cache_read_tokens"),
-        "quantity": events_url(asked, **own, measurement=asked.choice.quantity)
-        if asked.choice.quantity
-        else "",
-    }
+    return Behind(asked, own)
 
 
 def chips(request: HttpRequest, asked: Asked) -> list[dict[str, str]]:

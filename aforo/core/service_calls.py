@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
-from aforo.core import idempotency, tenancy
+from aforo.core import idempotency, key_use, tenancy
 from aforo.core.idempotency import Once
 from aforo.lib import clock, crypto, errors, http, sql
 from aforo.lib.errors import AforoError
@@ -69,6 +69,7 @@ def authenticate(request: HttpRequest, *, scope: str) -> Holder:
         detail = f"this service key lacks the scope {scope}"
         raise AforoError("insufficient_scope", 403, detail)
     tenancy.enter(tenant_id=found.tenant_id)
+    key_use.note_after_commit(found.tenant_id, found.key_id)
     return found
 
 

@@ -93,6 +93,20 @@ def test_a_check_notes_when_its_key_was_used(
     assert shop.credential.last_used_at == wording.instant(said.decision.now_ms)
 
 
+def test_a_check_notes_when_its_service_key_was_used(
+    spool: journal.Journal, tmp_path: Path, db: None
+) -> None:
+    shop = make_shop()
+    key = ids.public("svk", shop.service_key.pk)
+    said = verdict(shop.tenant, Outcome.ALLOW)
+    asked = structs.replace(said.request, tenant_id=ids.public("ten", shop.tenant.pk))
+    spool.note(structs.replace(said, request=asked, service_key=key), ASK, 90)
+    finish(spool)
+    journal.collect(tmp_path)
+    shop.service_key.refresh_from_db()
+    assert shop.service_key.last_used_at == wording.instant(said.decision.now_ms)
+
+
 def test_a_file_that_is_read_twice_stores_its_decisions_once(
     tenant: Tenant, spool: journal.Journal, tmp_path: Path
 ) -> None:

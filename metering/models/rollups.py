@@ -14,7 +14,8 @@ class UsageRollup(TenantModel):
 
     Days are folded from hours by query. What is not known is NULL or empty. `cost` is
     in the row's currency. `more` holds the quantities of measurements that have no
-    column of their own, by name.
+    column of their own, by name. `rated_count` counts the events that have a price in
+    the row's currency, be it 0: without any, a revenue of 0 says nothing.
     """
 
     customer = TenantForeignKey(Customer, related_name="+", db_index=False)
@@ -34,6 +35,7 @@ class UsageRollup(TenantModel):
     cache_read_tokens = models.BigIntegerField(default=0)
     duration_ms = models.BigIntegerField(default=0)
     more = models.JSONField(default=dict)
+    rated_count = models.BigIntegerField(default=0, db_default=0)
     revenue = MoneyField(default=0)
     cost = MoneyField(default=0)
     cost_unknown_count = models.BigIntegerField(default=0)

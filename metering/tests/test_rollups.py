@@ -99,7 +99,7 @@ def test_negative_deltas_take_an_event_back(shop: Shop) -> None:
     use(shop, 300, status="FAILED")
     pipeline.rate()
     row = UsageRollup.objects.get()
-    delta = Delta(row.tenant_id, cost=Decimal("-0.0006"))
+    delta = Delta(row.tenant_id, cost=Decimal("-0.0006"), rated=-1)
     delta.revenue = before["revenue"] - row.revenue
     measured = {"input_tokens": Decimal(300), "latency_ms": Decimal(250)}
     delta.count(status="FAILED", measurements=measured, sign=-1)

@@ -128,7 +128,14 @@ class ServiceKeyAdmin(TenantAdmin):
 
     form = ServiceKeyForm
     add_roles = OPERATE
-    list_display = ("name", "last_four", "scopes", "created_at", "expires_at")
+    list_display = (
+        "name",
+        "last_four",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+    )
     list_filter = ("revoked_at", "expires_at")
     search_fields = ("name", "last_four")
     readonly_fields = ("last_four", "created_by", "revoked_at", "last_used_at")

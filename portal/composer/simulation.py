@@ -95,6 +95,7 @@ class Simulation:
     lines: list[BillLine] = field(default_factory=list)
     total: Decimal = ZERO
     cost: Decimal | None = None
+    unknown_count: int = 0  # Events of the month whose cost is not known.
     cost_note: str = ""  # Why the cost is a dash, or where it is from.
     live_total: Decimal | None = None
     live_note: str = ""
@@ -209,7 +210,7 @@ def _measured(plan: Plan, asked: Scenario, result: Simulation) -> PlanState | No
         return None
     own = counted[0]
     result.event_count = own.event_count
-    result.cost = own.known_cost
+    result.cost, result.unknown_count = own.known_cost, own.unknown_count
     if own.known_cost is None:
         result.cost_note = "no event's cost is known: cost rates are missing"
     elif own.unknown_count:

@@ -52,8 +52,14 @@ class _Rate:
     is_money: bool = True
 
 
-def _per_event(amount: Decimal | int, sums: Sums) -> Decimal | None:
-    return Decimal(amount) / sums.events if sums.events else None
+def _per_event(amount: Decimal | int | None, sums: Sums) -> Decimal | None:
+    if amount is None or not sums.events:
+        return None
+    return Decimal(amount) / sums.events
+
+
+def _revenue(sums: Sums) -> Decimal | None:
+    return _per_event(sums.figures.known_revenue, sums)
 
 
 RATES = (
@@ -64,7 +70,7 @@ RATES = (
         is_money=False,
     ),
     _Rate("cost an event", lambda s: s.cost_per_call, COSTS),
-    _Rate("revenue an event", lambda s: _per_event(s.revenue, s), USAGE, bad_up=False),
+    _Rate("revenue an event", _revenue, USAGE, bad_up=False),
     _Rate(
         "failed events",
         lambda s: _per_event(s.errors, s),

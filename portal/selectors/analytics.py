@@ -12,12 +12,20 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import DecimalField, F, Model, Q, QuerySet, Sum
+from django.db.models import (
+    BooleanField,
+    DecimalField,
+    ExpressionWrapper,
+    F,
+    Model,
+    Q,
+    QuerySet,
+    Sum,
+)
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from aforo.lib import ids
-from aforo.lib.invariants import rows as sql_rows
 from aforo.lib.money import ZERO
 from billing.models import Agent, Customer, Team
 from catalog.models import Product
@@ -84,6 +92,7 @@ class Sums:
     revenue: Decimal = ZERO
     cost: Decimal = ZERO  # Of the events whose cost is known.
     unknown: int = 0  # Events whose cost is not known.
+    rated: int = 0  # Events that have a price.
     quantity: Decimal = ZERO  # Of the measurement that was asked for, if one was.
 
     def __add__(self, other: Sums) -> Sums:
@@ -97,7 +106,12 @@ class Sums:
     def figures(self) -> Figures:
         """Revenue, cost and margin of it."""
         return Figures(
-            self.currency, self.revenue, self.cost, self.events, self.unknown
+            self.currency,
+            self.revenue,
+            self.cost,
+            self.events,
+            self.unknown,
+            self.rated,
         )
 
     @property
@@ -140,8 +154,8 @@ class Row:
 
     @property
     def revenue_change(self) -> Decimal | None:
-        """The relative change of the revenue."""
-        return change(self.now.revenue, self.before.revenue)
+        """The relative change of the revenue; None when nothing was rated."""
+        return change(self.now.figures.known_revenue, self.before.revenue)
 
     @property
     def cost_change(self) -> Decimal | None:
@@ -167,6 +181,20 @@ class Choice:
         return found
 
 
+# Which sums a field of Sums is made of, as far as charts ask for one alone.
+SUMMED = {
+    "revenue": ["revenue_sum"],
+    "cost": ["cost_sum"],
+    "events": ["events_sum"],
+    "errors": ["errors_sum"],
+    "tokens": ["input_sum", "output_sum"],
+    "input_tokens": ["input_sum"],
+    "output_tokens": ["output_sum"],
+    "cached_tokens": ["cached_sum"],
+    "quantity": ["quantity_sum"],
+}
+
+
 def _quantity(name: str) -> Any:
     """Return the expression that sums a measurement."""
     if name in ("input_tokens", "output_tokens", "cache_read_tokens"):
@@ -174,8 +202,8 @@ def _quantity(name: str) -> Any:
     return Sum(Cast(KeyTextTransform(name, "more"), TOKENS))
 
 
-def sums_of(quantity: str) -> dict[str, Any]:
-    """Return what is summed of the hourly sums."""
+def sums_of(quantity: str, only: str = "") -> dict[str, Any]:
+    """Return what is summed of the hourly sums; `only` for one field of Sums."""
     found: dict[str, Any] = {
         "events_sum": Sum("event_count"),
         "errors_sum": Sum("error_count"),
@@ -186,15 +214,16 @@ def sums_of(quantity: str) -> dict[str, Any]:
         "revenue_sum": Sum("revenue"),
         "cost_sum": Sum("cost"),
         "unknown_sum": Sum("cost_unknown_count"),
+        "rated_sum": Sum("rated_count"),
     }
     if quantity:
         found["quantity_sum"] = _quantity(quantity)
-    return found
+    return {name: found[name] for name in SUMMED[only]} if only else found
 
 
 def read_sums(row: Mapping[str, Any], currency: str) -> Sums:
-    """Return a summed row."""
-    get = row.__getitem__
+    """Return a summed row; what was not summed is 0."""
+    get = row.get
     return Sums(
         currency,
         events=int(get("events_sum") or 0),
@@ -206,16 +235,25 @@ def read_sums(row: Mapping[str, Any], currency: str) -> Sums:
         revenue=get("revenue_sum") or ZERO,
         cost=get("cost_sum") or ZERO,
         unknown=int(get("unknown_sum") or 0),
-        quantity=row.get("quantity_sum") or ZERO,
+        rated=int(get("rated_sum") or 0),
+        quantity=get("quantity_sum") or ZERO,
     )
 
 
-def _by(name: str, choice: Choice, span: Span) -> dict[Any, Sums]:
-    """Return the sums of a span by the values of a dimension; one statement."""
+def _by(name: str, choice: Choice) -> tuple[dict[Any, Sums], dict[Any, Sums]]:
+    """Return the sums by the values of a dimension, now and before; one statement."""
     column = DIMENSIONS[name].column
-    rows = UsageRollup.objects.filter(choice.where(span)).order_by()
-    grouped = rows.values(column).annotate(**sums_of(choice.quantity))
-    return {row[column]: read_sums(row, choice.currency) for row in grouped}
+    rows = UsageRollup.objects.filter(
+        choice.where(choice.span) | choice.where(choice.before)
+    )
+    is_now = ExpressionWrapper(choice.span.hours, BooleanField())
+    grouped = rows.annotate(is_now=is_now).order_by().values(column, "is_now")
+    now: dict[Any, Sums] = {}
+    before: dict[Any, Sums] = {}
+    for row in grouped.annotate(**sums_of(choice.quantity)):
+        part = now if row["is_now"] else before
+        part[row[column]] = read_sums(row, choice.currency)
+    return now, before
 
 
 def _labels(name: str, values: Iterable[Any]) -> dict[Any, tuple[str, str, str]]:
@@ -253,9 +291,8 @@ def named(name: str, texts: Iterable[str]) -> dict[str, str]:
 
 
 def breakdown(name: str, choice: Choice, *, order: str = "revenue") -> list[Row]:
-    """Return the rows of a dimension, the largest first; three statements at most."""
-    now = _by(name, choice, choice.span)
-    before = _by(name, choice, choice.before)
+    """Return the rows of a dimension, the largest first; two statements at most."""
+    now, before = _by(name, choice)
     labels = _labels(name, {*now, *before})
     none = Sums(choice.currency)
     rows = []
@@ -294,45 +331,6 @@ def whole(choice: Choice, span: Span) -> Sums:
     """Return the sums of a span as one row, without any breakdown; one statement."""
     rows = UsageRollup.objects.filter(choice.where(span))
     return read_sums(rows.aggregate(**sums_of(choice.quantity)), choice.currency)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One measurement over the span and the one before."""
-
-    name: str
-    now: Decimal
-    before: Decimal
-
-    @property
-    def change(self) -> Decimal | None:
-        """The relative change."""
-        return change(self.now, self.before)
-
-
-MEASURED = """
-SELECT m.name, sum(m.quantity) FROM metering_usagerollup r,
-  LATERAL (
-    SELECT key AS name, value::numeric AS quantity FROM jsonb_each_text(r.more)
-    UNION ALL VALUES ('input_tokens', r.input_tokens::numeric),
-      ('output_tokens', r.output_tokens), ('cache_read_tokens', r.cache_read_tokens)
-  ) AS m
-WHERE r.id = ANY(%(ids)s) AND m.quantity <> 0 GROUP BY 1
-"""
-
-
-def measured(choice: Choice) -> list[Measured]:
-    """Return what was measured, the measurements by name; four statements."""
-    sums = []
-    for span in (choice.span, choice.before):
-        rows = UsageRollup.objects.filter(choice.where(span))
-        keys = list(rows.values_list("pk", flat=True))
-        sums.append(dict(sql_rows(MEASURED, ids=keys)) if keys else {})
-    now, before = sums
-    return [
-        Measured(name, now.get(name, ZERO), before.get(name, ZERO))
-        for name in sorted({*now, *before})
-    ]
 
 
 def currencies(span: Span) -> dict[str, Figures]:

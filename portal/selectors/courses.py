@@ -70,7 +70,7 @@ def series(
         .annotate(at=STEPS[step]("hour", tzinfo=dt.UTC))
         .order_by()
         .values("at", column)
-        .annotate(**sums_of(choice.quantity))
+        .annotate(**sums_of(choice.quantity, measure))
     )
     buckets = _buckets(choice.span, step)
     place = {at: index for index, at in enumerate(buckets)}

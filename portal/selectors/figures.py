@@ -64,6 +64,7 @@ class Figures:
     cost: Decimal = ZERO  # Of the events whose cost is known.
     event_count: int = 0
     unknown_count: int = 0  # Events whose cost is not known.
+    rated_count: int = 0  # Events that have a price, be it 0.
 
     def __add__(self, other: Figures) -> Figures:
         """Return the sum; both are in one currency."""
@@ -73,7 +74,13 @@ class Figures:
             self.cost + other.cost,
             self.event_count + other.event_count,
             self.unknown_count + other.unknown_count,
+            self.rated_count + other.rated_count,
         )
+
+    @property
+    def known_revenue(self) -> Decimal | None:
+        """The revenue; None when nothing was rated, which is not a revenue of zero."""
+        return self.revenue if self.revenue or self.rated_count > 0 else None
 
     @property
     def known_cost(self) -> Decimal | None:
@@ -84,13 +91,16 @@ class Figures:
 
     @property
     def margin(self) -> Decimal | None:
-        """Revenue less known cost; None when no cost is known."""
-        cost = self.known_cost
-        return None if cost is None else self.revenue - cost
+        """Revenue less known cost; None when either is not known."""
+        revenue, cost = self.known_revenue, self.known_cost
+        return None if revenue is None or cost is None else revenue - cost
 
     @property
     def margin_ratio(self) -> Decimal | None:
-        """Margin over revenue; None without revenue or known cost."""
+        """Margin over revenue; None without revenue or known cost.
+
+        Where some costs are not known it is at most this: see portal.ui.figures.margin.
+        """
         margin = self.margin
         return margin / self.revenue if margin is not None and self.revenue else None
 
@@ -99,7 +109,14 @@ class Figures:
         """Why cost or margin may be a dash."""
         if self.event_count and self.unknown_count >= self.event_count:
             return "no event's cost is known: cost rates are missing"
-        return "no revenue yet"
+        return "no revenue yet" if self.rated_count > 0 else self.why_no_revenue
+
+    @property
+    def why_no_revenue(self) -> str:
+        """Why the revenue may be a dash."""
+        if self.event_count > 0:
+            return "nothing is rated: no event has a price yet"
+        return "nothing is rated: nothing was used"
 
 
 def month_to_date(now: dt.datetime) -> Span:
@@ -132,6 +149,7 @@ SUMS: dict[str, Any] = {
     "cost_sum": Sum("cost"),
     "events": Sum("event_count"),
     "unknown": Sum("cost_unknown_count"),
+    "rated": Sum("rated_count"),
 }
 
 
@@ -143,6 +161,7 @@ def figures(row: Mapping[str, Any]) -> Figures:
         row["cost_sum"] or ZERO,
         row["events"] or 0,
         row["unknown"] or 0,
+        row["rated"] or 0,
     )
 
 

@@ -44,14 +44,29 @@ Pair = tuple[uuid.UUID | None, uuid.UUID | None]  # Team and agent.
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was rated, and by how many events."""
+    """What was rated, of how many events, and how many of them have a price."""
 
     amount: Decimal = ZERO
     events: int = 0
+    rated: int = 0
 
     def __add__(self, other: Spent) -> Spent:
         """Return both together."""
-        return Spent(self.amount + other.amount, self.events + other.events)
+        return Spent(
+            self.amount + other.amount,
+            self.events + other.events,
+            self.rated + other.rated,
+        )
+
+    @property
+    def known(self) -> Decimal | None:
+        """The amount; None when nothing was rated."""
+        return self.amount if self.amount or self.rated > 0 else None
+
+    @property
+    def why_unknown(self) -> str:
+        """Why the amount may be a dash."""
+        return figures.Figures("", event_count=self.events).why_no_revenue
 
 
 NOTHING = Spent()
@@ -121,6 +136,11 @@ class Tree:
         return self.in_teams.amount + self.elsewhere.amount + self.fees
 
     @property
+    def whole(self) -> Spent:
+        """The total as spend, which knows whether anything was rated."""
+        return self.in_teams + self.elsewhere + Spent(self.fees)
+
+    @property
     def agrees(self) -> bool:
         """Whether the parts sum to the customer's figure, to the last digit."""
         return self.total == self.figure
@@ -133,9 +153,9 @@ def spent_by_pair(customer: Customer, span: Span) -> dict[Pair, Spent]:
     )
     grouped = rows.order_by().values_list("team_id", "agent_id")
     return {
-        (team, agent): Spent(amount, events)
-        for team, agent, amount, events in grouped.annotate(
-            Sum("revenue"), Sum("event_count")
+        (team, agent): Spent(amount, events, rated)
+        for team, agent, amount, events, rated in grouped.annotate(
+            Sum("revenue"), Sum("event_count"), Sum("rated_count")
         )
     }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -45,7 +46,8 @@ class AgentRow:
     last_used_at: dt.datetime | None
     is_to_the_hour: bool  # Of its events only the hour is known, no key was named.
     event_count: int
-    spend: list[tuple[str, Decimal]]  # By currency; empty: nothing was used.
+    # By currency; empty: nothing was used, None: nothing of it has a price yet.
+    spend: list[tuple[str, Decimal | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,10 @@ def agents(customer: Customer, period: BillingPeriod | None) -> list[AgentRow]:
         )
         sums = rows.order_by("currency").values("agent_id", "currency")
         for row in sums.annotate(
-            amount=Sum("revenue"), events=Sum("event_count"), last=Max("hour")
+            amount=Sum("revenue"),
+            events=Sum("event_count"),
+            rated=Sum("rated_count"),
+            last=Max("hour"),
         ):
             used.setdefault(row["agent_id"], []).append(row)
     found = Agent.objects.filter(customer=customer).select_related("team")
@@ -102,12 +107,18 @@ def agents(customer: Customer, period: BillingPeriod | None) -> list[AgentRow]:
             keys.get(agent.pk, 0),
             *_last_used(agent.last_used, [row["last"] for row in rows]),
             sum(row["events"] for row in rows),
-            [(row["currency"], row["amount"]) for row in rows],
+            [(row["currency"], _known(row)) for row in rows],
         )
         for agent, rows in rows_of
     ]
     never = dt.datetime.min.replace(tzinfo=dt.UTC)
     return sorted(listed, key=lambda row: row.last_used_at or never, reverse=True)
+
+
+def _known(row: Mapping[str, Any]) -> Decimal | None:
+    """Return what an agent's usage came to; None when nothing of it was rated."""
+    amount: Decimal = row["amount"]
+    return amount if amount or row["rated"] > 0 else None
 
 
 def _last_used(

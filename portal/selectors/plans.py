@@ -84,6 +84,7 @@ def _figures(
             row["known"],
             row["events"],
             row["unknown"],
+            row["events"],  # Totals count what has a price and nothing else.
         )
     return found
 
@@ -209,6 +210,7 @@ def contract_rows(found: Sequence[Subscription], now: dt.datetime) -> list[Contr
             total.cost,
             total.event_count,
             total.cost_unknown_count,
+            total.event_count,
         )
     return list(made.values())
 

@@ -46,6 +46,7 @@ class Underneath:
     units: Decimal
     cost: Decimal | None
     why_no_cost: str
+    unknown_count: int  # Events whose cost is not known.
     margin: Decimal | None
     ratio: Decimal | None
 
@@ -87,6 +88,7 @@ def underneath(
         sum((units for _, units in rows), ZERO),
         cost,
         why,
+        0 if cost is None else event_count - costs[0][2],
         margin,
         CONTEXT.divide(margin, amount) if margin is not None and amount else None,
     )

@@ -1,4 +1,4 @@
-"""Small parts of text: `code` in it, figures that are links, bars beside figures."""
+"""Small parts of text: `code` in it, figures as links or dashes, bars beside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 from aforo.lib.money import display
-from portal.ui import charts
+from portal.ui import charts, figures
 
 register = template.Library()
 
@@ -32,6 +32,33 @@ def linked(value: SafeString | str, url: str = "") -> SafeString:
     if not url:
         return format_html("{}", value)
     return format_html('<a class="figure" href="{}">{}</a>', url, value)
+
+
+@register.simple_tag
+def revenue(found: figures.Earned, url: str = "") -> SafeString:
+    """Return the revenue of figures, a dash where nothing was rated: {% revenue f %}.
+
+    With `url` it is the link to what is behind it; there is nothing behind a dash.
+    """
+    shown = figures.revenue(found)
+    return shown if found.known_revenue is None else linked(shown, url)
+
+
+@register.simple_tag
+def margin(found: figures.Earned) -> SafeString:
+    """Return the margin of figures in the wording of all pages: {% margin f %}.
+
+    Where costs are not known it says "at most".
+    """
+    return figures.margin_of(found)
+
+
+@register.simple_tag
+def margin_at(
+    ratio: Decimal | None, unknown: int = 0, reason: str = "", places: int = 1
+) -> SafeString:
+    """Return a margin that is a bare ratio: {% margin_at t.margin result.unknown %}."""
+    return figures.margin(ratio, unknown, places, reason)
 
 
 @register.simple_tag

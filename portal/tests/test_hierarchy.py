@@ -54,13 +54,13 @@ def test_parts_sum_to_the_customers_figure_whoever_used_what(scene: Scene) -> No
     found = tree(scene)
     assert [node.team.name for node in found.teams] == ["Legal", "Research"]
     node = found.teams[0]
-    assert node.spent == hierarchy.Spent(Decimal("0.60"), 3)
-    assert node.agents[0].spent == hierarchy.Spent(Decimal("0.10"), 1)
+    assert node.spent == hierarchy.Spent(Decimal("0.60"), 3, 3)
+    assert node.agents[0].spent == hierarchy.Spent(Decimal("0.10"), 1, 1)
     assert [(o.label, o.note, o.spent.amount) for o in node.others] == [
         ("No agent named", "its calls name no agent", Decimal("0.30")),
         ("Writer", "of team Research", Decimal("0.20")),
     ]
-    assert found.elsewhere == hierarchy.Spent(Decimal("0.40"), 1)
+    assert found.elsewhere == hierarchy.Spent(Decimal("0.40"), 1, 1)
     assert found.fees == 99
     own = figures.of_customers(SPAN, [scene.customer.pk])[scene.customer.pk]["USD"]
     assert found.total == found.figure == own.revenue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import zoneinfo
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Protocol
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -103,6 +104,74 @@ def percent(value: Decimal | None, places: int = 1, reason: str = "") -> SafeStr
         money.plain(value),
         percent_text(value, places),
     )
+
+
+class Earned(Protocol):
+    """What came in and what it cost, as far as it is known."""
+
+    @property
+    def currency(self) -> str:
+        """The currency of the amounts."""
+
+    @property
+    def known_revenue(self) -> Decimal | None:
+        """The revenue; None when nothing was rated."""
+
+    @property
+    def why_no_revenue(self) -> str:
+        """Why the revenue may be a dash."""
+
+    @property
+    def margin_ratio(self) -> Decimal | None:
+        """Margin over revenue; None when it is not known."""
+
+    @property
+    def why_unknown(self) -> str:
+        """Why the margin may be a dash."""
+
+    @property
+    def unknown_count(self) -> int:
+        """Of how many events the cost is not known."""
+
+
+def revenue(found: Earned) -> SafeString:
+    """Return the revenue as HTML; a dash where nothing was rated."""
+    return amount(found.known_revenue, found.currency, found.why_no_revenue)
+
+
+def margin(
+    ratio: Decimal | None, unknown_count: int = 0, places: int = 1, reason: str = ""
+) -> SafeString:
+    """Return a margin as an HTML percentage: the one wording of every page.
+
+    Costs that are not known are in no sum, so with any of them the margin is "at most"
+    what is shown.
+    """
+    shown = percent(ratio, places, reason)
+    if ratio is None or unknown_count <= 0:
+        return shown
+    plural = "" if unknown_count == 1 else "s"
+    return format_html(
+        '<span title="the cost of {} event{} is not known">at most {}</span>',
+        f"{unknown_count:,}",
+        plural,
+        shown,
+    )
+
+
+def margin_of(found: Earned, places: int = 1) -> SafeString:
+    """Return the margin of figures, as `margin` words it."""
+    return margin(found.margin_ratio, found.unknown_count, places, found.why_unknown)
+
+
+def margin_note(found: Earned, more: str = "") -> SafeString:
+    """Return what stands under a margin's amount: at most 65.5 % of revenue.
+
+    `more` follows it; where there is no margin, the reason stands there alone.
+    """
+    if found.margin_ratio is None:
+        return format_html("{}", found.why_unknown)
+    return format_html("{} of revenue{}", margin_of(found), more)
 
 
 def utc(value: dt.datetime) -> dt.datetime:

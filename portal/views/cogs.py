@@ -182,11 +182,12 @@ def page(request: HttpRequest) -> HttpResponse:
         "total": Row(by, "", "Total", "", now, before),
         "adds_up": (now.cost, now.events) == (usage.cost, usage.events),
         "fees": now.revenue - usage.revenue,
-        "revenue_change": change(now.revenue, before.revenue),
+        "revenue_change": change(now.figures.known_revenue, before.revenue),
         "cost_change": change(now.cost, before.cost),
         "chart": _chart(asked, by, rows),
         "movers": _entries(request, asked, cogs.movers(r for r in rows if r.value)),
         "concerns": _concerns(request, asked, {by: rows}, paid),
+        "margin_note": words.margin_note(now.figures),
         "unknown": unknown,
         "reported": [
             (row, _reported_url(asked, row)) for row in cogs.reported(asked.choice)
@@ -245,7 +246,7 @@ CSV_HEAD = [
 
 
 def _csv_row(asked: Asked, row: Row) -> list[Any]:
-    """Return a row of a tab as CSV; an unknown cost is empty."""
+    """Return a row of a tab as CSV; what is not known is empty."""
     span, now = asked.choice.span, row.now
     return [
         span.start,
@@ -260,7 +261,7 @@ def _csv_row(asked: Asked, row: Row) -> list[Any]:
         now.output_tokens,
         now.cached_tokens,
         now.duration_ms,
-        now.revenue,
+        now.figures.known_revenue,
         now.figures.known_cost,
         now.unknown,
         now.figures.margin,

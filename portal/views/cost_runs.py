@@ -187,8 +187,12 @@ def figures(found: CostRun, row: dict[str, Any]) -> dict[str, Any]:
     asked = found.params["margin"]
     target = Decimal(asked) if asked else margin(revenue, before)
     needed = price_needed(after, target)
+    # Runs of before events with a price were counted tell only the sum.
+    rated = row.get("rated", 1)
     return {
         **row,
+        "shown_revenue": revenue if revenue or rated else None,
+        "not_known": max(row.get("unknown", 0), row.get("unknown_before", 0)),
         "before": before,
         "after": after,
         "change": after - before,
@@ -258,7 +262,7 @@ def run_csv(request: HttpRequest, public_id: str) -> HttpResponse:
             shown["before"],
             shown["after"],
             shown["change"],
-            shown["revenue"],
+            shown["shown_revenue"],
             shown["margin_before"],
             shown["margin_after"],
             shown["target"],

@@ -158,12 +158,15 @@ def _key_figures(found: Customer, span: Span) -> dict[str, Any]:
         "now": mine,
         "others": [f for c, f in sorted(now.items()) if c != found.currency],
         "compared": f"vs {before.days}",
+        "cost_note": _cost_note(mine),
         "margin_note": _margin_note(mine, was if known else empty),
         "floor": FLOOR,
         "below_floor": (
             None if mine.margin_ratio is None else mine.margin_ratio < FLOOR
         ),
-        "revenue_change": figures.change(mine.revenue, was.revenue) if known else None,
+        "revenue_change": figures.change(mine.known_revenue, was.revenue)
+        if known
+        else None,
         "cost_change": figures.change(mine.known_cost, was.known_cost)
         if known
         else None,
@@ -174,20 +177,22 @@ def _key_figures(found: Customer, span: Span) -> dict[str, Any]:
     }
 
 
+def _cost_note(mine: Figures) -> str:
+    """Return that some costs are not known; empty: all are, or none."""
+    if not mine.unknown_count or mine.known_cost is None:
+        return ""
+    text = '<span class="warn">{} events have no known cost</span>'
+    return format_html(text, f"{mine.unknown_count:,}")
+
+
 def _margin_note(mine: Figures, was: Figures) -> SafeString:
-    """Return the margin's ratio, whether it may be less, and how it moved."""
-    if mine.margin_ratio is None:
-        return format_html("{}", mine.why_unknown)
-    ratio = words.percent(mine.margin_ratio)
+    """Return the margin's ratio, and how it moved."""
     moved = ""
-    if was.margin_ratio is not None:
+    if mine.margin_ratio is not None and was.margin_ratio is not None:
         points = (mine.margin_ratio - was.margin_ratio) * 100
         sign = "▲" if points > 0 else "▼" if points < 0 else "="
         moved = f", {sign} {abs(points):.1f} points"
-    if mine.unknown_count:
-        text = "at most {}{}: {} events have no known cost"
-        return format_html(text, ratio, moved, mine.unknown_count)
-    return format_html("{} of revenue{}", ratio, moved)
+    return words.margin_note(mine, moved)
 
 
 def _guard_note(guard: Counted) -> SafeString:

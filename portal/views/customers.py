@@ -150,7 +150,7 @@ def _csv_rows(found: list[Customer], span: Span) -> Iterator[list[Any]]:
                 customer.segment,
                 "; ".join(row.plans),
                 customer.currency,
-                row.figures.revenue,
+                row.figures.known_revenue,
                 row.figures.known_cost,
                 row.figures.margin,
                 row.figures.unknown_count,

@@ -17,7 +17,7 @@ from catalog.models import Metric
 from portal import csvs, ranges
 from portal.pages import curl
 from portal.ranges import Asked
-from portal.selectors import analytics, courses
+from portal.selectors import analytics, courses, measured
 from portal.selectors.analytics import DIMENSIONS, Row
 from portal.ui import figures as words
 from portal.usage_words import MEASURES, METRIC, METRIC_LABEL, STEPS
@@ -133,7 +133,7 @@ def _measured(request: HttpRequest, asked: Asked) -> list[dict[str, Any]]:
     for metric in Metric.objects.order_by("-aggregation", "code"):
         metrics[metric.field] = metric
     found = []
-    for row in analytics.measured(asked.choice):
+    for row in measured.measured(asked.choice):
         query = request.GET.copy()
         query["by"], query["measure"] = "product", f"m:{row.name}"
         found.append(
@@ -230,7 +230,8 @@ def _csv_rows(asked: Asked, by: str, rows: Sequence[Row]) -> Iterator[list[Any]]
     for row in rows:
         now, before = row.now, row.before
         cells = [span.start, span.end, by, row.value, row.label, now.currency]
-        cells += [now.revenue, before.revenue, now.events, before.events, now.errors]
+        cells += [now.figures.known_revenue, before.figures.known_revenue]
+        cells += [now.events, before.events, now.errors]
         cells += [now.input_tokens, now.output_tokens, now.cached_tokens]
         cells.append(now.duration_ms)
         yield [*cells, now.quantity] if asked.choice.quantity else cells
@@ -249,7 +250,7 @@ def table_csv(request: HttpRequest) -> HttpResponse:
             ["from_utc", "until_utc", "measurement", "quantity", "quantity_before"],
             (
                 [span.start, span.end, m.name, m.now, m.before]
-                for m in analytics.measured(asked.choice)
+                for m in measured.measured(asked.choice)
             ),
         )
     rows = analytics.breakdown(by, asked.choice, order=_order(request, asked))
