@@ -23,11 +23,11 @@ from catalog.pricing import (
     Unrateable,
     UsageEvent,
     group_of,
+    pack_steps,
     rate_by_level,
     rate_many,
     state_from_json,
     state_to_json,
-    steps_to_json,
 )
 
 
@@ -210,7 +210,7 @@ def rate_group(
                 charge_keys=[line.charge_key for line in outcome],
                 quantities=[line.quantity for line in outcome],
                 amounts=amounts,
-                steps=[steps_to_json(line.steps) for line in outcome],
+                steps=[pack_steps(line) for line in outcome],
                 occurred_at=fact.usage.occurred_at,
                 event_id=fact.id,
                 event_type=fact.usage.event_type,

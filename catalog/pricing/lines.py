@@ -90,7 +90,8 @@ def difference(*, after: Sequence[Step], before: Sequence[Step]) -> tuple[Step, 
     return tuple(result)
 
 
-_DEFAULTS = (ONE, ZERO, ZERO, None)
+# What a step says after its amount unless told otherwise.
+DEFAULTS = (ONE, ZERO, ZERO, None)
 
 
 def _text(value: Decimal) -> str:
@@ -105,7 +106,7 @@ def steps_to_json(steps: Iterable[Step]) -> list[list[str | None]]:
     """Return the steps as short arrays of texts; trailing defaults are left out."""
     result = []
     for kind, *values in steps:
-        while len(values) > 3 and values[-1] == _DEFAULTS[len(values) - 4]:
+        while len(values) > 3 and values[-1] == DEFAULTS[len(values) - 4]:
             values.pop()
         texts = [None if value is None else _text(value) for value in values]
         result.append([kind, *texts])
@@ -118,7 +119,7 @@ def steps_from_json(data: Sequence[Sequence[str | None]]) -> tuple[Step, ...]:
     for kind, *texts in data:
         assert kind is not None
         values = [None if text is None else Decimal(text) for text in texts]
-        steps.append(Step._make([kind, *values, *_DEFAULTS[len(values) - 3 :]]))
+        steps.append(Step._make([kind, *values, *DEFAULTS[len(values) - 3 :]]))
     return tuple(steps)
 
 
