@@ -15,6 +15,7 @@ from aforo.lib import sql
 from aforo.lib.money import ZERO, plain, q12
 from catalog import cost_names
 from catalog.cost_context import Situation, Window, situation, window
+from catalog.cost_lines import CostLine, cost_lines, parts_of
 from catalog.leaves import (
     CHARGED_COUNTS,
     FALLBACKS,
@@ -40,7 +41,7 @@ class Rate(NamedTuple):
     valid_to: dt.datetime | None
     amount: Decimal
     currency: str
-    # For the line of a cost: the amount and the rate's id as texts.
+    # For the line of a cost: the price of one unit and the rate's id.
     texts: tuple[str, str]
     per: int = 1  # The amount is that of so many units.
     above: int = 0  # For prompts of more tokens than these, all of them.
@@ -77,10 +78,17 @@ class Cost(NamedTuple):
 
     amount: Decimal | None
     currency: str
-    # Per leaf, as texts: unit, quantity, rate, amount, id of the rate.
-    lines: list[list[str]]
+    # Per leaf, one after the other: unit, price of one, id of the rate. The same for
+    # most events of a model, so it is stored once (see catalog.cost_lines).
+    basis: tuple[str, ...]
+    figures: str  # Per leaf quantity and amount, apart by blanks.
     provider: str
     unknown: str
+
+    @property
+    def lines(self) -> list[CostLine]:
+        """What it is made of, leaf by leaf."""
+        return cost_lines(parts_of(self.basis), self.figures)
 
 
 class Sheet:
@@ -247,7 +255,8 @@ def add_up(
     wanted: Sequence[Wanted], at: dt.datetime, prompt: Decimal, doubt: str
 ) -> Cost:
     """Return the cost of parts at an instant; unknown when one of them is."""
-    lines: list[list[str]] = []
+    basis: list[str] = []
+    figures: list[str] = []
     missing: list[str] = []
     total, currency, provider = ZERO, "", ""
     for sheet, unit, quantity in wanted:
@@ -264,12 +273,13 @@ def add_up(
         amount = quantity * rate.amount
         amount = q12(amount if rate.per == 1 else amount / rate.per)
         total += amount
-        price, rate_id = rate.texts
-        lines.append([unit, plain(quantity), price, plain(amount), rate_id])
+        basis += (unit, *rate.texts)
+        figures += (plain(quantity), plain(amount))
+    said = tuple(basis), " ".join(figures)
     if missing or doubt:
         unknown = "no rate for " + ", ".join(missing) if missing else f"unknown {doubt}"
-        return Cost(None, currency or "USD", lines, provider, unknown[:200])
-    return Cost(total, currency or "USD", lines, provider, "")
+        return Cost(None, currency or "USD", *said, provider, unknown[:200])
+    return Cost(total, currency or "USD", *said, provider, "")
 
 
 BOOK = """
