@@ -113,7 +113,7 @@ def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> Non
 
 def _numbers(values: Iterable[Decimal]) -> str:
     """Return a Postgres array literal of the numbers."""
-    return "{" + ",".join([format(v, "f") for v in values]) + "}"
+    return f"{{{','.join(map(str, values))}}}"  # Postgres reads exponents too.
 
 
 def digest(previous: str, entries: Iterable[Any]) -> str:

@@ -18,6 +18,7 @@ from billing.models import LedgerEntry
 from catalog.pricing import (
     NO_STANDING,
     ChargeState,
+    Line,
     PlanState,
     Standing,
     Unrateable,
@@ -45,6 +46,10 @@ class Fact(NamedTuple):
     team_id: uuid.UUID | None
     session_id: uuid.UUID | None
     tool_name: str
+
+
+# The fields of the lines of an event that touches no charge.
+NO_LINE: tuple[tuple[()], ...] = ((),) * len(Line._fields)
 
 
 class TotalKey(NamedTuple):
@@ -194,7 +199,9 @@ def rate_group(
         if isinstance(outcome, Unrateable):
             results.append(outcome)
             continue
-        amounts = [line.amount for line in outcome]
+        # All lines' fields in one call: this is done for every event.
+        fields = zip(*outcome, strict=True) if outcome else NO_LINE
+        keys, _, quantities, amounts, *_ = fields
         amount = sum(amounts, ZERO)
         late = fact.billing_period.id != fact.usage_period.id
         results.append(
@@ -207,8 +214,8 @@ def rate_group(
                 kind=LedgerEntry.Kind.ADJUSTMENT if late else LedgerEntry.Kind.USAGE,
                 currency=priced.currency,
                 amount=amount,
-                charge_keys=[line.charge_key for line in outcome],
-                quantities=[line.quantity for line in outcome],
+                charge_keys=keys,
+                quantities=quantities,
                 amounts=amounts,
                 steps=[pack_steps(line) for line in outcome],
                 occurred_at=fact.usage.occurred_at,

@@ -30,6 +30,7 @@ SOURCES = {"contract": 0, "manual": 1, "invoice": 2, "library": 3}
 TOOL = "tool"
 EVENT = "event"
 CALL = "call"
+TOOL_CALL = f"{TOOL}.{CALL}"
 REQUESTS = "requests"
 
 
@@ -56,6 +57,11 @@ class Rate(NamedTuple):
             and (not self.above or prompt > self.above)
             and (self.window is None or self.window.active(at))
         )
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it holds at any time from its begin on, whatever the prompt."""
+        return self.valid_to is None and not self.above and self.window is None
 
     def order(self) -> tuple[int, bool, bool, int, float]:
         """Return what sorts the rates of a unit so that the first that holds counts."""
@@ -94,7 +100,7 @@ class Cost(NamedTuple):
 class Sheet:
     """The rates of one model, tool or event type in one situation, by unit."""
 
-    __slots__ = ("context", "name", "provider", "units")
+    __slots__ = ("context", "lasting", "name", "provider", "units")
 
     def __init__(
         self, name: str, provider: str, at: Situation, entries: Iterable[Entry]
@@ -114,9 +120,16 @@ class Sheet:
             unit: sorted(rates, key=Rate.order)
             for unit, rates in {**usual, **special}.items()
         }
+        # Those that hold from their begin on, if nothing goes before them: mostly so.
+        self.lasting = {
+            unit: rates[0] for unit, rates in self.units.items() if rates[0].is_lasting
+        }
 
     def rate(self, unit: str, at: dt.datetime, prompt: Decimal) -> Rate | None:
         """Return the rate of a unit; None when it is not known."""
+        lasting = self.lasting.get(unit)
+        if lasting is not None and lasting.valid_from <= at:
+            return lasting
         for rate in self.units.get(unit, ()):
             if rate.holds(at, prompt):
                 return rate
@@ -145,7 +158,11 @@ class CostBook:
 
     def has_tool(self, name: str) -> bool:
         """Tell whether calls of a tool of this name have a rate, at any time."""
-        return any(e.unit == f"{TOOL}.{CALL}" for e in self.entries(name))
+        for listed in (self.own, self.library):
+            for entry in listed.get(name, ()):
+                if entry.unit == TOOL_CALL:
+                    return True
+        return False
 
     def sheet(self, name: str, at: Situation) -> Sheet:
         """Return the rates of a model, by whatever name it was called."""
@@ -273,8 +290,9 @@ def add_up(
         amount = quantity * rate.amount
         amount = q12(amount if rate.per == 1 else amount / rate.per)
         total += amount
-        basis += (unit, *rate.texts)
-        figures += (plain(quantity), plain(amount))
+        price, rate_id = rate.texts
+        basis += (unit, price, rate_id)
+        figures.append(f"{plain(quantity)} {plain(amount)}")
     said = tuple(basis), " ".join(figures)
     if missing or doubt:
         unknown = "no rate for " + ", ".join(missing) if missing else f"unknown {doubt}"
