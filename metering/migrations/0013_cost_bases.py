@@ -1,7 +1,7 @@
 """Costs keep what they have in common with others once, and the rest as short text.
 
-Rewrites every cost in one statement: some minutes for millions of them, while nothing is
-rated.
+Rewrites every cost in one statement: some minutes for millions of them, while nothing
+is rated.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ CREATE FUNCTION aforo_cost_basis_id(tenant uuid, parts jsonb) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT encode(set_byte(set_byte(digest, 6, (get_byte(digest, 6) & 15) | 128),
     8, (get_byte(digest, 8) & 63) | 128), 'hex')::uuid
-  FROM (SELECT substring(
-    sha256(convert_to(tenant::text || parts::text, 'UTF8')) FROM 1 FOR 16)) AS d (digest)
+  FROM (
+    SELECT substring(sha256(convert_to(tenant::text || parts::text, 'UTF8')) FOR 16)
+  ) AS d (digest)
 $$;
 -- As catalog.cost_lines.cost_lines: the lines of a cost, one row each.
 CREATE FUNCTION aforo_cost_lines(parts jsonb, figures text)

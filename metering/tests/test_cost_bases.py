@@ -59,12 +59,13 @@ def test_events_of_one_model_share_a_basis() -> None:
     shop = priced_shop()
     facts = [costed(shop, input_tokens=n, output_tokens=4) for n in (10, 20)]
     other = costed(shop, output_tokens=4)
-    (basis,) = CostBasis.objects.exclude(pk=other.basis_id)
+    assert other.basis is not None
+    (basis,) = CostBasis.objects.exclude(pk=other.basis.pk)
     assert [fact.basis for fact in facts] == [basis, basis]
     assert [fact.figures for fact in facts] == ["10 20 4 14", "20 40 4 14"]
     assert [line[:4] for line in facts[0].lines] == [
-        ("input_uncached_tokens", 10, 2, 20),
-        ("output_tokens", 4, Decimal("3.5"), 14),
+        ("input_uncached_tokens", Decimal(10), Decimal(2), Decimal(20)),
+        ("output_tokens", Decimal(4), Decimal("3.5"), Decimal(14)),
     ]
     assert other.figures == "4 14"
     assert list(invariants.costs_can_be_read()) == []
