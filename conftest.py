@@ -13,6 +13,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql.operations import DatabaseOperations
 from hypothesis import settings as laws
 
+from metering import cost_bases
 from tests import harness
 
 # Laws are tried on so many random examples; `make test-full` chooses the longer one.
@@ -40,6 +41,8 @@ def _flush_append_only(self: BaseDatabaseOperations, sql_list: Iterable[str]) ->
             cursor.execute(statement)
         # No model of Django: the stamps of what is gone go with it.
         cursor.execute("DELETE FROM core_changestamp")
+    # Nor does anybody go on to believe that these are there.
+    cost_bases.forget()
 
 
 DatabaseOperations.execute_sql_flush = _flush_append_only  # type: ignore[method-assign]

@@ -63,9 +63,9 @@ JOIN billing_billingperiod p ON p.customer_id = e.customer_id
 """
 COST = """
 INSERT INTO metering_costfact (id, tenant_id, customer_id, event_id, kind, provider,
-  model, currency, amount, lines, unknown, occurred_at)
+  model, currency, amount, figures, unknown, occurred_at)
 SELECT uuidv7(), tenant_id, customer_id, id, 'original', 'openai', 'gpt-4o',
-  'USD', 0.0071, '[]', '', occurred_at
+  'USD', 0.0071, '', '', occurred_at
 FROM metering_usageevent
 """
 TABLES = ("metering_usageevent", "billing_ledgerentry", "metering_costfact")

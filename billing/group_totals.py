@@ -26,9 +26,9 @@ from catalog.pricing import (
     group_key,
     group_of,
     groups_of,
+    pack_steps,
     state_from_json,
     state_to_json,
-    steps_to_json,
 )
 
 SELECT = """
@@ -162,7 +162,7 @@ def settle(
                 charge_keys=[line.charge_key for line in found],
                 quantities=[line.quantity for line in found],
                 amounts=amounts,
-                steps=[steps_to_json(line.steps) for line in found],
+                steps=[pack_steps(line) for line in found],
                 occurred_at=now,
                 event_type="session.closed",
                 agent_id=one.agent_id,

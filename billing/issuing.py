@@ -15,6 +15,7 @@ from billing.bill import Bill, BillLine
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.models import Customer, Invoice, InvoiceLine, LedgerEntry
+from catalog.pricing import NO_STEPS
 
 
 def parties(customer: Customer) -> tuple[dict[str, str], dict[str, str]]:
@@ -101,7 +102,7 @@ def rounding_entry(made: Bill, line: BillLine) -> Entry | None:
         charge_keys=[line.charge_key],
         quantities=[ZERO],
         amounts=[residual],
-        steps=[[]],
+        steps=[NO_STEPS],
         occurred_at=made.period.end_at - dt.timedelta(microseconds=1),
     )
 

@@ -9,12 +9,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import msgspec
-
 from aforo.lib import sql
 from aforo.lib.money import plain
-
-_json = msgspec.json.Encoder().encode
 
 
 class Entry(NamedTuple):
@@ -34,7 +30,7 @@ class Entry(NamedTuple):
     charge_keys: Sequence[str]
     quantities: Sequence[Decimal]
     amounts: Sequence[Decimal]
-    steps: Sequence[Any]  # Per charge, catalog.pricing.steps_to_json.
+    steps: Sequence[str]  # Per charge, JSON text: catalog.pricing.pack_steps.
     occurred_at: dt.datetime
     event_id: uuid.UUID | None = None
     reverses_id: uuid.UUID | None = None
@@ -100,7 +96,7 @@ def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> Non
         [sql.array(e.charge_keys) for e in entries],
         [_numbers(e.quantities) for e in entries],
         [_numbers(e.amounts) for e in entries],
-        [_json(e.steps).decode() for e in entries],
+        [f"[{','.join(e.steps)}]" for e in entries],
         [e.occurred_at for e in entries],
         [e.event_id for e in entries],
         [e.reverses_id for e in entries],
@@ -117,7 +113,7 @@ def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> Non
 
 def _numbers(values: Iterable[Decimal]) -> str:
     """Return a Postgres array literal of the numbers."""
-    return "{" + ",".join([format(v, "f") for v in values]) + "}"
+    return f"{{{','.join(map(str, values))}}}"  # Postgres reads exponents too.
 
 
 def digest(previous: str, entries: Iterable[Any]) -> str:

@@ -23,7 +23,7 @@ from aforo.lib.money import ZERO, round_minor
 from billing.ledger import Entry
 from billing.models import BillingPeriod, LedgerEntry
 from billing.recurring import Term, share
-from catalog.pricing import Line, Plan, steps_to_json
+from catalog.pricing import NO_STEPS, Line, Plan, pack_steps
 from catalog.pricing.plan import Discount
 from catalog.pricing.terms import (
     MAXIMUM,
@@ -262,9 +262,9 @@ def _entries(span: Span, period: BillingPeriod) -> list[Entry]:
             amounts=list(amounts.values()),
             # A part is not what the steps of the whole line come to.
             steps=[
-                steps_to_json(lines[key].line.steps)
+                pack_steps(lines[key].line._replace(quantity=ZERO))
                 if key in lines and lines[key].line.amount == amount
-                else []
+                else NO_STEPS
                 for key, amount in amounts.items()
             ],
             occurred_at=span.of.end_at - dt.timedelta(microseconds=1),

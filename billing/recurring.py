@@ -23,12 +23,13 @@ from billing.models import BillingPeriod, LedgerEntry, SubscriptionSnapshot
 from catalog import effective
 from catalog.plans import PricedPlan
 from catalog.pricing import (
+    NO_STEPS,
     Line,
     Own,
     closing,
     opening,
+    pack_steps,
     state_from_json,
-    steps_to_json,
     taken_back,
     true_ups,
 )
@@ -213,7 +214,9 @@ def _entries(
             amounts=[amount for _, amount in rows],
             # A share is not what the steps of the whole amount come to.
             steps=[
-                steps_to_json(line.steps) if amount == line.amount else []
+                pack_steps(line._replace(quantity=line.quantity * sign))
+                if amount == line.amount
+                else NO_STEPS
                 for line, amount in rows
             ],
             occurred_at=at,

@@ -15,6 +15,7 @@ from aforo.lib import sql
 from aforo.lib.money import ZERO, plain, q12
 from catalog import cost_names
 from catalog.cost_context import Situation, Window, situation, window
+from catalog.cost_lines import CostLine, cost_lines, parts_of
 from catalog.leaves import (
     CHARGED_COUNTS,
     FALLBACKS,
@@ -29,6 +30,7 @@ SOURCES = {"contract": 0, "manual": 1, "invoice": 2, "library": 3}
 TOOL = "tool"
 EVENT = "event"
 CALL = "call"
+TOOL_CALL = f"{TOOL}.{CALL}"
 REQUESTS = "requests"
 
 
@@ -40,7 +42,7 @@ class Rate(NamedTuple):
     valid_to: dt.datetime | None
     amount: Decimal
     currency: str
-    # For the line of a cost: the amount and the rate's id as texts.
+    # For the line of a cost: the price of one unit and the rate's id.
     texts: tuple[str, str]
     per: int = 1  # The amount is that of so many units.
     above: int = 0  # For prompts of more tokens than these, all of them.
@@ -55,6 +57,11 @@ class Rate(NamedTuple):
             and (not self.above or prompt > self.above)
             and (self.window is None or self.window.active(at))
         )
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it holds at any time from its begin on, whatever the prompt."""
+        return self.valid_to is None and not self.above and self.window is None
 
     def order(self) -> tuple[int, bool, bool, int, float]:
         """Return what sorts the rates of a unit so that the first that holds counts."""
@@ -77,16 +84,23 @@ class Cost(NamedTuple):
 
     amount: Decimal | None
     currency: str
-    # Per leaf, as texts: unit, quantity, rate, amount, id of the rate.
-    lines: list[list[str]]
+    # Per leaf, one after the other: unit, price of one, id of the rate. The same for
+    # most events of a model, so it is stored once (see catalog.cost_lines).
+    basis: tuple[str, ...]
+    figures: str  # Per leaf quantity and amount, apart by blanks.
     provider: str
     unknown: str
+
+    @property
+    def lines(self) -> list[CostLine]:
+        """What it is made of, leaf by leaf."""
+        return cost_lines(parts_of(self.basis), self.figures)
 
 
 class Sheet:
     """The rates of one model, tool or event type in one situation, by unit."""
 
-    __slots__ = ("context", "name", "provider", "units")
+    __slots__ = ("context", "lasting", "name", "provider", "units")
 
     def __init__(
         self, name: str, provider: str, at: Situation, entries: Iterable[Entry]
@@ -106,9 +120,16 @@ class Sheet:
             unit: sorted(rates, key=Rate.order)
             for unit, rates in {**usual, **special}.items()
         }
+        # Those that hold from their begin on, if nothing goes before them: mostly so.
+        self.lasting = {
+            unit: rates[0] for unit, rates in self.units.items() if rates[0].is_lasting
+        }
 
     def rate(self, unit: str, at: dt.datetime, prompt: Decimal) -> Rate | None:
         """Return the rate of a unit; None when it is not known."""
+        lasting = self.lasting.get(unit)
+        if lasting is not None and lasting.valid_from <= at:
+            return lasting
         for rate in self.units.get(unit, ()):
             if rate.holds(at, prompt):
                 return rate
@@ -137,7 +158,11 @@ class CostBook:
 
     def has_tool(self, name: str) -> bool:
         """Tell whether calls of a tool of this name have a rate, at any time."""
-        return any(e.unit == f"{TOOL}.{CALL}" for e in self.entries(name))
+        for listed in (self.own, self.library):
+            for entry in listed.get(name, ()):
+                if entry.unit == TOOL_CALL:
+                    return True
+        return False
 
     def sheet(self, name: str, at: Situation) -> Sheet:
         """Return the rates of a model, by whatever name it was called."""
@@ -247,7 +272,8 @@ def add_up(
     wanted: Sequence[Wanted], at: dt.datetime, prompt: Decimal, doubt: str
 ) -> Cost:
     """Return the cost of parts at an instant; unknown when one of them is."""
-    lines: list[list[str]] = []
+    basis: list[str] = []
+    figures: list[str] = []
     missing: list[str] = []
     total, currency, provider = ZERO, "", ""
     for sheet, unit, quantity in wanted:
@@ -265,11 +291,13 @@ def add_up(
         amount = q12(amount if rate.per == 1 else amount / rate.per)
         total += amount
         price, rate_id = rate.texts
-        lines.append([unit, plain(quantity), price, plain(amount), rate_id])
+        basis += (unit, price, rate_id)
+        figures.append(f"{plain(quantity)} {plain(amount)}")
+    said = tuple(basis), " ".join(figures)
     if missing or doubt:
         unknown = "no rate for " + ", ".join(missing) if missing else f"unknown {doubt}"
-        return Cost(None, currency or "USD", lines, provider, unknown[:200])
-    return Cost(total, currency or "USD", lines, provider, "")
+        return Cost(None, currency or "USD", *said, provider, unknown[:200])
+    return Cost(total, currency or "USD", *said, provider, "")
 
 
 BOOK = """

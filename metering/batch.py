@@ -199,7 +199,7 @@ def _read(
 
 
 # A block that could not be read says nothing of what the call cost.
-NOT_MEASURED = Cost(None, "USD", [], "", "the usage block was not understood")
+NOT_MEASURED = Cost(None, "USD", (), "", "", "the usage block was not understood")
 
 
 def judge(row: Row, known: Known, session_id: uuid.UUID | None) -> Item:

@@ -53,7 +53,8 @@ def costed(item: Item, book: CostBook, params: Mapping[str, Any]) -> Cost | None
     if item.cost.amount is None:
         return item.cost
     factor = Decimal(params["factor"])
-    calls = sum((Decimal(n[3]) for n in item.cost.lines if n[0] == "tool.call"), ZERO)
+    lines = item.cost.lines
+    calls = sum((line.amount for line in lines if line.unit == "tool.call"), ZERO)
     amount = q12((item.cost.amount - calls) * factor) + calls
     return item.cost._replace(amount=amount)
 

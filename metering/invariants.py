@@ -193,11 +193,11 @@ def costs_add_up() -> Iterator[str]:
     """Return costs that differ from their lines, and sums that differ from costs."""
     for event, amount, parts in rows(
         """
-        SELECT event_id, amount, (SELECT COALESCE(sum((l->>3)::numeric), 0)
-          FROM jsonb_array_elements(lines) l)
-        FROM metering_costfact
-        WHERE amount IS NOT NULL AND kind = 'original' AND amount <>
-          (SELECT COALESCE(sum((l->>3)::numeric), 0) FROM jsonb_array_elements(lines) l)
+        SELECT f.event_id, f.amount, l.amount
+        FROM metering_costfact f LEFT JOIN metering_costbasis b ON b.id = f.basis_id
+        CROSS JOIN LATERAL (SELECT COALESCE(sum(x.amount), 0) AS amount
+          FROM aforo_cost_lines(b.parts, f.figures) x) l
+        WHERE f.amount IS NOT NULL AND f.kind = 'original' AND f.amount <> l.amount
         LIMIT 100
         """
     ):
@@ -217,6 +217,30 @@ def costs_add_up() -> Iterator[str]:
         """
     ):
         yield f"customer {customer}: costs {facts}, hourly sums {summed}"
+
+
+def costs_can_be_read() -> Iterator[str]:
+    """Return costs whose basis is not there or has not as many lines, and others' ids.
+
+    The id of a basis follows from its tenant and parts.
+    """
+    for event, basis, numbers in rows(
+        """
+        SELECT f.event_id, f.basis_id, cardinality(string_to_array(f.figures, ' '))
+        FROM metering_costfact f LEFT JOIN metering_costbasis b
+          ON b.id = f.basis_id AND b.tenant_id = f.tenant_id
+        WHERE CASE WHEN f.basis_id IS NULL THEN f.figures <> ''
+          ELSE b.id IS NULL OR cardinality(string_to_array(f.figures, ' '))
+            <> 2 * jsonb_array_length(b.parts) END
+        LIMIT 100
+        """
+    ):
+        yield f"event {event}: {numbers} figures do not fit the cost basis {basis}"
+    for (key,) in rows(
+        "SELECT id FROM metering_costbasis"
+        " WHERE id <> aforo_cost_basis_id(tenant_id, parts) LIMIT 100"
+    ):
+        yield f"cost basis {key}: its id is not that of its parts"
 
 
 def implicit_sessions_hold() -> Iterator[str]:
@@ -244,6 +268,7 @@ INVARIANTS = [
     Invariant("I-19b", "Nothing is pending for a minute", nothing_waits_long),
     Invariant("I-3b", "Voids mirror their events", voids_mirror_their_events),
     Invariant("I-20", "Costs equal their lines and sums", costs_add_up),
+    Invariant("I-20d", "Costs fit their bases", costs_can_be_read),
     Invariant("I-20b", "Sums equal the events", sums_equal_events),
     Invariant("I-44", "Implicit sessions hold their calls", implicit_sessions_hold),
     Invariant("I-20c", "Hourly sums equal the facts", rollup_proof.sums_equal_facts),

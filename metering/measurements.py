@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from aforo.lib.money import ZERO
@@ -63,9 +63,11 @@ def priced(measurements: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
     return {**measurements, "input_uncached_tokens": total - cached}
 
 
-def unknown(names: Iterable[str], known: frozenset[str]) -> str:
+def unknown(names: Collection[str], known: frozenset[str]) -> str:
     """Return a sentence about the names that nothing knows; empty without any."""
-    strangers = sorted(n for n in names if n not in CANONICAL and n not in known)
+    if CANONICAL.issuperset(names):
+        return ""
+    strangers = sorted(set(names).difference(CANONICAL, known))
     if not strangers:
         return ""
     text = f"No metric uses {', '.join(f'`{n}`' for n in strangers)}."

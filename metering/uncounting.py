@@ -108,7 +108,6 @@ def _cost_back(event: UsageEvent) -> tuple[Decimal | None, str]:
                 model=model,
                 currency=currency,
                 amount=-amount,
-                lines=[],
                 occurred_at=event.occurred_at,
             )
     if not known:

@@ -17,6 +17,7 @@ from billing.ledger import Entry
 from billing.models import LedgerEntry, SubscriptionSnapshot
 from billing.rating import Total, TotalKey
 from catalog.pricing import (
+    NO_STEPS,
     Line,
     Plan,
     PlanState,
@@ -139,7 +140,7 @@ def _mirror(entry: LedgerEntry, carrier: uuid.UUID, now: dt.datetime) -> Entry:
         charge_keys=entry.charge_keys,
         quantities=[-quantity for quantity in entry.quantities],
         amounts=[-amount for amount in entry.amounts],
-        steps=[[] for _ in entry.charge_keys],
+        steps=[NO_STEPS] * len(entry.charge_keys),
         occurred_at=now,
         event_id=entry.event_id,
         reverses_id=entry.id,
@@ -179,7 +180,7 @@ def _reprice(
             charge_keys=list(parts),
             quantities=[part.quantity for part in parts.values()],
             amounts=amounts,
-            steps=[[] for _ in parts],
+            steps=[NO_STEPS] * len(parts),
             reverses_id=None,
         )
     ]

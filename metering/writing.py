@@ -6,27 +6,24 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from aforo.lib import clock, ids, sql
 from aforo.lib.money import plain
 from billing.books import Posting
-from metering import topics
+from metering import cost_bases, topics
 from metering.batch import Item
 from metering.blocks import UNREAD
 
-_json = msgspec.json.Encoder().encode
-
 COSTS = """
 INSERT INTO metering_costfact (
-  id, tenant_id, customer_id, event_id, kind, provider, model, currency, amount, lines,
-  unknown, reported, occurred_at)
+  id, tenant_id, customer_id, event_id, kind, provider, model, currency, amount,
+  basis_id, figures, unknown, reported, occurred_at)
 SELECT r.id, r.tenant_id, r.customer_id, r.event_id, %b, r.provider, r.model,
-  r.currency, r.amount, r.lines::jsonb, r.unknown, r.reported, r.occurred_at
+  r.currency, r.amount, r.basis_id, r.figures, r.unknown, r.reported, r.occurred_at
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[],
-  %b::text[], %b::numeric[], %b::text[], %b::text[], %b::numeric[], %b::timestamptz[])
-  AS r (id, tenant_id, customer_id, event_id, provider, model, currency, amount, lines,
-    unknown, reported, occurred_at)
+  %b::text[], %b::numeric[], %b::uuid[], %b::text[], %b::text[], %b::numeric[],
+  %b::timestamptz[])
+  AS r (id, tenant_id, customer_id, event_id, provider, model, currency, amount,
+    basis_id, figures, unknown, reported, occurred_at)
 """
 
 
@@ -44,7 +41,8 @@ def save_costs(items: Sequence[Item], *, kind: str) -> None:
         [i.body.properties.get("model", "")[:120] for i in items],
         [i.cost.currency for i in items],
         [i.cost.amount for i in items],
-        [_json(i.cost.lines).decode() for i in items],
+        cost_bases.save([(i.row.tenant_id, i.cost.basis) for i in items]),
+        [i.cost.figures for i in items],
         [i.cost.unknown for i in items],
         [i.reported_cost for i in items],
         [r.occurred_at for r in rows],
@@ -75,8 +73,12 @@ def save_cost_changes(items: Sequence[Item], *, kind: str) -> None:
         [i.body.properties.get("model", "")[:120] for i, *_ in rows],
         [currency for _, currency, _ in rows],
         [amount for *_, amount in rows],
+        cost_bases.save(
+            (item.row.tenant_id, item.cost.basis if new else ())
+            for (item, *_), new in zip(rows, own, strict=True)
+        ),
         [
-            _json(item.cost.lines if new else []).decode()
+            item.cost.figures if new else ""
             for (item, *_), new in zip(rows, own, strict=True)
         ],
         ["" for _ in rows],

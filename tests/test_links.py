@@ -12,7 +12,7 @@ from aforo.core import tenancy
 from billing.models import LedgerEntry, Team
 from metering import pipeline
 from metering.models import CostFact, UsageEvent
-from tests.factories import make_shop, store_event
+from tests.factories import add_cost, make_shop, store_event
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,8 @@ HOT: list[tuple[type[Any], str]] = [
 def _rated() -> Any:
     """Return a shop whose books have an entry for an event."""
     shop = make_shop()
-    store_event(shop, {"input_tokens": 1})
+    add_cost(shop.tenant, model="gpt-4o", unit="input_uncached_tokens", amount="1")
+    store_event(shop, {"input_tokens": 1}, properties={"model": "gpt-4o"})
     pipeline.rate()
     return shop
 

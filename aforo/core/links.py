@@ -18,21 +18,53 @@ def links_sql(table: str, targets: Mapping[str, str]) -> list[str]:
     that has rows: it waits for the inserts under way and holds up new ones, so that
     none slips through.
     """
-    checks = "\n".join(_check(table, *link) for link in targets.items())
     statements = [
-        f"""
-CREATE FUNCTION "{table}_links"() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-{checks}
-  RETURN NULL;
-END $$
-""",
+        checks_sql(table, targets),
         f'CREATE TRIGGER links AFTER INSERT ON "{table}" REFERENCING NEW TABLE AS fresh'
         f' FOR EACH STATEMENT EXECUTE FUNCTION "{table}_links"()',
     ]
     for column, target in targets.items():
         statements += _parent(table, column, target)
+    return statements
+
+
+def checks_sql(table: str, targets: Mapping[str, str]) -> str:
+    """Return the statement that makes, or makes anew, what looks at a table's rows."""
+    checks = "\n".join(_check(table, *link) for link in targets.items())
+    return f"""
+CREATE OR REPLACE FUNCTION "{table}_links"() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+{checks}
+  RETURN NULL;
+END $$
+"""
+
+
+def more_links_sql(
+    table: str, targets: Mapping[str, str], added: Mapping[str, str]
+) -> list[str]:
+    """Return the statements that hold further links of a table that has links_sql().
+
+    `targets` are all of its links, those `added` among them.
+    """
+    statements = [checks_sql(table, targets)]
+    for column, target in added.items():
+        statements += _parent(table, column, target)
+    return statements
+
+
+def fewer_links_sql(
+    table: str, targets: Mapping[str, str], dropped: Mapping[str, str]
+) -> list[str]:
+    """Return the statements that take back more_links_sql(): `targets` are left."""
+    statements = [checks_sql(table, targets)]
+    for column, target in dropped.items():
+        name = f"{table}_{column}_kept"
+        statements += [
+            f'DROP TRIGGER "{name}" ON "{target}"',
+            f'DROP FUNCTION "{name}"()',
+        ]
     return statements
 
 

@@ -37,5 +37,8 @@ def array(values: Sequence[str]) -> str:
     """Return a Postgres array literal of the texts."""
     if not values:
         return "{}"
+    text = '","'.join(values)
+    if "\\" not in text and text.count('"') == 2 * (len(values) - 1):
+        return f'{{"{text}"}}'  # Nothing to quote.
     quoted = (v.replace("\\", "\\\\").replace('"', '\\"') for v in values)
     return '{"' + '","'.join(quoted) + '"}'

@@ -106,7 +106,7 @@ class LedgerEntry(AppendOnly):
     charge_keys = ArrayField(models.CharField(max_length=80))
     quantities = ArrayField(MoneyField())
     amounts = ArrayField(MoneyField())
-    # Per charge, the tier steps in the compact form of catalog.pricing.
+    # Per charge, what catalog.pricing.pack_steps makes of its tier steps.
     steps = models.JSONField(default=list)
     event_type = models.CharField(max_length=80, blank=True)
     tool_name = models.CharField(max_length=120, blank=True)

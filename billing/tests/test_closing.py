@@ -38,6 +38,7 @@ from billing.tests.cast import (
     use,
     with_fee,
 )
+from catalog.pricing import NO_STEPS
 
 pytestmark = pytest.mark.django_db
 State = BillingPeriod.State
@@ -191,7 +192,8 @@ def _credit_an_old_mistake(cast) -> None:
     fields = {
         name: getattr(first, name)
         for name in Entry._fields
-        if name not in {"id", "event_id", "kind", "amount", "amounts", "quantities"}
+        if name
+        not in {"id", "event_id", "kind", "amount", "amounts", "quantities", "steps"}
     }
     with books.transaction(cast.customer.pk) as posting:
         posting.append(
@@ -201,6 +203,7 @@ def _credit_an_old_mistake(cast) -> None:
                 amount=Decimal("-5.01"),
                 amounts=[Decimal("-5.01")],
                 quantities=[Decimal(0)],
+                steps=[NO_STEPS],
                 **fields,
             )
         )

@@ -42,6 +42,7 @@ from catalog.pricing.lines import (
     steps_to_json,
 )
 from catalog.pricing.linting import Finding, lint
+from catalog.pricing.packed import NO_STEPS, pack_steps, unpack_steps
 from catalog.pricing.parsing import (
     FREE_EVENTS_MAX,
     own_that_fits,
@@ -107,6 +108,7 @@ from catalog.pricing.writing import plan_to_json
 __all__ = [
     "FREE_EVENTS_MAX",
     "NO_STANDING",
+    "NO_STEPS",
     "SPEND_LEVEL",
     "Aggregation",
     "Bucket",
@@ -178,6 +180,7 @@ __all__ = [
     "lint",
     "opening",
     "own_that_fits",
+    "pack_steps",
     "parse_plan",
     "plan_lines",
     "plan_of_contract",
@@ -194,5 +197,6 @@ __all__ = [
     "taken_back",
     "total",
     "true_ups",
+    "unpack_steps",
     "with_level",
 ]

@@ -84,7 +84,7 @@ def test_each_case_costs_what_it_says_at_the_given_prices(example) -> None:
     found = cost_of(tenant, example)
     assert found.unknown == ""
     assert found.amount == Decimal(example["expected_cost_usd"])
-    lines = {unit: (Decimal(q), Decimal(cost)) for unit, q, _, cost, _ in found.lines}
+    lines = {line.unit: (line.quantity, line.amount) for line in found.lines}
     assert lines == {
         LEAVES[leaf["leaf"]]: (Decimal(leaf["quantity"]), Decimal(leaf["cost"]))
         for leaf in example["priced_leaves"]

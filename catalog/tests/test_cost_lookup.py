@@ -212,7 +212,7 @@ def test_the_long_tier_is_a_cliff_on_the_whole_prompt(acme, prompt, each) -> Non
         "output_tokens": Decimal(1000),
     }
     found = cost(acme, "claude-sonnet-4-5", measurements=measured)
-    rates = {line[0]: Decimal(line[2]) * 1_000_000 for line in found.lines}
+    rates = {line.unit: line.price * 1_000_000 for line in found.lines}
     assert rates["input_uncached_tokens"] == Decimal(each)
     assert rates["output_tokens"] == (15 if each == "3" else Decimal("22.5"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metering.models.backfills import Backfill, BackfillPart
 from metering.models.backtests import Backtest, BacktestRow
 from metering.models.cost_runs import CostRun, CostRunRow
-from metering.models.costs import CostFact
+from metering.models.costs import CostBasis, CostFact
 from metering.models.events import EventConflict, PendingEvents, Unrateable, UsageEvent
 from metering.models.rollups import UsageRollup
 from metering.models.saved_views import SavedView
@@ -17,6 +17,7 @@ __all__ = [
     "BackfillPart",
     "Backtest",
     "BacktestRow",
+    "CostBasis",
     "CostFact",
     "CostRun",
     "CostRunRow",

@@ -9,9 +9,29 @@ from django.db import models
 
 from aforo.lib import ids
 from aforo.lib.fields import TenantForeignKey
-from aforo.lib.models import AppendOnly, AppendOnlyQuerySet, MoneyField
+from aforo.lib.models import AppendOnly, AppendOnlyQuerySet, MoneyField, TenantModel
 from billing.models import Customer
+from catalog.cost_lines import CostLine, cost_lines
 from metering.models.events import UsageEvent
+
+
+class CostBasis(AppendOnly, TenantModel):
+    """Units, prices and rates that the cost lines of many events have in common.
+
+    The id follows from tenant and parts, see metering.cost_bases.
+    """
+
+    # [[unit, price of one, cost rate id] …]
+    parts = models.JSONField()
+
+    objects: ClassVar[models.Manager[CostBasis]] = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "cost bases"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{unit} at {price}" for unit, price, _ in self.parts)
 
 
 class CostFact(AppendOnly):
@@ -48,8 +68,11 @@ class CostFact(AppendOnly):
     model = models.CharField(max_length=120, blank=True)
     currency = models.CharField(max_length=3)
     amount = MoneyField(null=True)
-    # [[unit, quantity, rate, amount, cost rate id] …]; what is unknown says why.
-    lines = models.JSONField(default=list)
+    # Its lines: what they have in common with others', and quantity and amount of each
+    # in the order of the basis' parts, apart by blanks. Null and empty without lines.
+    basis = TenantForeignKey(CostBasis, null=True, related_name="+", db_index=False)
+    figures = models.TextField(blank=True, default="")
+    # Why the cost is not known.
     unknown = models.CharField(max_length=200, blank=True)
     # What the provider itself reported, beside ours.
     reported = MoneyField(null=True)
@@ -85,3 +108,10 @@ class CostFact(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.model} {self.amount}"
+
+    @property
+    def lines(self) -> list[CostLine]:
+        """What the cost is made of, leaf by leaf; reads its basis."""
+        if self.basis is None:
+            return []
+        return cost_lines(self.basis.parts, self.figures)

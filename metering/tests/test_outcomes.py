@@ -14,7 +14,7 @@ from aforo.lib import clock
 from aforo.management.commands.verify import breaks
 from billing import invoicing, subscriptions
 from billing.models import GroupTotal, Invoice, LedgerEntry, UsageTotal
-from catalog.pricing import explain_step, steps_from_json
+from catalog.pricing import explain_step, unpack_steps
 from catalog.starters import starters
 from metering import pipeline, unrateable
 from metering.models import Unrateable
@@ -74,7 +74,8 @@ def test_a_resolution_is_charged_on_confirmation_and_reversed_to_zero() -> None:
     assert spends(shop) == [0]
     entries = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.USAGE).order_by("id")
     assert [e.amount for e in entries] == [0, Decimal("0.99"), Decimal("-0.99")]
-    (step,) = steps_from_json(entries[2].steps[0])
+    last = entries[2]
+    (step,) = unpack_steps(last.steps[0], last.quantities[0], last.amounts[0])
     assert explain_step(step, "USD") == "reversed: −1 × $0.99 = −$0.99"
     assert_clean()
 

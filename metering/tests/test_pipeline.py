@@ -91,9 +91,9 @@ def test_cost_is_taken_at_the_rate_of_the_events_own_time() -> None:
     fact = CostFact.objects.get(event=event)
     assert fact.amount == Decimal("0.011125")
     assert [line[:2] for line in fact.lines] == [
-        ["cache_read_tokens", "500"],
-        ["input_uncached_tokens", "1000"],
-        ["output_tokens", "800"],
+        ("cache_read_tokens", Decimal(500)),
+        ("input_uncached_tokens", Decimal(1000)),
+        ("output_tokens", Decimal(800)),
     ]
     assert UsageTotal.objects.get().cost == Decimal("0.011125")
     assert_clean()
@@ -163,7 +163,7 @@ def test_a_listed_event_is_costed_and_counted_as_it_was_sent() -> None:
     pipeline.rate()
     assert Unrateable.objects.get(event=event).reason == "inconsistent_measurements"
     fact = CostFact.objects.get(event=event)
-    assert [line[:2] for line in fact.lines] == [["cache_read_tokens", "900"]]
+    assert [line[:2] for line in fact.lines] == [("cache_read_tokens", Decimal(900))]
     session = Session.objects.get()
     assert (session.input_tokens, session.price) == (100, 0)
     assert session.cost == fact.amount == Decimal("0.001125")

@@ -13,7 +13,7 @@ from aforo.management.commands.verify import breaks
 from billing import subscriptions
 from billing.models import LedgerEntry
 from billing.preview import preview
-from catalog.pricing import explain_step, steps_from_json
+from catalog.pricing import explain_step, unpack_steps
 from catalog.tests.recipe_kit import CREDITS, charge_of
 from metering import pipeline
 from metering.models import Unrateable
@@ -57,7 +57,8 @@ def test_an_event_that_is_posted_is_billed_in_credits(
     entries = list(LedgerEntry.objects.order_by("id"))
     assert [entry.amount for entry in entries] == [Decimal("0.18"), Decimal("0.01")]
     (steps,) = entries[0].steps
-    assert [explain_step(s, "USD", unit="credits") for s in steps_from_json(steps)] == [
+    told = unpack_steps(steps, entries[0].quantities[0], entries[0].amounts[0])
+    assert [explain_step(s, "USD", unit="credits") for s in told] == [
         "2,400 input tokens × 1 per 1K → 2.4 credits",
         "800 output tokens × 3 per 1K → 2.4 credits",
         "2 tool calls × 5 → 10 credits",

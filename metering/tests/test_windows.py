@@ -14,7 +14,7 @@ from aforo.management.commands.verify import breaks
 from billing import preview
 from billing.bill import BillLine
 from billing.models import GroupTotal, LedgerEntry, UsageTotal
-from catalog.pricing import explain_step, steps_from_json
+from catalog.pricing import explain_step, unpack_steps
 from metering import pipeline, settling
 from tests.factories import Shop, make_shop, store_event
 
@@ -87,7 +87,7 @@ def test_hours_are_priced_by_themselves_across_batches_and_onto_the_invoice() ->
     entry = LedgerEntry.objects.filter(kind="usage").order_by("id").first()
     assert entry is not None
     (steps,) = entry.steps
-    (step,) = steps_from_json(steps)
+    (step,) = unpack_steps(steps, entry.quantities[0], entry.amounts[0])
     assert explain_step(step, "USD") == "9 in hours up to 10 × $0.10 = $0.90"
     line = only_line(shop)
     assert line.exact_amount == Decimal("1.65")

@@ -19,6 +19,7 @@ from metering.models import (
     BackfillPart,
     Backtest,
     BacktestRow,
+    CostBasis,
     CostFact,
     EventConflict,
     EventVoid,
@@ -127,6 +128,15 @@ class VoidAdmin(ReadOnlyAdmin):
     list_select_related = ("customer",)
     date_hierarchy = "created_at"
     view_on_site = staticmethod(lambda row: event_page(row.event_id))
+
+
+@admin.register(CostBasis, site=site)
+class CostBasisAdmin(ReadOnlyAdmin):
+    """Units, prices and rates that the costs of many events have in common."""
+
+    list_display = ("created_at", "__str__")
+    search_fields = ("parts__icontains",)
+    date_hierarchy = "created_at"
 
 
 @admin.register(CostFact, site=site)

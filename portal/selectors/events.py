@@ -23,7 +23,7 @@ from billing.models import (
 )
 from catalog.describe import level_names
 from catalog.plans import PricedPlan
-from catalog.pricing import explain_step, steps_from_json
+from catalog.pricing import explain_step, unpack_steps
 from guard.models import Decision
 from metering.models import (
     CostFact,
@@ -241,11 +241,12 @@ def story(event_id: uuid.UUID) -> Story | None:
         return None
     told = Story(event=event, row=rows([event])[0], product=event.product)
     _postings(told)
-    told.facts = list(CostFact.objects.filter(event=event).order_by("id"))
+    facts = CostFact.objects.filter(event=event).select_related("basis")
+    told.facts = list(facts.order_by("id"))
     if told.facts:
         known = [fact for fact in told.facts if fact.amount is not None]
         told.reported = told.facts[0].reported
-        told.fact = next((f for f in reversed(known) if f.lines), told.facts[0])
+        told.fact = next((f for f in reversed(known) if f.basis_id), told.facts[0])
         told.fact = copy(told.fact)
         if known:
             told.fact.amount = sum(
@@ -253,7 +254,7 @@ def story(event_id: uuid.UUID) -> Story | None:
                 ZERO,
             )
         told.cost_lines = [
-            CostLine(line[0], *(Decimal(text) for text in line[1:4]))
+            CostLine(line.unit, line.quantity, line.price, line.amount)
             for line in told.fact.lines
         ]
     if event.session_key:
@@ -374,7 +375,7 @@ def charged(entry: LedgerEntry, plan: PricedPlan | None) -> list[Charged]:
         unit = charge.unit if charge else ""
         words = [
             explain_step(step, entry.currency, unit=unit)
-            for step in steps_from_json(compact)
+            for step in unpack_steps(compact, quantity, amount)
         ]
         result.append(
             Charged(

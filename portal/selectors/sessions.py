@@ -105,22 +105,25 @@ SELECT l.snapshot_id, c.key, step ->> 0, sum((step ->> 1)::numeric)
 FROM metering_usageevent u
 JOIN billing_ledgerentry l
   ON l.event_id = u.id AND l.kind IN ('usage', 'adjustment')
-CROSS JOIN LATERAL unnest(l.charge_keys) WITH ORDINALITY AS c (key, place)
-CROSS JOIN LATERAL jsonb_array_elements(l.steps -> (c.place - 1)::int) AS step
+CROSS JOIN LATERAL unnest(l.charge_keys, l.quantities, l.amounts)
+  WITH ORDINALITY AS c (key, quantity, amount, place)
+CROSS JOIN LATERAL aforo_steps(l.steps -> (c.place - 1)::int, c.quantity, c.amount)
+  AS step
 WHERE u.customer_id = %s AND u.session_key = %s AND step ->> 0 LIKE 'recipe:%%'
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)
 GROUP BY 1, 2, 3
 """
 COSTS = """
-SELECT line ->> 0, f.currency, sum((line ->> 3)::numeric)
+SELECT line.unit, f.currency, sum(line.amount)
 FROM metering_usageevent u
 -- A corrected cost has all its lines anew, beside the difference to what was booked.
 CROSS JOIN LATERAL (
-  SELECT x.currency, x.lines FROM metering_costfact x
-  WHERE x.event_id = u.id AND x.amount IS NOT NULL AND x.lines <> '[]'
+  SELECT x.currency, x.basis_id, x.figures FROM metering_costfact x
+  WHERE x.event_id = u.id AND x.amount IS NOT NULL AND x.basis_id IS NOT NULL
   ORDER BY x.id DESC LIMIT 1
 ) AS f
-CROSS JOIN LATERAL jsonb_array_elements(f.lines) AS line
+JOIN metering_costbasis b ON b.id = f.basis_id
+CROSS JOIN LATERAL aforo_cost_lines(b.parts, f.figures) AS line
 WHERE u.customer_id = %s AND u.session_key = %s
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)
 GROUP BY 1, 2

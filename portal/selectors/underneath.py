@@ -9,7 +9,8 @@ from decimal import Decimal
 from django.db import connection
 
 from aforo.lib.money import CONTEXT, ZERO
-from catalog.pricing import explain_step, steps_from_json
+from billing.models import LedgerEntry
+from catalog.pricing import explain_step, unpack_steps
 from catalog.pricing.lines import Step
 from catalog.pricing.recipes import is_underneath, units_of_step
 from portal.selectors.invoices import Bucket, Slice
@@ -18,8 +19,10 @@ from portal.selectors.invoices import Bucket, Slice
 METERS = """
 SELECT step ->> 0, step ->> 2, coalesce(step ->> 4, '1'), sum((step ->> 1)::numeric)
 FROM billing_ledgerentry e
-CROSS JOIN LATERAL unnest(e.charge_keys) WITH ORDINALITY AS c (key, place)
-CROSS JOIN LATERAL jsonb_array_elements(e.steps -> (c.place - 1)::int) AS step
+CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities, e.amounts)
+  WITH ORDINALITY AS c (key, quantity, amount, place)
+CROSS JOIN LATERAL aforo_steps(e.steps -> (c.place - 1)::int, c.quantity, c.amount)
+  AS step
 WHERE e.customer_id = %s AND e.billing_period_id = %s AND e.subscription_id = %s
   AND e.currency = %s AND c.key = %s
   AND e.usage_period_id = coalesce(%s, e.billing_period_id)
@@ -59,7 +62,7 @@ def underneath(
     Two statements for a recipe, one for any other line.
     """
     first = part.entries.filter(event_id__isnull=False).order_by().first()
-    if first is None or not _is_recipe(first.charge_keys, first.steps, part.charge_key):
+    if first is None or not _is_recipe(first, part.charge_key):
         return None
     with connection.cursor() as cursor:
         cursor.execute(METERS, part.parameters)
@@ -94,13 +97,16 @@ def underneath(
     )
 
 
-def _is_recipe(keys: Sequence[str], steps: Sequence[list[list[str]]], key: str) -> bool:
+def _is_recipe(entry: LedgerEntry, key: str) -> bool:
     """Tell whether an entry has steps under a charge."""
+    charges = zip(
+        entry.charge_keys, entry.quantities, entry.amounts, entry.steps, strict=False
+    )
     return any(
         is_underneath(step.kind)
-        for own, compact in zip(keys, steps, strict=False)
+        for own, quantity, amount, packed in charges
         if own == key
-        for step in steps_from_json(compact)
+        for step in unpack_steps(packed, quantity, amount)
     )
 
 

@@ -20,18 +20,19 @@ DAYS = 30
 FACTS_MAX = 2_000
 REMEMBERED_S = 600
 LINES = """
-SELECT e.event_type, line->>0, sum((line->>1)::numeric), sum((line->>3)::numeric)
+SELECT e.event_type, line.unit, sum(line.quantity), sum(line.amount)
 FROM (
   -- A corrected cost has all its lines anew: the last ones of an event count.
-  SELECT DISTINCT ON (event_id) event_id, lines FROM (
-    SELECT id, event_id, lines FROM metering_costfact
+  SELECT DISTINCT ON (event_id) event_id, basis_id, figures FROM (
+    SELECT id, event_id, basis_id, figures FROM metering_costfact
     WHERE tenant_id = %(tenant)s AND currency = %(currency)s
-      AND occurred_at >= %(since)s AND amount IS NOT NULL AND lines <> '[]'
+      AND occurred_at >= %(since)s AND amount IS NOT NULL AND basis_id IS NOT NULL
     ORDER BY id DESC LIMIT %(most)s
   ) newest ORDER BY event_id, id DESC
 ) f
-JOIN metering_usageevent e ON e.id = f.event_id,
-  jsonb_array_elements(f.lines) line
+JOIN metering_usageevent e ON e.id = f.event_id
+JOIN metering_costbasis b ON b.id = f.basis_id
+CROSS JOIN LATERAL aforo_cost_lines(b.parts, f.figures) AS line
 GROUP BY 1, 2
 """
 
