@@ -41,6 +41,7 @@ app.conf.update(
         "sweep": {"task": "metering.sweep", "schedule": 5.0},
         # Who rates publishes too; this finds what a dead worker left.
         "relay": {"task": "metering.relay", "schedule": 5.0},
+        "prune-outbox": {"task": "metering.prune_outbox", "schedule": 60.0},
         "expire-sessions": {"task": "metering.expire_sessions", "schedule": 60.0},
         "resume-backtests": {"task": "metering.resume_backtests", "schedule": 10.0},
         "resume-cost-jobs": {"task": "metering.resume_cost_jobs", "schedule": 10.0},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import uuid
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ TOPIC = TOPICS[USAGE].stream
 # In one batch: so many messages and, but for the first, so many bytes of them.
 BATCH = 200
 BYTES_MAX = 4_000_000
+# What is published stays for whoever looks into a fault; consumers have the topics.
+KEPT = dt.timedelta(minutes=10)
+PRUNED_MAX = 5_000
 # One relay at a time: order is the point.
 LOCK = 0x61666F726F01
 
@@ -130,3 +134,27 @@ def _publish() -> int:
                 event_ids=[item.id for item in items if not item.unrateable],
             )
     return len(waiting)
+
+
+PRUNE = """
+DELETE FROM core_outboxmessage WHERE id IN (
+  SELECT o.id FROM core_outboxmessage o
+  JOIN billing_customerbooks b ON b.customer_id = o.customer_id
+  WHERE o.published_at < %b AND o.version <= b.projected_version
+  ORDER BY o.id LIMIT %b)
+"""
+
+
+def prune(now: dt.datetime) -> int:
+    """Delete what was published long ago and is at the edge; return how many rows.
+
+    The edge reads what is settled from the outbox, so a version that it does not know
+    stays for as long as the edge is away.
+    """
+    done = 0
+    while True:
+        with sql.cursor() as cursor:
+            count = cursor.execute(PRUNE, [now - KEPT, PRUNED_MAX]).rowcount
+        done += count
+        if count < PRUNED_MAX:
+            return done

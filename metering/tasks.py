@@ -54,6 +54,12 @@ def publish() -> None:
     relay.run()
 
 
+@shared_task(name="metering.prune_outbox")
+def prune_outbox() -> None:
+    """Delete what the outbox has told long ago."""
+    relay.prune(clock.now())
+
+
 @shared_task(name="metering.expire_sessions")
 def expire_sessions() -> None:
     """Mark sessions idle or expired, and settle those that have ended."""

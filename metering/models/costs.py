@@ -61,7 +61,11 @@ class CostFact(AppendOnly):
     )
     customer = TenantForeignKey(Customer, related_name="+", db_index=False)
     event = models.ForeignKey(
-        UsageEvent, on_delete=models.PROTECT, related_name="costs", db_constraint=False
+        UsageEvent,
+        on_delete=models.PROTECT,
+        related_name="costs",
+        db_constraint=False,
+        db_index=False,
     )
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.ORIGINAL)
     provider = models.CharField(max_length=60, blank=True)
@@ -83,9 +87,13 @@ class CostFact(AppendOnly):
     class Meta:
         ordering = ["id"]
         constraints = [
+            # One original for each event; the look-up of all its facts as well.
             models.UniqueConstraint(
-                fields=["event"],
-                condition=models.Q(kind="original"),
+                models.F("event"),
+                models.Case(
+                    models.When(kind="original", then=None), default=models.F("id")
+                ),
+                nulls_distinct=False,
                 name="metering_cost_once",
             )
         ]

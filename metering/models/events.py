@@ -60,8 +60,10 @@ class UsageEvent(AppendOnly):
             )
         ]
         indexes = [
-            models.Index(fields=["tenant", "-id"], name="metering_event_newest"),
-            models.Index(fields=["customer", "-id"], name="metering_event_feed"),
+            # Read backwards. Falling keys would be written at the wrong end of the
+            # index, where pages split in halves and stay half empty.
+            models.Index(fields=["tenant", "id"], name="metering_event_newest"),
+            models.Index(fields=["customer", "id"], name="metering_event_feed"),
             # Serves the tree of one piece of work.
             models.Index(
                 fields=["customer", "correlation_id"],
