@@ -125,14 +125,13 @@ def _publish() -> int:
         pipe.execute()
         crashpoint("relay.published")
         cursor.execute(PUBLISHED, [clock.now(), [m.id for m in waiting]])
+    rated: dict[uuid.UUID, list[uuid.UUID]] = {}
     for message, parts in opened:
-        items = _told(parts.get(USAGE, NOTHING))
-        if items:
-            usage_published.send(
-                sender=None,
-                tenant_id=message.tenant_id,
-                event_ids=[item.id for item in items if not item.unrateable],
-            )
+        if items := _told(parts.get(USAGE, NOTHING)):
+            mine = rated.setdefault(message.tenant_id, [])
+            mine += [item.id for item in items if not item.unrateable]
+    for tenant_id, event_ids in rated.items():
+        usage_published.send(sender=None, tenant_id=tenant_id, event_ids=event_ids)
     return len(waiting)
 
 

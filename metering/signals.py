@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-# Sent by the relay after a version is published, with tenant_id and event_ids: those of
-# its events that have a price.
+# Sent by the relay after a batch is published, once for each tenant in it, with
+# tenant_id and event_ids: those of its events that have a price, oldest first.
 usage_published = Signal()
