@@ -77,8 +77,10 @@ SELECT own.stamp, shared.stamp, world.stamp,
   e.agent_id, e.team_id, e.product_id, e.body::text,
   e.credential_id, s.id
 FROM {{source}}
-LEFT JOIN metering_session s
-  ON s.customer_id = e.customer_id AND s.key = e.session_key AND e.session_key <> ''
+-- One by one: a join might read the sessions of all time.
+LEFT JOIN LATERAL (SELECT id FROM metering_session
+  WHERE customer_id = e.customer_id AND key = e.session_key AND e.session_key <> ''
+  LIMIT 1) AS s ON true
 JOIN scopes own ON own.scope = e.customer_id
 JOIN scopes shared ON shared.scope = e.tenant_id
 JOIN scopes world ON world.scope = '{WORLD}'

@@ -95,9 +95,11 @@ ON CONFLICT (first_event_id, body_hash) DO UPDATE
     last_at = excluded.last_at
 """
 SESSIONS = """
-SELECT s.customer_id, s.key, s.agent_id
+SELECT given.customer_id, given.key, s.agent_id
 FROM unnest(%b::uuid[], %b::text[]) AS given (customer_id, key)
-JOIN metering_session s USING (customer_id, key)
+-- One by one: a join might read the sessions of all time.
+CROSS JOIN LATERAL (SELECT agent_id FROM metering_session
+  WHERE customer_id = given.customer_id AND key = given.key LIMIT 1) AS s
 WHERE s.agent_id IS NOT NULL
 """
 
@@ -113,7 +115,8 @@ async def foreign_sessions(
     """Return the ids of events that name the session of another agent."""
     held = [e for e in events if e.session_key and e.agent_id is not None]
     keys = {(e.customer_id, e.session_key) for e in held}
-    unknown = sorted(keys - _owners.keys())
+    # A difference with the keys of a dictionary would go through all of them.
+    unknown = sorted(key for key in keys if key not in _owners)
     if unknown:
         columns = [[customer for customer, _ in unknown], [key for _, key in unknown]]
         cursor = await connection.execute(SESSIONS, columns)
