@@ -26,8 +26,8 @@ from metering.front import application as ingest_door
 from metering.front import traces as traces_door
 from portal.consumers import LiveConsumer
 
-# What was loaded stays. And a batch of events makes thousands of objects that go with it:
-# by the usual counts the collector would look through them several times a request.
+# What was loaded stays. And a batch of events makes thousands of objects that go with
+# it: by the usual counts the collector would look through them several times a request.
 gc.freeze()
 gc.set_threshold(50_000, 20, 20)
 
