@@ -7,11 +7,10 @@ of texts: `["unit", "15"]`. Any other is a list of steps as steps_to_json() writ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
-
-import msgspec
 
 from catalog.pricing.lines import (
     DEFAULTS,
@@ -27,7 +26,7 @@ NO_STEPS = "[]"
 # the prices of the plans in use. Emptied when full: then each is written once again.
 KEPT_MAX = 10_000
 _kept: dict[tuple[str | Decimal | None, ...], str] = {}
-_encode = msgspec.json.Encoder().encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def pack_steps(line: Line) -> str:
@@ -50,13 +49,13 @@ def pack_steps(line: Line) -> str:
             )
             text = _kept.get(key)
             return _keep(key, steps[0]) if text is None else text
-    return _encode(steps_to_json(steps)).decode()
+    return _encode(steps_to_json(steps))
 
 
 def _keep(key: tuple[str | Decimal | None, ...], step: Step) -> str:
     """Write what a step says beside its quantity and amount, and remember it."""
     ((kind, _, unit, _, *rest),) = steps_to_json((step,))
-    text = _encode([kind, unit, *rest]).decode()
+    text = _encode([kind, unit, *rest])
     if len(_kept) >= KEPT_MAX:
         _kept.clear()
     _kept[key] = text
