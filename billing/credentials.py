@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 
-from aforo.core import audit
+from aforo.core import audit, last_used
 from aforo.core.models import User
-from aforo.lib import clock, crypto, ids, sql
+from aforo.lib import clock, crypto, ids
 from aforo.lib.errors import AforoError
 from billing import books
 from billing.models import Agent, Credential, Customer
@@ -26,19 +26,6 @@ OVERLAPS = {
     "24h": dt.timedelta(hours=24),
     "7d": dt.timedelta(days=7),
 }
-# A busy key is noted once in this time and not at every call.
-NOTED_EVERY = dt.timedelta(minutes=1)
-# Rows that somebody else holds are left to the next note: this waits for nobody, so it
-# cannot deadlock with a rotation, whatever else the transaction has locked.
-NOTE_USED = """
-WITH due AS (
-  SELECT c.id, used.at FROM unnest(%b::uuid[], %b::timestamptz[]) AS used (id, at)
-  JOIN billing_credential c ON c.id = used.id
-  WHERE c.last_used_at IS NULL OR c.last_used_at <= used.at - %b::interval
-  FOR NO KEY UPDATE OF c SKIP LOCKED
-)
-UPDATE billing_credential c SET last_used_at = due.at FROM due WHERE c.id = due.id
-"""
 _PREFIX = {Kind.BEARER_TOKEN: "sk", Kind.CLIENT_CREDENTIALS: "cs"}
 
 
@@ -71,10 +58,7 @@ def note_used(used: Mapping[uuid.UUID, dt.datetime]) -> None:
     An older instant than the noted one changes nothing. Goes by no signal: when a key
     was used decides nothing at the edge.
     """
-    if used:
-        with sql.cursor() as cursor:
-            columns = [list(used), list(used.values())]
-            cursor.execute(NOTE_USED, [*columns, NOTED_EVERY])
+    last_used.note("billing_credential", used)
 
 
 @transaction.atomic

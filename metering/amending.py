@@ -134,10 +134,6 @@ class Weighed:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Undo(Exception):
-    """Ends a trial."""
-
-
 def weigh(
     old: UsageEvent, new: Event, *, reason: str, actor: User | None, seen: str = ""
 ) -> Weighed:
@@ -146,24 +142,20 @@ def weigh(
     `seen` is the digest of an effect; with any other all of it is rolled back and the
     effect is what it would be now. Raises AforoError as amend().
     """
-    found: list[Weighed] = []
-    try:
-        with transaction.atomic():
-            books.lock({old.customer_id, new.customer_id})
-            before = _balances(old, new)
-            done = amend(old, new, reason=reason, actor=actor)
-            after = _balances(old, new)
-            moved = {
-                currency: balance - before.get(currency, ZERO)
-                for currency, balance in after.items()
-                if balance != before.get(currency, ZERO)
-            }
-            found.append(Weighed(done, moved, is_kept=False))
-            if found[0].digest != seen:
-                raise _Undo
-    except _Undo:
-        return found[0]
-    return replace(found[0], is_kept=True)
+    with transaction.atomic():
+        books.lock({old.customer_id, new.customer_id})
+        before = _balances(old, new)
+        done = amend(old, new, reason=reason, actor=actor)
+        moved = {
+            currency: balance - before.get(currency, ZERO)
+            for currency, balance in _balances(old, new).items()
+            if balance != before.get(currency, ZERO)
+        }
+        found = Weighed(done, moved, is_kept=False)
+        is_kept = found.digest == seen
+        if not is_kept:
+            transaction.set_rollback(True)
+    return replace(found, is_kept=is_kept)
 
 
 def _balances(*events: UsageEvent | Event) -> dict[str, Decimal]:

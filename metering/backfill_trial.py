@@ -84,10 +84,6 @@ def _held(tenant_id: uuid.UUID, events: Iterable[Event]) -> dict[str, Stored]:
     }
 
 
-class _Undo(Exception):
-    """Ends a trial."""
-
-
 def effects(
     tenant_id: uuid.UUID, customer_id: uuid.UUID, events: Sequence[tuple[int, Event]]
 ) -> tuple[list[dict[str, Any]], list[list[Any]]]:
@@ -97,19 +93,14 @@ def effects(
     customer's books are locked meanwhile.
     """
     lines = {event.id: line for line, event in events}
-    found: list[tuple[list[dict[str, Any]], list[list[Any]]]] = []
-    try:
-        with transaction.atomic():
-            postings = {p.customer_id: p for p in books.lock([customer_id])}
-            rows = [amending.as_row(tenant_id, event) for _, event in events]
-            UsageEvent.objects.bulk_create(rows, batch_size=1_000)
-            items = pipeline.process(postings, [row.pk for row in rows])
-            entries = postings[customer_id].entries
-            made = _by_period(customer_id, items, entries)
-            found.append((made, _unpriced(items, lines)))
-            raise _Undo
-    except _Undo:
-        return found[0]
+    with transaction.atomic():
+        postings = {p.customer_id: p for p in books.lock([customer_id])}
+        rows = [amending.as_row(tenant_id, event) for _, event in events]
+        UsageEvent.objects.bulk_create(rows, batch_size=1_000)
+        items = pipeline.process(postings, [row.pk for row in rows])
+        made = _by_period(customer_id, items, postings[customer_id].entries)
+        transaction.set_rollback(True)
+    return made, _unpriced(items, lines)
 
 
 def _unpriced(items: Iterable[Item], lines: dict[uuid.UUID, int]) -> list[list[Any]]:

@@ -42,7 +42,7 @@ class Claim(NamedTuple):
     attempts: int
 
 
-class Waiting(NamedTuple):
+class QueuedRow(NamedTuple):
     """A row of the queue as far as choosing reads it."""
 
     id: uuid.UUID
@@ -74,7 +74,7 @@ def take(*, without: Collection[uuid.UUID] = ()) -> list[Claim]:
     while not claimed:
         with transaction.atomic(), sql.cursor() as cursor:
             found = cursor.execute(QUEUE, [list(busy)], binary=True).fetchall()
-            chosen = [row.id for row in choose([Waiting(*row) for row in found])]
+            chosen = [row.id for row in choose([QueuedRow(*row) for row in found])]
             if not chosen:
                 return []
             # Rows that another worker has finished meanwhile are in neither answer.
@@ -92,15 +92,15 @@ def take(*, without: Collection[uuid.UUID] = ()) -> list[Claim]:
     return claimed
 
 
-def choose(waiting: Sequence[Waiting]) -> list[Waiting]:
+def choose(waiting: Sequence[QueuedRow]) -> list[QueuedRow]:
     """Return the rows that one transaction takes; `waiting` is in their order.
 
     At least one row, however big it is.
     """
-    shards: dict[int, list[Waiting]] = {}
+    shards: dict[int, list[QueuedRow]] = {}
     for row in waiting:
         shards.setdefault(row.shard, []).append(row)
-    chosen: list[Waiting] = []
+    chosen: list[QueuedRow] = []
     events = 0
     for rows in shards.values():
         if events >= EVENTS_ENOUGH:

@@ -87,6 +87,24 @@ def nothing_waits_long() -> Iterator[str]:
             yield f"{count} batches wait for rating, the oldest since {oldest}"
 
 
+def the_queue_names_its_customers() -> Iterator[str]:
+    """Return queue rows that name other customers than those of their events."""
+    found = rows(
+        """
+        SELECT p.id FROM metering_pendingevents p
+        WHERE NOT p.customer_ids @> ARRAY(
+            SELECT e.customer_id FROM metering_usageevent e
+            WHERE e.id = ANY(p.event_ids))
+          OR NOT p.customer_ids <@ ARRAY(
+            SELECT e.customer_id FROM metering_usageevent e
+            WHERE e.id = ANY(p.event_ids))
+        LIMIT 100
+        """
+    )
+    for (key,) in found:
+        yield f"queue row {key} does not name the customers of its events"
+
+
 def rating_again_gives_the_same() -> Iterator[str]:
     """Price all rated events from their raw bodies; return charges that differ."""
     groups: dict[TotalKey, list[UsageEvent]] = {}
@@ -266,6 +284,7 @@ INVARIANTS = [
         "I-19", "Every event is rated, listed or pending", every_event_is_somewhere
     ),
     Invariant("I-19b", "Nothing is pending for a minute", nothing_waits_long),
+    Invariant("I-19c", "The queue names its customers", the_queue_names_its_customers),
     Invariant("I-3b", "Voids mirror their events", voids_mirror_their_events),
     Invariant("I-20", "Costs equal their lines and sums", costs_add_up),
     Invariant("I-20d", "Costs fit their bases", costs_can_be_read),

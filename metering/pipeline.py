@@ -16,6 +16,7 @@ import django.db
 import psycopg
 from django.db import transaction
 
+from aforo.core.last_used import NOTED_EVERY
 from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from aforo.lib.memory import uncollected
@@ -38,7 +39,7 @@ from metering import (
 )
 from metering.batch import Item, Row
 from metering.claims import Claim
-from metering.queue import Waiting
+from metering.queue import QueuedEvent
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ def _rate_carefully(claim: Claim) -> int:
     return count
 
 
-def _set_aside(claim: Claim, event: Waiting, detail: str) -> None:
+def _set_aside(claim: Claim, event: QueuedEvent, detail: str) -> None:
     """List an event as quarantined and take it off the queue, if it still waits."""
     with transaction.atomic():
         books.lock([event.customer_id])
@@ -223,7 +224,7 @@ def _note_used(rows: Sequence[Row]) -> None:
     due = {
         key: at
         for key, at in used.items()
-        if key not in _noted or _noted[key] <= at - credentials.NOTED_EVERY
+        if key not in _noted or _noted[key] <= at - NOTED_EVERY
     }
     if len(_noted) > NOTED_MAX:
         _noted.clear()

@@ -36,14 +36,14 @@ def pending_before(
     return wanted.intersection(key for own in found for key in own)
 
 
-class Waiting(NamedTuple):
+class QueuedEvent(NamedTuple):
     """An event of a queue row and its customer."""
 
     event_id: uuid.UUID
     customer_id: uuid.UUID
 
 
-def events_of(row_id: uuid.UUID) -> list[Waiting]:
+def events_of(row_id: uuid.UUID) -> list[QueuedEvent]:
     """Return the events of a queue row as they were stored, none when it is gone."""
     with sql.cursor() as cursor:
         rows = cursor.execute(
@@ -53,7 +53,7 @@ def events_of(row_id: uuid.UUID) -> list[Waiting]:
             " WHERE p.id = %b ORDER BY e.id",
             [row_id],
         ).fetchall()
-    return [Waiting(*row) for row in rows]
+    return [QueuedEvent(*row) for row in rows]
 
 
 def holds(row_id: uuid.UUID, event_id: uuid.UUID) -> bool:

@@ -14,27 +14,15 @@ from collections.abc import Mapping
 
 from django.db import DatabaseError, transaction
 
-from aforo.core import tenancy
-from aforo.lib import clock, sql
+from aforo.core import last_used, tenancy
+from aforo.core.last_used import NOTED_EVERY
+from aforo.lib import clock
 
 log = logging.getLogger(__name__)
 
-# A busy key is noted once in this time and not at every call.
-NOTED_EVERY = dt.timedelta(minutes=1)
+TABLE = "core_servicekey"
 # More keys than a process meets; beyond it all are forgotten, and noted again.
 REMEMBERED_MAX = 10_000
-# Rows that somebody else holds are left to the next note: this waits for nobody. An
-# instant older than the noted one changes nothing.
-NOTE_USED = """
-WITH due AS (
-  SELECT k.id, used.at FROM unnest({ids}::uuid[], {times}::timestamptz[])
-    AS used (id, at)
-  JOIN core_servicekey k ON k.id = used.id
-  WHERE k.last_used_at IS NULL OR k.last_used_at <= used.at - interval '1 minute'
-  FOR NO KEY UPDATE OF k SKIP LOCKED
-)
-UPDATE core_servicekey k SET last_used_at = due.at FROM due WHERE k.id = due.id
-"""
 _noted: dict[uuid.UUID, float] = {}
 _lock = threading.Lock()
 
@@ -60,10 +48,7 @@ def forget() -> None:
 
 def note_used(used: Mapping[uuid.UUID, dt.datetime]) -> None:
     """Note when keys were last used, by id; exact to NOTED_EVERY."""
-    if used:
-        with sql.cursor() as cursor:
-            statement = NOTE_USED.format(ids="%b", times="%b")
-            cursor.execute(statement, [list(used), list(used.values())])
+    last_used.note(TABLE, used)
 
 
 def note_after_commit(tenant_id: uuid.UUID, key_id: uuid.UUID) -> None:
@@ -92,8 +77,8 @@ def statement_for(tenant_id: uuid.UUID, key_id: uuid.UUID, at: dt.datetime) -> s
     For connections that are asynchronous: sent as a whole, it is done as a whole, also
     when nobody waits for the answer.
     """
-    update = NOTE_USED.format(
-        ids=f"ARRAY['{key_id}']", times=f"ARRAY['{at.isoformat()}']"
+    update = last_used.statement(
+        TABLE, f"ARRAY['{key_id}']", f"ARRAY['{at.isoformat()}']"
     )
     return (
         f"BEGIN; SELECT set_config('aforo.tenant', '{tenant_id}', true);{update};COMMIT"

@@ -176,6 +176,19 @@ def test_a_bad_event_in_a_shared_row_is_set_aside_alone() -> None:
 
 
 @both
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_verify_finds_a_row_that_names_other_customers_than_its_events(
+    kept: int,
+) -> None:
+    first, second, stranger = make_shop(), make_shop(), make_shop()
+    _shared_row(first, second)
+    assert not breaks()["I-19c"]
+    named = [shop.customer.pk for shop in (first, second, stranger)][:kept]
+    PendingEvents.objects.update(customer_ids=named)
+    assert len(breaks()["I-19c"]) == 1
+
+
+@both
 def test_who_has_events_in_the_queue_is_told_by_customer() -> None:
     waiting, rated, late = make_shop(), make_shop(), make_shop()
     _shared_row(waiting, late)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from django.db.models import Q
 
 from aforo.lib.money import display
+from catalog.cost_lines import CostLine
 from catalog.models import Product, Tool
 from catalog.pricing.counted import uncounted
 from catalog.tools import Listed, Name, registry
 from metering import rated
 from metering.models import UsageEvent
-from portal.selectors.events import CostLine, Story
+from portal.selectors.events import Story
 
 MILLION = 1_000_000
 OF_EVENT = f"{rated.RECORDED} AND e.id = %b LIMIT 1"
@@ -75,5 +76,5 @@ def uncharged(told: Story, measured: Mapping[str, str]) -> frozenset[str]:
 def rate_words(line: CostLine, currency: str) -> str:
     """Return the rate of a line as people read it: that of tokens for a million."""
     if not line.unit.endswith("tokens"):
-        return display(line.rate, currency)
-    return f"{display(line.rate * MILLION, currency)} per 1M"
+        return display(line.price, currency)
+    return f"{display(line.price * MILLION, currency)} per 1M"

@@ -21,6 +21,7 @@ from billing.models import (
     LedgerEntry,
     SubscriptionSnapshot,
 )
+from catalog.cost_lines import CostLine
 from catalog.describe import level_names
 from catalog.plans import PricedPlan
 from catalog.pricing import explain_step, unpack_steps
@@ -183,16 +184,6 @@ class Relative:
 
 
 @dataclass(slots=True)
-class CostLine:
-    """One leaf of an event's cost: quantity × rate = amount."""
-
-    unit: str
-    quantity: Decimal
-    rate: Decimal
-    amount: Decimal
-
-
-@dataclass(slots=True)
 class Story:
     """One event with all that is known of it."""
 
@@ -253,10 +244,7 @@ def story(event_id: uuid.UUID) -> Story | None:
                 (f.amount or ZERO for f in known if f.currency == told.fact.currency),
                 ZERO,
             )
-        told.cost_lines = [
-            CostLine(line.unit, line.quantity, line.price, line.amount)
-            for line in told.fact.lines
-        ]
+        told.cost_lines = told.fact.lines
     if event.session_key:
         told.session = Session.objects.filter(
             customer=event.customer_id, key=event.session_key

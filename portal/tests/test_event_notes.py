@@ -13,10 +13,10 @@ from django.utils.html import strip_tags
 
 from aforo.core.models import Role
 from billing.models import LedgerEntry
+from catalog.cost_lines import CostLine
 from metering import pipeline, voiding
 from metering.models import CostFact, UsageEvent
 from portal.selectors import event_notes
-from portal.selectors.events import CostLine
 from portal.tests.scene import MODEL, Scene, event_path, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -84,9 +84,9 @@ def test_rates_of_tokens_are_told_for_a_million(scene: Scene) -> None:
 
 
 def test_other_rates_are_told_for_one() -> None:
-    line = CostLine("tool.call", Decimal(1), Decimal("0.0021"), Decimal("0.0021"))
+    line = CostLine("tool.call", Decimal(1), Decimal("0.0021"), Decimal("0.0021"), "")
     assert event_notes.rate_words(line, "USD") == "$0.0021"
-    tiny = CostLine("input_tokens", Decimal(1), Decimal("0.00000003"), Decimal(0))
+    tiny = CostLine("input_tokens", Decimal(1), Decimal("0.00000003"), Decimal(0), "")
     assert event_notes.rate_words(tiny, "EUR") == "€0.03 per 1M"
 
 
