@@ -141,18 +141,31 @@ class Instance:
         return [first, *first.children(recursive=True)]
 
     def kill9(self, name: str) -> int:
-        """Kill -9 a part with all its processes, and return the old first pid."""
-        pid = self.pids[name]
+        """Kill -9 a part with all its processes, and return the old first pid.
+
+        One that is just being started again, after the death of another, is waited for.
+        """
+        pid = self._started_anew(name, None)
         _kill(self.tree(name))
         return pid
 
     def wait_for_restart(self, name: str, old_pid: int, *, seconds: float = 30) -> None:
         """Return when the supervisor has started a part again."""
+        self._started_anew(name, old_pid, seconds=seconds)
+
+    def _started_anew(
+        self, name: str, old_pid: int | None, *, seconds: float = 30
+    ) -> int:
+        """Return the first pid of a part that runs, once it is another than the old.
+
+        Raises RuntimeError with the end of the logs when it takes too long.
+        """
         deadline = time.monotonic() + seconds
-        while self.pids.get(name) in {old_pid, None}:
+        while (pid := self.pids.get(name)) is None or pid == old_pid:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{name} was not restarted:\n{self.logs()}")
             time.sleep(0.05)
+        return pid
 
     def kill_tree(self) -> None:
         """Kill -9 everything at once, as a power cut would."""
