@@ -43,8 +43,13 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 def load(name: str) -> Script:
-    """Return the script of a file in lua/."""
-    text = (LUA / f"{name}.lua").read_text()
+    """Return the script of a file in lua/, or of a folder's parts in their order.
+
+    Parts are one script: what an earlier one names, the later ones see.
+    """
+    folder = LUA / name
+    parts = sorted(folder.glob("*.lua")) if folder.is_dir() else [LUA / f"{name}.lua"]
+    text = "".join(part.read_text() for part in parts)
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -1,0 +1,83 @@
+-- The checks, in order; the first refusal wins --------------------------------
+local limits, throttle_reason, refused, retry_at = {}, '', nil, 0
+
+local function report(name, unit, limit, used, reset_at)
+  local n = #limits
+  limits[n + 1], limits[n + 2], limits[n + 3] = name, unit, limit
+  limits[n + 4], limits[n + 5] = used, reset_at
+end
+
+local rates = redis.call('HMGET', WIN, 'r:' .. sub.id, 't:' .. sub.id)
+local requests_window = slide('r:' .. sub.id, rates[1])
+local tokens_window = slide('t:' .. sub.id, rates[2])
+
+local function rate(name, unit, limit, w, count)
+  if not limit then return end
+  local after = w[1] + count
+  local reset_at = (w[2] + WINDOW_S + 1) * 1000
+  if not refused and not first and after > limit then
+    refused, retry_at = name, fits_at(w, count, limit)
+    after, reset_at = w[1], retry_at
+  elseif refused then
+    after = w[1]
+  end
+  report(name, unit, limit, after, reset_at)
+end
+
+local function period_end(from)
+  if from and from > now then return from end
+  for _, bound in ipairs(cust.b) do
+    if bound > now then return bound end
+  end
+  return 0
+end
+
+-- used: projected, dead once its window is over. Nothing fits a limit that is met,
+-- however small the estimate; that also makes limit 0 block everything.
+local function cumulative(name, unit, limit, used, window_end, waiting, need, policy)
+  if not limit then return end
+  local so_far = (window_end > now and used or 0) + waiting
+  local reset_at = period_end(window_end)
+  local over = not first and (so_far >= limit or so_far + need > limit)
+  if over and policy == 'throttle' and throttle_reason == '' then
+    throttle_reason = name
+  end
+  if over and policy == 'deny' and not refused then
+    refused, retry_at = name, reset_at
+  end
+  local mine = (refused or first) and 0 or need
+  report(name, unit, limit, so_far + mine, reset_at)
+end
+
+rate('requests.subscription.minute', 'requests', sub.rpm, requests_window, 1)
+rate('tokens.subscription.minute', 'tokens', sub.tpm, tokens_window, tokens)
+
+local raw_use = redis.call('HGET', USE, 's:' .. sub.id)
+local mine = raw_use and cmsgpack.unpack(raw_use) or {m = 0, q = {}}
+for _, quota in ipairs(sub.q) do
+  cumulative('quota.subscription.period', quota.m, quota.l, mine.q[quota.m] or 0,
+    total.e, pending.q[sub.id .. '|' .. quota.m] or 0, units[quota.m] or 0, quota.e)
+end
+local money = sub.id .. '|'
+cumulative('spend_cap.subscription.period', 'micros', sub.cap, mine.m, total.e,
+  pending.q[money] or 0, estimate, 'deny')
+cumulative('spend_cap.customer.period', 'micros', cust.cap, total.m, total.e,
+  pending.m, estimate, 'deny')
+if sub.w then
+  local left = total.w - pending.m
+  if not refused and not first and (left <= 0 or left < estimate) then
+    refused, retry_at = 'wallet.customer.balance', now + 60000
+  end
+  -- As a limit: the balance is what may be used, the pending holds what is.
+  report('wallet.customer.balance', 'micros', total.w,
+    pending.m + ((refused or first) and 0 or estimate), 0)
+end
+if not refused and not first and ARGV[15] ~= '' and estimate > tonumber(ARGV[15]) then
+  refused, retry_at = 'ceiling.request.call', now + 60000
+  report(refused, 'micros', tonumber(ARGV[15]), estimate, 0)
+end
+if not refused and not first and pending.n >= OPEN_MAX then
+  refused, retry_at = 'open_calls.customer.total', now + 60000
+  report(refused, 'calls', OPEN_MAX, pending.n, retry_at)
+end
+
