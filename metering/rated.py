@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -50,6 +51,19 @@ def read(
     with sql.cursor() as cursor:
         for row in cursor.execute(statement, values or None):
             yield TotalKey(*row[WIDTH : WIDTH + 3]), event(row, rates)
+
+
+def by_counter(
+    tenant_ids: Iterable[uuid.UUID],
+) -> Iterator[tuple[TotalKey, list[UsageEvent]]]:
+    """Yield all rated events, those of one counter row at a time.
+
+    Millions may be there: inside a transaction, they are read as a stream.
+    """
+    rates = fx.Rates(tenant_ids)
+    rows = sql.stream(f"{RATED}{ORDER}")
+    for key, group in itertools.groupby(rows, lambda row: row[WIDTH : WIDTH + 3]):
+        yield TotalKey(*key), [event(row, rates) for row in group]
 
 
 def event(row: Sequence[Any], rates: fx.Rates, currency: str = "") -> UsageEvent:

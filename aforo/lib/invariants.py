@@ -19,8 +19,8 @@ class Invariant:
     code: str  # Stable: I-1, I-2, …
     title: str  # In words, true when it holds.
     check: Callable[[], Iterable[str]]  # One sentence for each break.
-    # It compares with another store, which a snapshot of this one cannot hold still:
-    # checked outside of it, reading the other store first.
+    # It compares with the clock or another store, which a snapshot of this one cannot
+    # hold still: checked outside of it, reading the other first.
     live: bool = False
 
 

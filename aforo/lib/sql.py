@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from django.db import connection, transaction
 
+STREAMED = 5_000  # Rows that a stream fetches at a time.
+
 
 def cursor() -> psycopg.Cursor[Any]:
     """Return a cursor that sends parameters apart from the statement.
@@ -18,6 +20,17 @@ def cursor() -> psycopg.Cursor[Any]:
     """
     connection.ensure_connection()
     return psycopg.Cursor(connection.connection)
+
+
+def stream(statement: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a statement, some thousands in memory at a time.
+
+    Inside a transaction only; one stream at a time.
+    """
+    connection.ensure_connection()
+    with psycopg.ServerCursor(connection.connection, "aforo_stream") as rows:
+        rows.itersize = STREAMED
+        yield from rows.execute(statement, values or None)
 
 
 @contextlib.contextmanager
