@@ -60,6 +60,7 @@ class Link(asyncio.Protocol):
         self.load = load
         self.read = b""
         self.due = 0.0
+        self.is_asked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be ready."""
@@ -67,7 +68,7 @@ class Link(asyncio.Protocol):
 
     def send(self, words: bytes, due: float) -> None:
         """Send a request that was due at that time."""
-        self.due = due
+        self.due, self.is_asked = due, True
         self.transport.write(words)
 
     def data_received(self, data: bytes) -> None:
@@ -77,8 +78,15 @@ class Link(asyncio.Protocol):
         if found is None:
             return
         size, status = found
-        self.read = self.read[size:]
+        self.read, self.is_asked = self.read[size:], False
         self.load.done(self, time.perf_counter() - self.due, status)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Be used no more; who waits for an answer here would wait for ever."""
+        if self.is_asked:
+            self.load.unanswered += 1
+        elif self in self.load.idle:
+            self.load.idle.remove(self)
 
 
 @dataclass
@@ -93,7 +101,9 @@ class Load:
     framing: Framing
     seconds: list[float] = field(default_factory=list)
     statuses: collections.Counter[int] = field(default_factory=collections.Counter)
-    idle: list[Link] = field(default_factory=list)
+    # The longest idle is used first: none is left until the server closes it.
+    idle: collections.deque[Link] = field(default_factory=collections.deque)
+    unanswered: int = 0  # Requests whose connection was closed.
     # When each was due; None: as soon as there is a connection.
     waiting: collections.deque[float | None] = field(default_factory=collections.deque)
 
@@ -120,12 +130,18 @@ class Load:
             while sent < total and start + sent / rate <= now:
                 due = start + sent / rate
                 if self.idle:
-                    self.idle.pop().send(next(self.requests), due)
+                    self.idle.popleft().send(next(self.requests), due)
                 else:
                     self.waiting.append(due)
                 sent += 1
             await asyncio.sleep(TICK_S)
+        await self.answered(total)
+
+    async def answered(self, total: int) -> None:
+        """Wait for so many answers; raises RuntimeError when one cannot come."""
         while len(self.seconds) < total:
+            if self.unanswered:
+                raise RuntimeError(f"{self.unanswered} requests were cut off")
             await asyncio.sleep(TICK_S)
 
     async def saturate(self, *, total: int) -> float:
@@ -136,9 +152,8 @@ class Load:
         start = time.perf_counter()
         self.waiting.extend(None for _ in range(total))
         while self.idle and self.waiting:
-            self.send_next(self.idle.pop())
-        while len(self.seconds) < total:
-            await asyncio.sleep(TICK_S)
+            self.send_next(self.idle.popleft())
+        await self.answered(total)
         return total / (time.perf_counter() - start)
 
     def figures(self) -> dict[str, float]:
