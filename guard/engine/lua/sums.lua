@@ -28,18 +28,20 @@ local function read_sums(key, names, sums)
   for from = 1, #names, CHUNK do
     local values = redis.call('HMGET', key,
       unpack(names, from, math.min(#names, from + CHUNK - 1)))
-    for i, value in ipairs(values) do
-      sums[names[from + i - 1]] = tonumber(value or 0)
+    for i = 1, #values do
+      sums[names[from + i - 1]] = values[i] and tonumber(values[i]) or 0
     end
   end
 end
 
 -- Writes fields as `sums` says; what came to nothing goes.
 local function write_sums(key, names, sums)
-  local kept, gone = {}, {}
-  for _, name in ipairs(names) do
-    if sums[name] ~= 0 then
-      kept[#kept + 1], kept[#kept + 2] = name, sums[name]
+  local kept, gone, n = {}, {}, 0
+  for i = 1, #names do
+    local name = names[i]
+    local value = sums[name]
+    if value ~= 0 then
+      kept[n + 1], kept[n + 2], n = name, value, n + 2
     else
       gone[#gone + 1] = name
     end

@@ -9,25 +9,31 @@ end
 local first = raw_hold and raw_hold ~= 'u' and cmsgpack.unpack(raw_hold) or nil
 if raw_hold and not (first and first.e > now) then return refuse('request_id.used') end
 
--- What this call would reserve, in every scope that there is. Units are the caller's
--- words: only their hash names a field.
+-- What this call would reserve, in every scope that there is, and the fields of sum
+-- that it moves. Units are the caller's words: only their hash names a field.
 local session = ARGV[17] ~= '' and 'ses:' .. ARGV[17] or nil
+local of_sub = sub.id .. '|'
 local mine = {m = estimate, s = {sub.id}, q = {requests = 1}}
-mine.s[#mine.s + 1] = agent_id
-mine.s[#mine.s + 1] = agent and agent.tm
-mine.s[#mine.s + 1] = session
-local own = {'n', 'm', unpack(mine.s)} -- fields that it moves
-own[#own + 1] = sub.id .. '|requests'
+local own = {'n', of_sub .. 'requests', 'm', sub.id}
+local function also(scope)
+  mine.s[#mine.s + 1], own[#own + 1] = scope, scope
+end
+if agent then
+  also(agent_id)
+  also(agent.tm)
+end
+if session then also(session) end
 for unit, quantity in pairs(units) do
   if quantity > 0 and unit ~= 'requests' then
     local name = unit == 'tokens' and unit or string.sub(redis.sha1hex(unit), 1, 16)
     mine.q[name] = quantity
-    own[#own + 1] = sub.id .. '|' .. name
+    own[#own + 1] = of_sub .. name
   end
 end
-local pending, looked_at = {}, {unpack(own)}
-for _, quota in ipairs(sub.q) do looked_at[#looked_at + 1] = sub.id .. '|' .. quota.k end
-read_sums(SUM, looked_at, pending)
+local own_count = #own
+for _, quota in ipairs(sub.q) do own[#own + 1] = of_sub .. quota.k end
+local pending = {}
+read_sums(SUM, own, pending)
 
 local ended, forgotten, returned = {}, {}, {}
 for _, one in ipairs(redis.call('ZRANGEBYSCORE', EXP, '-inf', now, 'LIMIT', 0,

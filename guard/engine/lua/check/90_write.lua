@@ -20,6 +20,7 @@ if first then
     facts, limits}
 end
 reserve(pending, mine, 1)
+for i = #own, own_count + 1, -1 do own[i] = nil end -- only read, for the quotas
 write_sums(SUM, own, pending)
 local decision = throttle_reason ~= '' and 'throttle' or 'allow'
 local hold_until = now + (sub.mc + 60) * 1000
