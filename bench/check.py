@@ -132,7 +132,8 @@ def script_against_reads(redis_url: str, digest: str, tag: str) -> dict[str, Any
         "#!lua\nredis.call('TIME')\n"
         "redis.call('HMGET', KEYS[1], 'v', 'cust', ARGV[1])\n"
         "redis.call('HMGET', KEYS[2], 'v', 'cust')\n"
-        "redis.call('HMGET', KEYS[3], 'p')\n"
+        "redis.call('HGET', KEYS[3], 'p')\n"
+        "redis.call('HMGET', KEYS[6], 'n', 'm')\n"
         "redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', 0, 'LIMIT', 0, 1)\n"
         "redis.call('HMGET', KEYS[5], 'r', 't')\nreturn 1"
     )
@@ -156,7 +157,7 @@ def script_against_reads(redis_url: str, digest: str, tag: str) -> dict[str, Any
         call = engine.prepare(request)
         pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
 
-    read = rate(lambda pipe, _: pipe.evalsha(reads, 5, *names, f"c:{digest}"))
+    read = rate(lambda pipe, _: pipe.evalsha(reads, len(names), *names, f"c:{digest}"))
     before = _redis_cpu_s(client)
     full = rate(check)
     cpu_us = (_redis_cpu_s(client) - before) / SCRIPT_CALLS * 1e6

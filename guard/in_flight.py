@@ -33,19 +33,16 @@ def of_customer(tag: str) -> InFlight | None:
     that ran out count no more. It only reads; three round trips.
     """
     store = stores.for_pages()
-    held, ends = keys.hold_keys(tag)
+    held, ends, sums = keys.hold_keys(tag)
     try:
         seconds, micros = store.time()
         now_ms = seconds * 1000 + micros // 1000
-        raw: Any = store.hget(held, "p")
+        open_calls, micros_held = store.hmget(sums, ["n", "m"])
         ended: Any = store.zrangebyscore(ends, "-inf", now_ms, 0, ENDED_MAX)
         gone: Any = store.hmget(held, ended) if ended else []
     except (RedisError, OSError):
         return None
-    if raw is None:
-        return InFlight(0, Decimal(0))
-    pending = msgspec.msgpack.decode(raw)
     over = [msgspec.msgpack.decode(one) for one in gone if one not in (None, _USED)]
-    calls = int(pending["n"]) - len(over)
-    amount = int(pending["m"]) - sum(int(one["m"]) for one in over)
+    calls = int(open_calls or 0) - len(over)
+    amount = int(micros_held or 0) - sum(int(one["m"]) for one in over)
     return InFlight(max(calls, 0), Decimal(max(amount, 0)) / MICROS)

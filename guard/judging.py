@@ -232,6 +232,7 @@ def _question(payer: Payer, ask: Ask) -> CheckRequest:
         product=ask.product,
         feature=ask["feature"],
         tenant=ask["tenant_id"],
+        session=ask["session_id"],
         amount_micros=ask.estimate.amount_micros,
         ceiling_micros=ask.ceiling_micros,
         tokens=ask.estimate.tokens,

@@ -214,7 +214,7 @@ def test_reconciliation_finds_and_repairs_drift(store: redis.Redis, shop: Shop) 
     assert projection.reconcile([shop.customer.pk]) == projection.Drift(1, 0, 0, 0)
     wrong = facts.read([shop.customer.pk])[0].totals
     store.hset(keys.totals_key(shop.customer.tag), "cust", wrong["cust"] + b"\x00")
-    store.hdel(keys.hold_keys(shop.customer.tag)[0], "p")
+    store.delete(keys.hold_keys(shop.customer.tag)[2])
     assert projection.reconcile([shop.customer.pk]) == projection.Drift(1, 1, 0, 40)
     assert projection.reconcile([shop.customer.pk]) == projection.Drift(1, 0, 0, 0)
 

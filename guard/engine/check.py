@@ -41,6 +41,7 @@ def prepare(request: CheckRequest) -> scripts.Call:
         _number(request.amount_micros),
         _number(request.ceiling_micros),
         _number(request.tokens),
+        keys.session_key(request.session) if request.session else "",
     ]
     for unit, quantity in request.units.items():
         args += (unit, quantity)

@@ -66,6 +66,7 @@ class CheckRequest(msgspec.Struct, frozen=True, gc=False):
     product: str = ""
     feature: str = ""
     tenant: str = ""
+    session: str = ""  # the caller's own id of it
     # Set when request_id is a correlation id that stands in while it is unused.
     minted_id: str = ""
     amount_micros: int | None = None

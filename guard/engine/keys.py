@@ -11,21 +11,24 @@ import hashlib
 from typing import Final
 
 REQUEST_KEY_BYTES: Final = 16
+# Units that the guard counts by itself.
+OWN_UNITS: Final = frozenset({"tokens", "requests"})
 
 
 def customer_keys(tag: str) -> list[str]:
-    """Return cfg, use, hold, exp and win of a customer, in the scripts' order."""
-    return [f"{{{tag}}}:{part}" for part in ("cfg", "use", "hold", "exp", "win")]
+    """Return cfg, use, hold, exp, win and sum of a customer, in the scripts' order."""
+    return [f"{{{tag}}}:{part}" for part in ("cfg", "use", "hold", "exp", "win", "sum")]
 
 
 def projection_keys(tag: str) -> list[str]:
-    """Return the keys of project.lua: cfg, use, hold and exp."""
-    return customer_keys(tag)[:4]
+    """Return the keys of project.lua: cfg, use, hold, exp and sum."""
+    cfg, use, hold, exp, _, sums = customer_keys(tag)
+    return [cfg, use, hold, exp, sums]
 
 
 def hold_keys(tag: str) -> list[str]:
-    """Return the keys of release.lua and recount.lua: hold and exp."""
-    return customer_keys(tag)[2:4]
+    """Return the keys of release.lua and recount.lua: hold, exp and sum."""
+    return projection_keys(tag)[2:]
 
 
 def config_key(tag: str) -> str:
@@ -102,3 +105,32 @@ def request_key(text: str) -> bytes:
     A hash, because a client chose the text; its size bounds what a hold can take.
     """
     return hashlib.sha256(text.encode()).digest()[:REQUEST_KEY_BYTES]
+
+
+def session_key(text: str) -> bytes:
+    """Return the 16 bytes under which a customer's session is counted."""
+    return request_key(text)
+
+
+def session_sum_field(text: str) -> bytes:
+    """Return the field of sum with the micros that a session's open holds reserve."""
+    return b"ses:" + session_key(text)
+
+
+def unit_key(unit: str) -> str:
+    """Return what stands for a unit in names of fields: a hash, but for our own words.
+
+    check.lua makes the same of the units that a caller names.
+    """
+    if unit in OWN_UNITS:
+        return unit
+    return hashlib.sha1(unit.encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def unit_sum_field(subscription_id: str, unit: str) -> str:
+    """Return the field of sum with what a subscription's open holds reserve of a unit.
+
+    The micros of the customer, a subscription, an agent and a team are in the fields
+    `m` and of their own ids.
+    """
+    return f"{subscription_id}|{unit_key(unit)}"

@@ -42,14 +42,20 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     args: Sequence[Argument]
 
 
+HEADER = "#!lua\n"
+
+
 def load(name: str) -> Script:
     """Return the script of a file in lua/, or of a folder's parts in their order.
 
-    Parts are one script: what an earlier one names, the later ones see.
+    Parts are one script: what an earlier one names, the later ones see. Every script
+    begins with what they all know of sums.
     """
     folder = LUA / name
     parts = sorted(folder.glob("*.lua")) if folder.is_dir() else [LUA / f"{name}.lua"]
-    text = "".join(part.read_text() for part in parts)
+    own = "".join(part.read_text() for part in parts)
+    assert own.startswith(HEADER), "a script says first what it is written in"
+    text = HEADER + (LUA / "sums.lua").read_text() + own.removeprefix(HEADER)
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -45,6 +45,7 @@ class Recounted:
     open: int  # −1: too many to count
     micros: int
     drift_micros: int
+    wrong: int  # sums of any scope that were off
 
 
 def prepare(state: State) -> scripts.Call:

@@ -60,6 +60,8 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     metric: str = msgspec.field(name="m")  # tokens, requests, or a measurement
     limit: int = msgspec.field(name="l")
     on_exceed: str = msgspec.field(name="e")  # one of ON_EXCEED
+    # Of keys.unit_key; config_fields() fills it in.
+    unit_key: str = msgspec.field(name="k", default="")
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,6 +124,17 @@ def _checked(name: str, limit: int | None) -> None:
         raise LimitTooLarge(f"{name} must be between 0 and 2^53; it is {limit}")
 
 
+def _with_unit_keys(subscription: Subscription) -> Subscription:
+    """Return the subscription whose quotas say where their unit is summed."""
+    return msgspec.structs.replace(
+        subscription,
+        quotas=tuple(
+            msgspec.structs.replace(quota, unit_key=keys.unit_key(quota.metric))
+            for quota in subscription.quotas
+        ),
+    )
+
+
 def config_fields(
     *,
     customer: Customer,
@@ -156,7 +169,7 @@ def config_fields(
             *((f"price of {u}", p) for u, p in subscription.estimate_prices.items()),
         ):
             _checked(name, limit)
-        fields[field] = pack(subscription)
+        fields[field] = pack(_with_unit_keys(subscription))
     for product_id, names in products.items():
         for name in names:
             fields[keys.product_alias_field(name)] = product_id.encode()

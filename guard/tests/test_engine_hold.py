@@ -165,9 +165,9 @@ def test_a_recount_repairs_what_is_in_flight(edge: Edge) -> None:
     edge.project(**CAP)
     edge.ask(amount_micros=30)
     edge.ask(amount_micros=12)
-    assert settle.recount(edge.client, edge.tag) == settle.Recounted(2, 42, 0)
-    edge.client.hdel(keys.hold_keys(edge.tag)[0], "p")
-    assert settle.recount(edge.client, edge.tag) == settle.Recounted(2, 42, -42)
+    assert settle.recount(edge.client, edge.tag) == settle.Recounted(2, 42, 0, 0)
+    edge.client.delete(keys.hold_keys(edge.tag)[2])
+    assert settle.recount(edge.client, edge.tag) == settle.Recounted(2, 42, -42, 6)
     assert edge.ask(amount_micros=1).limits[0].used == 43
 
 
@@ -175,7 +175,7 @@ def test_a_recount_drops_what_ran_out(edge: Edge) -> None:
     edge.project(max_call_s=-59, **CAP)
     edge.ask(request_id="r", amount_micros=30)
     time.sleep(1.05)
-    assert settle.recount(edge.client, edge.tag) == settle.Recounted(0, 0, 0)
+    assert settle.recount(edge.client, edge.tag) == settle.Recounted(0, 0, 0, 0)
     assert edge.verdict(request_id="r") == "request_id.used"
 
 

@@ -7,7 +7,6 @@ import re
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 import redis
 from django.urls import reverse
@@ -205,10 +204,8 @@ def test_the_wallet_says_settled_pending_available_and_how_long_it_lasts(
     scene: Scene, guard_redis: redis.Redis
 ) -> None:
     wallet = Wallet.objects.get(customer=scene.customer)
-    held, _ = keys.hold_keys(scene.customer.tag)
-    guard_redis.hset(
-        held, "p", msgspec.msgpack.encode({"n": 2, "m": 1_250_000, "q": {}})
-    )
+    sums = keys.hold_keys(scene.customer.tag)[2]
+    guard_redis.hset(sums, mapping={"n": 2, "m": 1_250_000})
     found = customer_wallet.standing(scene.customer, NOW)
     assert found is not None
     assert found.pending is not None

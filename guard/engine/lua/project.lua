@@ -1,7 +1,7 @@
 #!lua
 -- Replace what the edge knows of one customer, and settle the holds of its usage.
 --
--- KEYS  {tag}:cfg {tag}:use {tag}:hold {tag}:exp
+-- KEYS  {tag}:cfg {tag}:use {tag}:hold {tag}:exp {tag}:sum
 -- ARGV  1 config version, or '' when no config is given
 --       2 totals version, or '' when no totals are given
 --       3 '1' to replace newer state too (repair)
@@ -11,10 +11,9 @@
 --
 -- State is absolute: an older version never replaces a newer one, and the same one
 -- may be written again. Holds are settled by any version: their usage is in it.
-assert(#KEYS == 4 and #ARGV >= 5, "four keys, five arguments or more")
+assert(#KEYS == 5 and #ARGV >= 5, "five keys, five arguments or more")
 local MARK_MS = 86400000
 local KNOWN_MAX = 400000 -- request keys kept for one customer; above, none is added
-local CHUNK = 500 -- arguments of one command, far below Lua's stack
 local n_cfg, n_use = tonumber(ARGV[4]), tonumber(ARGV[5])
 local after_cfg = 5 + 2 * n_cfg
 local after_use = after_cfg + 2 * n_use
@@ -42,25 +41,19 @@ local settled = 0
 if #ARGV > after_use then
   local time = redis.call('TIME')
   local until_ms = time[1] * 1000 + math.floor(time[2] / 1000) + MARK_MS
-  local raw = redis.call('HGET', KEYS[3], 'p')
-  local pending = raw and cmsgpack.unpack(raw) or {n = 0, m = 0, q = {}}
+  local returned = {}
   local room = redis.call('HLEN', KEYS[3]) < KNOWN_MAX
   for i = after_use + 1, #ARGV do
     local hold = redis.call('HGET', KEYS[3], ARGV[i])
     if hold and hold ~= 'u' then
-      hold = cmsgpack.unpack(hold)
       settled = settled + 1
-      pending.n, pending.m = pending.n - 1, pending.m - hold.m
-      for name, quantity in pairs(hold.q) do
-        local left = (pending.q[name] or 0) - quantity
-        pending.q[name] = left ~= 0 and left or nil
-      end
+      reserve(returned, cmsgpack.unpack(hold), -1)
     end
     if hold or room then
       redis.call('HSET', KEYS[3], ARGV[i], 'u')
       redis.call('ZADD', KEYS[4], until_ms, ARGV[i])
     end
   end
-  if settled > 0 then redis.call('HSET', KEYS[3], 'p', cmsgpack.pack(pending)) end
+  add_sums(KEYS[5], returned)
 end
 return {new_cfg and 1 or 0, new_use and 1 or 0, settled}

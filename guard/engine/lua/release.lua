@@ -1,24 +1,21 @@
 #!lua
 -- Void one hold: the call did not happen, so what was reserved is free again.
 --
--- KEYS  {tag}:hold {tag}:exp
+-- KEYS  {tag}:hold {tag}:exp {tag}:sum
 -- ARGV  1 request key (16 bytes)   2 decision id the hold must have, or ''
 -- ->    'released' | 'used' (settled, released or expired before) | 'unknown'
-assert(#KEYS == 2 and #ARGV == 2, "two keys, two arguments")
+assert(#KEYS == 3 and #ARGV == 2, "three keys, two arguments")
 local MARK_MS = 86400000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local h = redis.call('HMGET', KEYS[1], ARGV[1], 'p')
-if not h[1] then return 'unknown' end
-if h[1] == 'u' then return 'used' end
-local hold = cmsgpack.unpack(h[1])
+local raw = redis.call('HGET', KEYS[1], ARGV[1])
+if not raw then return 'unknown' end
+if raw == 'u' then return 'used' end
+local hold = cmsgpack.unpack(raw)
 if ARGV[2] ~= '' and hold.d ~= ARGV[2] then return 'unknown' end
-local pending = cmsgpack.unpack(h[2])
-pending.n, pending.m = pending.n - 1, pending.m - hold.m
-for name, quantity in pairs(hold.q) do
-  local left = (pending.q[name] or 0) - quantity
-  pending.q[name] = left ~= 0 and left or nil
-end
-redis.call('HSET', KEYS[1], ARGV[1], 'u', 'p', cmsgpack.pack(pending))
+local returned = {}
+reserve(returned, hold, -1)
+add_sums(KEYS[3], returned)
+redis.call('HSET', KEYS[1], ARGV[1], 'u')
 redis.call('ZADD', KEYS[2], now + MARK_MS, ARGV[1])
 return hold.e > now and 'released' or 'used'

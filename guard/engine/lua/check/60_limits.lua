@@ -53,14 +53,13 @@ rate('requests.subscription.minute', 'requests', sub.rpm, requests_window, 1)
 rate('tokens.subscription.minute', 'tokens', sub.tpm, tokens_window, tokens)
 
 local raw_use = redis.call('HGET', USE, 's:' .. sub.id)
-local mine = raw_use and cmsgpack.unpack(raw_use) or {m = 0, q = {}}
+local used = raw_use and cmsgpack.unpack(raw_use) or {m = 0, q = {}}
 for _, quota in ipairs(sub.q) do
-  cumulative('quota.subscription.period', quota.m, quota.l, mine.q[quota.m] or 0,
-    total.e, pending.q[sub.id .. '|' .. quota.m] or 0, units[quota.m] or 0, quota.e)
+  cumulative('quota.subscription.period', quota.m, quota.l, used.q[quota.m] or 0,
+    total.e, pending[sub.id .. '|' .. quota.k], units[quota.m] or 0, quota.e)
 end
-local money = sub.id .. '|'
-cumulative('spend_cap.subscription.period', 'micros', sub.cap, mine.m, total.e,
-  pending.q[money] or 0, estimate, 'deny')
+cumulative('spend_cap.subscription.period', 'micros', sub.cap, used.m, total.e,
+  pending[sub.id], estimate, 'deny')
 cumulative('spend_cap.customer.period', 'micros', cust.cap, total.m, total.e,
   pending.m, estimate, 'deny')
 if sub.w then
