@@ -12,7 +12,7 @@ from django.conf import settings
 
 from aforo.lib import clock, ids
 from billing.models import CustomerBooks
-from guard import journal, projection
+from guard import drift, journal, projection
 from guard.models import Decision, DoorCount
 
 logger = logging.getLogger(__name__)
@@ -49,19 +49,25 @@ def reconcile() -> None:
     turn = int(now.timestamp() // 60) % ROTATION
     resting = projection.part_of_all(turn, of=ROTATION)
     try:
-        drift = projection.reconcile(sorted(active.union(resting)))
+        if projection.is_flushed():
+            return  # Nothing to compare: the beat projects everything.
+        found = drift.reconcile(sorted(active.union(resting)))
     except redis.RedisError as error:
         logger.warning("the edge could not be compared: %s", error)
         return
-    log = logger.warning if drift.wrong or drift.micros else logger.info
-    log(
-        "edge compared: %d customers, %d wrong, %d ahead, holds off by %d micros",
-        drift.customers,
-        drift.wrong,
-        drift.ahead,
-        drift.micros,
+    finally:
+        _forget(now)
+    logger.log(
+        logging.WARNING if found.is_any else logging.INFO,
+        "edge compared: %d customers, %d wrong, %d lost, %d ahead,"
+        " holds off by %d micros, %d service keys",
+        found.customers,
+        found.wrong,
+        found.lost,
+        found.ahead,
+        found.micros,
+        found.service_keys,
     )
-    _forget(now)
 
 
 def _forget(now: dt.datetime) -> None:
