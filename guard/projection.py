@@ -67,6 +67,7 @@ WHERE k.tenant_id = ANY(%(ids)s)
   AND (%(before)s::timestamptz IS NULL OR k.created_at < %(before)s)
 ORDER BY k.id FOR SHARE OF k
 """
+REVOKED = "SELECT DISTINCT tenant_id FROM core_servicekey WHERE revoked_at > %(since)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,13 @@ def project_service_keys(tenant_ids: Iterable[uuid.UUID]) -> None:
     with transaction.atomic():
         for tag, fields in _service_keys(tenant_ids).items():
             client.hset(keys.service_keys_key(tag), mapping=dict[Any, Any](fields))
+
+
+def project_revoked_service_keys(since: dt.datetime) -> None:
+    """Write again which service keys were revoked since then."""
+    revoked = [row[0] for row in _rows(REVOKED, since=since)]
+    if revoked:
+        project_service_keys(revoked)
 
 
 def repair_service_keys(client: redis.Redis, tenant_ids: Iterable[uuid.UUID]) -> int:
