@@ -18,7 +18,7 @@ from django.db import close_old_connections
 from aforo.lib import clock
 from guard import record, stores
 from guard.engine import scripts
-from guard.memory import Memory
+from guard.memory import STALE_S, Memory
 from guard.operations import (
     Changes,
     Fields,
@@ -42,7 +42,8 @@ WARM_S: Final = 3.0
 # After the record failed to answer, how long nobody asks it again.
 RECORD_PAUSE_S: Final = 1.0
 PROBE_S: Final = 1.0
-# What changed so long before the store came back is projected again.
+# What changed so long before the store went away is projected again: a store that
+# lost its last seconds has not got all that it was told.
 CATCH_UP_WITHIN: Final = dt.timedelta(minutes=10)
 # A change may commit after the projection that it began before.
 CATCH_UP_OVERLAP: Final = dt.timedelta(seconds=5)
@@ -72,6 +73,7 @@ class Recovery:
         self._memory = memory
         self._running = threading.Lock()
         self._stopped = threading.Event()
+        self._away_since = clock.now()
         self._caught_up_at: dt.datetime | None = None
 
     def start(self) -> None:
@@ -86,6 +88,7 @@ class Recovery:
             self._stopped.clear()
 
     def _run(self) -> None:
+        self._away_since = clock.now()
         try:
             while not self._is_back():
                 if self._stopped.wait(PROBE_S):
@@ -120,10 +123,12 @@ class Recovery:
         A store that comes and goes is not asked for the same work each time.
         """
         now = clock.now()
-        since = now - CATCH_UP_WITHIN
+        since = self._away_since - CATCH_UP_WITHIN
         if self._caught_up_at is not None:
             since = max(since, self._caught_up_at - CATCH_UP_OVERLAP)
         record.catch_up(since)
+        known = self._memory.service_keys.all(within_s=STALE_S)
+        record.catch_up_service_keys({key.tenant_id for key in known})
         self._caught_up_at = now
 
 

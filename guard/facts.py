@@ -41,6 +41,9 @@ class CustomerFacts:
     tag: str
     version: int
     config_version: int
+    # What was last noted to be at the edge; −1: nothing.
+    projected_version: int
+    projected_config_version: int
     totals: dict[str, bytes]
     settled: list[str]
     # Both empty when only totals were read.
@@ -217,7 +220,8 @@ def _quantities(
         for unit, quantity in recipe_facts.weighed_quantities(plan, counted).items():
             if unit not in {"tokens", "requests", *units.values()}:
                 used[unit] += quantity
-    return {unit: -int(-value // 1) for unit, value in used.items()}
+    # In one order, whatever the rows' is: the same usage is the same bytes.
+    return {unit: -int(-value // 1) for unit, value in sorted(used.items())}
 
 
 def _totals(
@@ -372,6 +376,8 @@ def read(
             tag=customer.tag,
             version=customer.version,
             config_version=customer.config_version,
+            projected_version=customer.projected_version,
+            projected_config_version=customer.projected_config_version,
             totals=_totals(customer, totals.get(customer.id, []), own, plans, now),
             settled=[
                 request

@@ -29,16 +29,12 @@ def _at_the_edge(
 def edge_equals_record() -> Iterator[str]:
     """Return customers whose edge state is ahead of the record, differs or lags.
 
-    The edge is read first: usage that comes meanwhile can only put the record ahead. A
-    customer that is not at the edge is cold: it is projected before it is judged.
+    The edge is read first: usage that comes meanwhile can only put the record ahead,
+    and only a customer that the same state of the record calls unchanged is late. One
+    that is not at the edge is cold: it is projected before it is judged.
     """
     client = stores.for_projection()
     limit = clock.now() - PATIENCE
-    late = set(
-        CustomerBooks.objects.filter(changed_at__lt=limit).values_list(
-            "customer_id", flat=True
-        )
-    )
     for group in projection.all_customers():
         try:
             told_of = _at_the_edge(client, group)
@@ -47,6 +43,11 @@ def edge_equals_record() -> Iterator[str]:
             return
         with sql.snapshot():
             found = facts.read(group, config=False)
+            late = set(
+                CustomerBooks.objects.filter(
+                    customer_id__in=group, changed_at__lt=limit
+                ).values_list("customer_id", flat=True)
+            )
         for customer in found:
             name = ids.public("cus", customer.id)
             told = told_of.get(customer.tag)

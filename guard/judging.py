@@ -6,6 +6,7 @@ guard.drivers) perform the operations of guard.operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -281,9 +282,11 @@ def _warm(request: CheckRequest) -> Warm:
     return Warm(request.tag, request.digest, request.tenant_id)
 
 
-def _last_known(memory: Memory, request: CheckRequest) -> Flow:
+def _last_known(
+    memory: Memory, request: CheckRequest, within_s: float = KNOWN_S
+) -> Flow:
     """Return what is known of the caller, unless its configuration changed since."""
-    known = memory.known.get(subject(request), within_s=KNOWN_S)
+    known = memory.known.get(subject(request), within_s=within_s)
     if known is None:
         return None
     changes = memory.changes.get("all", within_s=CHANGES_S)
@@ -297,17 +300,37 @@ def _last_known(memory: Memory, request: CheckRequest) -> Flow:
     return known if version <= known.facts.config_version else None
 
 
+def _by_known(memory: Memory, request: CheckRequest, known: Known) -> Decision:
+    """Judge by what is known, as the plan says for an outage."""
+    now_ms = int(clock.now().timestamp() * 1000)
+    expires = known.facts.credential_expires_at_ms
+    if expires and expires <= now_ms:
+        return _refused(request, Reason.CREDENTIAL_EXPIRED)
+    if known.facts.on_outage == "closed":
+        return _refused(request, Reason.OUTAGE, known.facts)
+    return memory.local.judge(request, known)
+
+
+def _long_known(memory: Memory, request: CheckRequest) -> Flow:
+    """Return what was known longer ago, where the plan is open to that; or raise."""
+    known = yield from _last_known(memory, request, math.inf)
+    if known is None or known.facts.on_outage == "local":
+        raise unavailable("neither the edge nor the record can be asked")
+    return known
+
+
 def _without_store(memory: Memory, request: CheckRequest) -> Flow:
     """Judge by what is known, else by the record; never by nothing."""
-    now_ms = int(clock.now().timestamp() * 1000)
     known = yield from _last_known(memory, request)
     if known is None:
         try:
             snapshot = yield Record(_warm(request))
-        except RecordFault as fault:
-            raise unavailable("neither the edge nor the record can be asked") from fault
+        except RecordFault:
+            known = yield from _long_known(memory, request)
+            return _by_known(memory, request, known)
         if snapshot is None:
             return _unknown(request)
+        now_ms = int(clock.now().timestamp() * 1000)
         found = local.identify(
             snapshot.config, request, now_ms, version=snapshot.config_version
         )
@@ -319,12 +342,7 @@ def _without_store(memory: Memory, request: CheckRequest) -> Flow:
             found.subscription.default_estimate,
         )
         memory.known.put(subject(request), known)
-    expires = known.facts.credential_expires_at_ms
-    if expires and expires <= now_ms:
-        return _refused(request, Reason.CREDENTIAL_EXPIRED)
-    if known.facts.on_outage == "closed":
-        return _refused(request, Reason.OUTAGE, known.facts)
-    return memory.local.judge(request, known)
+    return _by_known(memory, request, known)
 
 
 def judge(memory: Memory, who: Caller, ask: Ask) -> Generator[Operation, Any, Verdict]:
@@ -345,10 +363,10 @@ def judge(memory: Memory, who: Caller, ask: Ask) -> Generator[Operation, Any, Ve
     except RecordFault as error:
         # The edge answers but has nothing of this customer.
         fault = "record"
-        known = memory.known.get(subject(request), within_s=KNOWN_S)
+        known = yield from _last_known(memory, request)
         if known is None:
             raise unavailable("the customer cannot be looked up now") from error
-        decision = memory.local.judge(request, known)
+        decision = _by_known(memory, request, known)
     if decision.reason and wording.WORDINGS[decision.reason].status == 401:
         raise unauthenticated("api_key" if ask["api_key"] else None)
     return Verdict(decision, request, fault, payer.service_key)

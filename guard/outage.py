@@ -82,6 +82,11 @@ class Recent(Generic[K, V]):
             return None
         return found[1]
 
+    def all(self, *, within_s: float) -> list[V]:
+        """Return the values that are not older than that."""
+        oldest = self._clock() - within_s
+        return [value for at, value in list(self._values.values()) if at >= oldest]
+
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()

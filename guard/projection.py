@@ -28,6 +28,7 @@ from guard.facts import CustomerFacts
 logger = logging.getLogger(__name__)
 
 CHUNK: Final = 500
+ON_ITS_WAY: Final = dt.timedelta(seconds=30)
 # Set when everything was projected; a store without it has lost what it knew.
 EPOCH_KEY: Final = "aforo:guard:epoch"
 
@@ -57,11 +58,16 @@ SELECT id FROM billing_customer WHERE id > %(after)s ORDER BY id LIMIT %(most)s
 PART = """
 SELECT id FROM billing_customer WHERE mod(abs(hashtext(id::text)), %(of)s) = %(turn)s
 """
+TAGS = "SELECT tag FROM billing_customer WHERE id = ANY(%(ids)s)"
+# Shared locks: two that write the same key's state would do it in any order.
 SERVICE_KEYS = """
 SELECT t.tag, k.id, k.tenant_id, k.digest, k.scopes, k.expires_at, k.revoked_at
 FROM core_servicekey k JOIN core_tenant t ON t.id = k.tenant_id
 WHERE k.tenant_id = ANY(%(ids)s)
+  AND (%(before)s::timestamptz IS NULL OR k.created_at < %(before)s)
+ORDER BY k.id FOR SHARE OF k
 """
+REVOKED = "SELECT DISTINCT tenant_id FROM core_servicekey WHERE revoked_at > %(since)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,16 +228,26 @@ def all_customers() -> Iterator[list[uuid.UUID]]:
         after = chunk[-1]
 
 
+def tags(customer_ids: Sequence[uuid.UUID]) -> list[str]:
+    """Return the tags of customers."""
+    return [row[0] for row in _rows(TAGS, ids=list(customer_ids))]
+
+
 def part_of_all(turn: int, *, of: int) -> list[uuid.UUID]:
     """Return one of so many parts of all customers that this connection may see."""
     return [row[0] for row in _rows(PART, of=of, turn=turn)]
 
 
-def project_service_keys(tenant_ids: Iterable[uuid.UUID]) -> None:
-    """Write the service keys of tenants that the transaction may see."""
+def _service_keys(
+    tenant_ids: Iterable[uuid.UUID], before: dt.datetime | None = None
+) -> dict[str, dict[str, bytes]]:
+    """Return service keys of tenants by tag and digest, and keep them as they are.
+
+    Until the transaction ends nobody revokes one: what is written of them is true.
+    """
     found: dict[str, dict[str, bytes]] = defaultdict(dict)
     for tag, key, tenant, digest, scopes, expires, revoked in _rows(
-        SERVICE_KEYS, ids=list(tenant_ids)
+        SERVICE_KEYS, ids=list(tenant_ids), before=before
     ):
         found[tag][digest] = state.pack(
             state.ServiceKey(
@@ -242,9 +258,43 @@ def project_service_keys(tenant_ids: Iterable[uuid.UUID]) -> None:
                 expires_at=facts.milliseconds(expires) if expires else None,
             )
         )
+    return found
+
+
+def project_service_keys(tenant_ids: Iterable[uuid.UUID]) -> None:
+    """Write the service keys of tenants that the transaction may see."""
     client = stores.for_projection()
-    for tag, fields in found.items():
-        client.hset(keys.service_keys_key(tag), mapping=dict[Any, Any](fields))
+    with transaction.atomic():
+        for tag, fields in _service_keys(tenant_ids).items():
+            client.hset(keys.service_keys_key(tag), mapping=dict[Any, Any](fields))
+
+
+def project_revoked_service_keys(since: dt.datetime) -> None:
+    """Write again which service keys were revoked since then."""
+    revoked = [row[0] for row in _rows(REVOKED, since=since)]
+    if revoked:
+        project_service_keys(revoked)
+
+
+def repair_service_keys(client: redis.Redis, tenant_ids: Iterable[uuid.UUID]) -> int:
+    """Write the service keys that the edge has otherwise; return how many.
+
+    One that was issued a moment ago is still on its way there.
+    """
+    count, settled = 0, clock.now() - ON_ITS_WAY
+    with transaction.atomic():
+        for tag, fields in _service_keys(tenant_ids, settled).items():
+            place = keys.service_keys_key(tag)
+            told = client.hmget(place, list(fields))
+            wrong = {
+                digest: value
+                for (digest, value), known in zip(fields.items(), told, strict=True)
+                if value != known
+            }
+            if wrong:
+                client.hset(place, mapping=dict[Any, Any](wrong))
+                count += len(wrong)
+    return count
 
 
 def rebuild_all() -> Report:
@@ -262,61 +312,3 @@ def rebuild_all() -> Report:
 def is_flushed() -> bool:
     """Return whether the store lost what it knew."""
     return not stores.for_projection().exists(EPOCH_KEY)
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How far the edge was from the record before it was repaired."""
-
-    customers: int  # that were compared
-    wrong: int  # whose totals or configuration differed at the same version
-    ahead: int  # whose edge had a version that the record does not
-    micros: int  # by which running sums of holds were off
-
-
-def _edge_versions(
-    client: redis.Redis, customers: Sequence[CustomerFacts]
-) -> list[tuple[bytes | None, dict[bytes, bytes]]]:
-    """Return the config version and the whole totals that the edge has."""
-    with client.pipeline(transaction=False) as pipe:
-        for customer in customers:
-            pipe.hget(keys.config_key(customer.tag), "v")
-            pipe.hgetall(keys.totals_key(customer.tag))
-        replies = pipe.execute()
-    return [(replies[at], replies[at + 1]) for at in range(0, len(replies), 2)]
-
-
-def reconcile(customer_ids: Sequence[uuid.UUID]) -> Drift:
-    """Compare edge and record, repair what differs, and say by how much."""
-    client = stores.for_projection()
-    found: list[CustomerFacts] = []
-    for start in range(0, len(customer_ids), CHUNK):
-        with transaction.atomic():
-            found += facts.read(customer_ids[start : start + CHUNK])
-    wrong, ahead, micros = [], [], 0
-    for customer, (config, totals) in zip(
-        found, _edge_versions(client, found), strict=True
-    ):
-        version = int(totals.pop(b"v", b"-1"))
-        told = {name.decode(): value for name, value in totals.items()}
-        if int(config or -1) > customer.config_version or version > customer.version:
-            ahead.append(customer.id)
-        elif version == customer.version and told != customer.totals:
-            wrong.append(customer.id)
-        micros += abs(settle.recount(client, customer.tag).drift_micros)
-    # Read again: an edge that is ahead may only have been faster than our reading.
-    repairs = [
-        customer.id for customer in facts.read(ahead) if _is_ahead(client, customer)
-    ]
-    project_customers([*wrong, *repairs], repair=True)
-    return Drift(len(found), len(wrong), len(repairs), micros)
-
-
-def _is_ahead(client: redis.Redis, customer: CustomerFacts) -> bool:
-    """Return whether the edge has versions that the record has not."""
-    config = client.hget(keys.config_key(customer.tag), "v")
-    totals = client.hget(keys.totals_key(customer.tag), "v")
-    return (
-        int(config or -1) > customer.config_version
-        or int(totals or -1) > customer.version
-    )

@@ -10,7 +10,7 @@ import datetime as dt
 import functools
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -185,3 +185,14 @@ def catch_up(since: dt.datetime) -> None:
     with transaction.atomic(), sql.cursor() as cursor:
         rows = cursor.execute(CHANGES, {"since": since}).fetchall()
     projection.project_customers(customer for customer, _ in rows)
+
+
+@_faults
+def catch_up_service_keys(tenant_ids: Iterable[str]) -> None:
+    """Project the service keys of tenants, by ten_… id; raises redis.RedisError.
+
+    A key that was revoked while the store was away is still good there.
+    """
+    for tenant_id in sorted(filter(None, map(_tenant, tenant_ids))):
+        with as_web(tenant_id=tenant_id):
+            projection.project_service_keys([tenant_id])

@@ -5,7 +5,8 @@ from __future__ import annotations
 CUSTOMERS = """
 SELECT c.id, c.tenant_id, t.tag AS tenant_tag, c.tag, c.external_id, c.state,
   c.currency, c.timezone, c.spend_cap, b.version, b.config_version,
-  b.projected_version, p.start_at, p.end_at, p.id AS period_id
+  b.projected_version, b.projected_config_version, p.start_at, p.end_at,
+  p.id AS period_id
 FROM billing_customer c
 JOIN core_tenant t ON t.id = c.tenant_id
 JOIN billing_customerbooks b ON b.customer_id = c.id
@@ -42,6 +43,7 @@ JOIN LATERAL (
   ORDER BY n.effective_from DESC LIMIT 1) n ON true
 WHERE s.customer_id = ANY(%(ids)s) AND s.state <> 'cancelled'
   AND n.plan_version_id IS NOT NULL
+ORDER BY s.id
 """
 TOTALS = """
 SELECT u.customer_id, u.subscription_id, u.currency, u.spend, u.event_count,

@@ -9,15 +9,18 @@ import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
     MaxConnectionsError,
     MovedError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.retry import Retry
 
@@ -41,7 +44,10 @@ _UNFIT: Final = (
     "NOREPLICAS",
     "NOAUTH",
     "WRONGPASS",
+    "NOPERM",
 )
+# Said without a first word of its own.
+_FULL: Final = "max number of clients reached"
 _KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (BusyLoadingError, "LOADING"),
     (ReadOnlyError, "READONLY"),
@@ -49,7 +55,12 @@ _KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     # Before CLUSTERDOWN, whose class it specialises.
     (MasterDownError, "MASTERDOWN"),
     (ClusterDownError, "CLUSTERDOWN"),
+    # A cluster that moves slots: one server is known here, and it is not the one.
+    # MOVED before ASK, whose class it specialises.
     (MovedError, "MOVED"),
+    (AskError, "ASK"),
+    (TryAgainError, "TRYAGAIN"),
+    (NoPermissionError, "NOPERM"),
     (MaxConnectionsError, "busy"),
     (redis.TimeoutError, "timeout"),
     (TimeoutError, "timeout"),
@@ -65,6 +76,8 @@ def fault_kind(error: Exception) -> str | None:
             return kind
     if isinstance(error, ResponseError):
         word = str(error).partition(" ")[0].rstrip(":,")
+        if _FULL in str(error):
+            return "unreachable"
         return word if word in _UNFIT else None
     return "error" if isinstance(error, RedisError) else None
 

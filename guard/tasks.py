@@ -12,7 +12,7 @@ from django.conf import settings
 
 from aforo.lib import clock, ids
 from billing.models import CustomerBooks
-from guard import journal, projection
+from guard import drift, journal, projection, skew
 from guard.models import Decision, DoorCount
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ KEPT: Final = dt.timedelta(days=30)
 ACTIVE_WITHIN: Final = dt.timedelta(minutes=2)
 # Of the customers that rest, one in sixty is compared each minute.
 ROTATION: Final = 60
+# How long after its revocation the edge is told again: it may have been away.
+REVOKED_WITHIN: Final = dt.timedelta(days=1)
 DELETED_PER_RUN: Final = 10_000
 
 
@@ -32,7 +34,9 @@ def project_changed() -> None:
             done = projection.rebuild_all()
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
-            projection.project_customers(projection.behind(clock.now()))
+            now = clock.now()
+            projection.project_customers(projection.behind(now))
+            projection.project_revoked_service_keys(now - REVOKED_WITHIN)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
 
@@ -41,6 +45,7 @@ def project_changed() -> None:
 def reconcile() -> None:
     """Compare and repair the edge of active customers and a sixtieth of the others."""
     now = clock.now()
+    _compare_clocks()
     active = set(
         CustomerBooks.objects.filter(changed_at__gte=now - ACTIVE_WITHIN).values_list(
             "customer_id", flat=True
@@ -49,19 +54,36 @@ def reconcile() -> None:
     turn = int(now.timestamp() // 60) % ROTATION
     resting = projection.part_of_all(turn, of=ROTATION)
     try:
-        drift = projection.reconcile(sorted(active.union(resting)))
+        if projection.is_flushed():
+            return  # Nothing to compare: the beat projects everything.
+        found = drift.reconcile(sorted(active.union(resting)))
     except redis.RedisError as error:
         logger.warning("the edge could not be compared: %s", error)
         return
-    log = logger.warning if drift.wrong or drift.micros else logger.info
-    log(
-        "edge compared: %d customers, %d wrong, %d ahead, holds off by %d micros",
-        drift.customers,
-        drift.wrong,
-        drift.ahead,
-        drift.micros,
+    finally:
+        _forget(now)
+    logger.log(
+        logging.WARNING if found.is_any else logging.INFO,
+        "edge compared: %d customers, %d wrong, %d lost, %d ahead,"
+        " holds off by %d micros, %d service keys",
+        found.customers,
+        found.wrong,
+        found.lost,
+        found.ahead,
+        found.micros,
+        found.service_keys,
     )
-    _forget(now)
+
+
+def _compare_clocks() -> None:
+    """Say when the clock that limits go by is not the one that periods go by."""
+    try:
+        apart = skew.measure().apart
+    except redis.RedisError as error:
+        logger.warning("the clocks could not be compared: %s", error)
+        return
+    if apart > skew.SKEW_MAX:
+        logger.error("clocks of Redis and Postgres are %s apart", apart)
 
 
 def _forget(now: dt.datetime) -> None:

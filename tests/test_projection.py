@@ -13,7 +13,8 @@ from aforo.core.tenancy import as_web
 from aforo.lib import clock, ids
 from billing import accounts, books, credentials, wallets
 from billing.models import CreditGrant, CustomerBooks
-from guard import facts, projection, stores, tasks
+from guard import drift, facts, projection, stores, tasks
+from guard.drift import Drift
 from guard.engine import keys
 from guard.engine.check import check
 from guard.engine.decision import CheckRequest, Cold, Decision
@@ -190,8 +191,7 @@ def test_a_restriction_that_is_rolled_back_is_repaired(
         accounts.suspend_customer(customer=shop.customer, actor=None)
         transaction.set_rollback(True)
     assert judged(store, shop).reason == "customer.suspended"
-    drift = projection.reconcile([shop.customer.pk])
-    assert (drift.ahead, drift.wrong) == (1, 0)
+    assert drift.reconcile([shop.customer.pk]) == Drift(1, ahead=1)
     assert judged(store, shop).outcome == "allow"
 
 
@@ -211,12 +211,12 @@ def test_a_store_that_is_away_fails_no_revocation(
 def test_reconciliation_finds_and_repairs_drift(store: redis.Redis, shop: Shop) -> None:
     projection.project(shop.customer.pk)
     judged(store, shop, amount_micros=40)
-    assert projection.reconcile([shop.customer.pk]) == projection.Drift(1, 0, 0, 0)
+    assert drift.reconcile([shop.customer.pk]) == Drift(1)
     wrong = facts.read([shop.customer.pk])[0].totals
     store.hset(keys.totals_key(shop.customer.tag), "cust", wrong["cust"] + b"\x00")
     store.delete(keys.hold_keys(shop.customer.tag)[2])
-    assert projection.reconcile([shop.customer.pk]) == projection.Drift(1, 1, 0, 40)
-    assert projection.reconcile([shop.customer.pk]) == projection.Drift(1, 0, 0, 0)
+    assert drift.reconcile([shop.customer.pk]) == Drift(1, wrong=1, micros=40)
+    assert drift.reconcile([shop.customer.pk]) == Drift(1)
 
 
 def test_a_lost_store_is_rebuilt_whole(store: redis.Redis, shop: Shop) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from aforo.lib import crypto
 from aforo.lib.errors import AforoError
 from guard import judging
 from guard.asking import parse
+from guard.engine.decision import Reason
 from guard.memory import Memory, subject
 from guard.operations import (
     Changes,
@@ -21,7 +23,7 @@ from guard.operations import (
     StoreFault,
     Warm,
 )
-from guard.outage import Known
+from guard.outage import KNOWN_S, Known, Recent
 from guard.tests.test_outage import FACTS, RATE
 
 KEY = crypto.parse_key(crypto.mint_key("sk", "live", "a" * 12))
@@ -89,11 +91,45 @@ def test_without_store_and_record_a_known_caller_passes_for_ten_minutes() -> Non
     assert run(memory, world, KEY).decision.degraded
 
 
-def remember(memory: Memory) -> None:
+def test_after_ten_minutes_without_store_and_record_the_plan_decides() -> None:
+    passed = 0.0
+    world: World = {**STORE_DOWN, **RECORD_DOWN}
+    memories = {}
+    for policy in ("open", "local", "closed"):
+        memories[policy] = Memory(known=Recent(clock=lambda: passed))
+        remember(memories[policy], on_outage=policy)
+    passed = KNOWN_S + 1
+    assert run(memories["open"], world, KEY).decision.outcome == "allow"
+    assert run(memories["closed"], world, KEY).decision.reason == Reason.OUTAGE
+    assert refusal(memories["local"], world, KEY) == (503, "guard_unavailable")
+
+
+def test_what_is_known_to_be_outdated_passes_nobody_however_open_the_plan() -> None:
+    memory = Memory()
+    remember(memory)
+    memory.changes.put("all", {FACTS.customer_id: FACTS.config_version + 1})
+    world: World = {**STORE_DOWN, **RECORD_DOWN}
+    assert refusal(memory, world, KEY) == (503, "guard_unavailable")
+
+
+@pytest.mark.parametrize(("policy", "outcome"), [("open", "allow"), ("closed", "deny")])
+def test_a_cold_customer_without_record_is_judged_as_its_plan_says(
+    policy: str, outcome: str
+) -> None:
+    memory = Memory()
+    remember(memory, on_outage=policy)
+    world: World = {**RECORD_DOWN, Run: lambda _: [b"cold"]}
+    verdict = run(memory, world, KEY)
+    assert (verdict.decision.outcome, verdict.fault) == (outcome, "record")
+
+
+def remember(memory: Memory, **facts: Any) -> None:
     """Let the memory have seen KEY's caller."""
     payer = judging.Payer(KEY.tag, "", KEY.digest, "")  # type: ignore[union-attr]
     request = judging._question(payer, parse(b"{}"))
-    memory.known.put(subject(request), Known(FACTS, (RATE,), 5))
+    memory.known.put(
+        subject(request), Known(structs.replace(FACTS, **facts), (RATE,), 5)
+    )
 
 
 def test_a_changed_configuration_is_looked_up_again() -> None:

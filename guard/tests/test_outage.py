@@ -92,6 +92,10 @@ def test_a_known_caller_passes_degraded_and_is_noted(
         "CLUSTERDOWN The cluster is down",
         "NOREPLICAS Not enough good replicas to write.",
         "MASTERDOWN Link with MASTER is down",
+        "MOVED 12182 127.0.0.1:7001",
+        "ASK 12182 127.0.0.1:7001",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "NOPERM User guard has no permissions to run the 'evalsha' command",
     ],
 )
 def test_a_store_that_answers_errors_is_away(
@@ -104,6 +108,16 @@ def test_a_store_that_answers_errors_is_away(
     assert (reply.status, reply.json["degraded"]) == (200, True)
     (note,) = [line for line in spooled() if line.get("degraded") is True]
     assert note["inputs"]["fault"] == error.partition(" ")[0]
+
+
+def test_a_store_with_too_many_clients_is_away(
+    bob: Asker, cut: Cut, folder: Path, db: None
+) -> None:
+    assert bob.ask().status == 200
+    with broken_store(folder, b"-ERR max number of clients reached\r\n") as broken:
+        cut(broken.url, timeout_s=5)
+        reply = bob.ask()
+    assert (reply.status, reply.json["degraded"]) == (200, True)
 
 
 def test_after_five_slow_calls_the_store_is_skipped(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import http.client
 import shutil
-import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +15,15 @@ import psycopg
 import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import connection
 
 from aforo.core.models import JobSlot
 from aforo.embedded import state
 from aforo.lib import clock
 from aforo.management.commands.prepare import pending_migrations
+from guard import skew as skews
 from metering import enrichment
 
 DISK_FREE_BYTES_MIN = 1_000_000_000
-CLOCK_SKEW_MS_MAX = 500
 POSTGRES_MIN = 180_000
 BEAT_AGE_S_MAX = 60
 SECRET_LENGTH_MIN = 32
@@ -251,24 +249,14 @@ def redis_server(name: str, url: str) -> Iterator[Finding]:
 
 def clocks() -> Finding:
     """Judge the difference between Redis' clock, which limits go by, and Postgres'."""
-    with redis.Redis.from_url(settings.GUARD_REDIS_URL) as link:
-        link.ping()  # The time of connecting must not count.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            before = time.monotonic()
-            seconds, micros = link.time()
-            cursor.execute("SELECT clock_timestamp()")
-            of_postgres: dt.datetime = cursor.fetchone()[0]
-            took = time.monotonic() - before
-    of_redis = dt.datetime.fromtimestamp(seconds, dt.UTC)
-    of_redis += dt.timedelta(microseconds=micros)
-    return skew(of_postgres - of_redis, dt.timedelta(seconds=took))
+    found = skews.measure()
+    return skew(found.difference, found.took)
 
 
 def skew(difference: dt.timedelta, took: dt.timedelta) -> Finding:
     """Judge a difference of clocks that took so long to read."""
     apart = max(abs(difference) - took, dt.timedelta(0)) / dt.timedelta(milliseconds=1)
-    if apart > CLOCK_SKEW_MS_MAX:
+    if apart > skews.SKEW_MAX / dt.timedelta(milliseconds=1):
         text = f"Redis and Postgres are {apart:.0f} ms apart: run NTP on both."
         return Finding(False, "clock", text)
     return Finding(True, "clock", f"Redis and Postgres are {apart:.0f} ms apart")
