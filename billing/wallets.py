@@ -10,7 +10,7 @@ from aforo.core.models import User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES, PLACES, ZERO, plain
-from billing import books, burndown
+from billing import books, burndown, spend_levels
 from billing.burndown import applied, burn, find
 from billing.models import CreditGrant, Customer, Wallet, WalletEntry
 
@@ -105,6 +105,13 @@ def grant(
             reason=reason,
         )
         _note_grant(lot, currency=currency, actor=actor, reason=reason)
+        if kind == CreditGrant.Kind.PURCHASED:
+            spend_levels.settle(
+                posting,
+                cause=spend_levels.Cause.CREDITS,
+                grant_id=lot.pk,
+                actor=actor,
+            )
     return lot
 
 

@@ -11,8 +11,9 @@ from celery import shared_task
 from django.conf import settings
 
 from aforo.lib import clock, ids
-from billing.models import CustomerBooks
-from guard import journal, projection
+from billing.models import CustomerBooks, Subscription
+from guard import journal, margin, projection
+from guard.margin import record
 from guard.models import Decision, DoorCount
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def project_changed() -> None:
             done = projection.rebuild_all()
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
-            projection.project_customers(projection.behind(clock.now()))
+            behind = projection.behind(clock.now())
+            projection.project_customers(behind, judge=True)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
 
@@ -77,3 +79,20 @@ def _forget(now: dt.datetime) -> None:
 def collect_decisions() -> None:
     """Store what doors spooled."""
     journal.collect(settings.GUARD_JOURNAL_DIR)
+
+
+@shared_task(name="guard.product_margins")
+def product_margins() -> None:
+    """Judge products, and customers whose period ended while they were not at OK."""
+    now = clock.now()
+    changed = margin.relevel_products(now)
+    try:
+        projection.project_customers(record.ended(now), config=False, judge=True)
+        if changed:
+            selling = Subscription.objects.filter(product_id__in=changed)
+            customers = selling.exclude(state=Subscription.State.CANCELLED)
+            projection.project_customers(
+                set(customers.values_list("customer_id", flat=True)), config=False
+            )
+    except redis.RedisError as error:
+        logger.warning("the edge could not be told of margins: %s", error)
