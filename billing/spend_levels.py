@@ -35,7 +35,7 @@ SELECT s.id, s.customer_id, n.id, p.id, p.end_at,
     SELECT t.currency, sum(t.spend)::text AS spend FROM billing_usagetotal t
     WHERE t.customer_id = s.customer_id AND t.subscription_id = s.id
       AND t.period_id = p.id GROUP BY 1) AS sums), '{}')::text,
-  l.after, l.number
+  l.after, l.number, l.period_id
 FROM billing_subscription s
 JOIN LATERAL (
   SELECT n.id, n.plan_version_id FROM billing_subscriptionsnapshot n
@@ -45,7 +45,8 @@ JOIN catalog_planversion v ON v.id = n.plan_version_id AND v.body ? 'levels'
 JOIN billing_billingperiod p ON p.customer_id = s.customer_id
   AND p.start_at <= %(now)s AND p.end_at > %(now)s
 LEFT JOIN LATERAL (
-  SELECT after, number FROM billing_levelchange l WHERE l.subscription_id = s.id
+  SELECT after, number, period_id FROM billing_levelchange l
+  WHERE l.subscription_id = s.id
   ORDER BY number DESC LIMIT 1) l ON true
 WHERE s.customer_id = ANY(%(ids)s) AND s.state <> 'cancelled'
 """
@@ -72,6 +73,7 @@ class Stand(NamedTuple):
     given: str
     recorded: str  # The key that the last move came to; the first level's without one.
     number: int  # Of the last move; 0 without one.
+    moved_in: uuid.UUID | None  # The period of the last move.
 
     @property
     def level(self) -> Level:
@@ -113,7 +115,7 @@ def _stand(
     row: tuple[Any, ...], snapshot: SubscriptionSnapshot, plan: Plan, bought: Purchases
 ) -> Stand:
     """Return where one contract stands."""
-    subscription, customer, _, period, _, spent, after, number = row
+    subscription, customer, _, period, _, spent, after, number, moved_in = row
     mine = bought.get((customer, plan.currency), ())
     return Stand(
         subscription,
@@ -126,6 +128,7 @@ def _stand(
         snapshot.overrides.get("level", ""),
         after or plan.levels[0].key,
         number or 0,
+        moved_in,
     )
 
 

@@ -32,6 +32,8 @@ GROUP BY tenant_id, customer_id, usage_period_id, subscription_id, agent_id,
 
 
 class Migration(migrations.Migration):
+    """Counters that hold what is in the ledger, and a history that begins now."""
+
     dependencies = [
         ("billing", "0008_packed_steps"),
         ("core", "0005_settled_apart"),

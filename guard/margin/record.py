@@ -183,7 +183,9 @@ def write(
 
 
 def _audit(change: MarginChange) -> None:
-    """Write down a change of a level with its figures."""
+    """Write down a change of a level with its figures, where it binds or bound."""
+    if not {change.before, change.level} & {*rules.LADDER}:
+        return
     model = TARGETS[Scope(change.scope)]
     target = model._default_manager.filter(pk=change.subject_id).first()
     if target is None:

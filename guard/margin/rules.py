@@ -122,17 +122,16 @@ def margin(figures: Figures, allowance: Decimal = ZERO) -> Decimal | None:
 def level(figures: Figures, ladder: Ladder, before: Level = Level.OK) -> Level:
     """Return the level that figures come to for a subject that was at `before`.
 
-    A cost that is not known can only worsen a margin: a level that the known ones
-    reach holds, and OK is unknown then.
+    Costs that are not known can only worsen a margin, so a level that the known ones
+    reach holds. Where those are too small to say anything, it is unknown.
     """
     if not figures.is_convertible:
         return Level.UNKNOWN
-    unsure = Level.UNKNOWN if figures.cost_unknown_count else Level.OK
     if figures.cogs < ladder.minimum_cogs:
-        return unsure
+        return Level.UNKNOWN if figures.cost_unknown_count else Level.OK
     found = margin(figures, ladder.free_cogs_allowance)
     if found is None:
-        return unsure
+        return Level.OK
     for one in reversed(LADDER):
         line = ladder.lines[one]
         if line is None:
@@ -140,4 +139,4 @@ def level(figures: Figures, ladder: Ladder, before: Level = Level.OK) -> Level:
         holds = SEVERITY[before] >= SEVERITY[one] and found < line + EASES
         if found < line or holds:
             return one
-    return unsure
+    return Level.OK

@@ -12,6 +12,8 @@ from aforo.core.protect import protect
 
 
 class Migration(migrations.Migration):
+    """A table of what is, and one of what was."""
+
     dependencies = [
         ("core", "0005_settled_apart"),
         ("guard", "0003_lookups"),

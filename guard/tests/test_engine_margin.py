@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from guard import wording
+from guard.asking import Ask
 from guard.engine import settle, state
 from guard.engine.decision import Decision, Outcome
 from guard.tests.edge import PRODUCT, Edge, now_ms
@@ -24,7 +25,8 @@ def stand(edge: Edge, *, ends_in_ms: int = 3_600_000, **more: Any) -> None:
 
 
 def told(decision: Decision, edge: Edge) -> wording.Answer:
-    return wording.answer(decision, {"request_id": "r"}, edge.tag)  # type: ignore[typeddict-item]
+    ask = cast(Ask, {"request_id": "r"})
+    return wording.answer(decision, ask, edge.tag)
 
 
 SUBJECTS = [
@@ -46,7 +48,8 @@ def test_a_blocked_margin_refuses_and_moves_nothing(
         Outcome.DENY,
         f"margin.{scope}.period",
     )
-    assert decision.facts is not None and decision.facts.margin_level == "block"
+    assert decision.facts is not None
+    assert decision.facts.margin_level == "block"
     assert edge.client.keys("*:hold") == edge.client.keys("*:win") == []
     answer = told(decision, edge)
     assert answer.status == 429
@@ -114,7 +117,8 @@ def test_limits_a_minute_are_multiplied_by_the_spend_level(edge: Edge) -> None:
     decision = edge.ask()
     assert limit(decision, "requests") == 240
     assert limit(decision, "tokens") == 4_004
-    assert decision.facts is not None and decision.facts.spend_level == "scale"
+    assert decision.facts is not None
+    assert decision.facts.spend_level == "scale"
 
 
 def test_after_the_window_the_level_is_that_of_no_spend(edge: Edge) -> None:
@@ -123,7 +127,8 @@ def test_after_the_window_the_level_is_that_of_no_spend(edge: Edge) -> None:
     stand(edge, levels=levels, ends_in_ms=-1)
     decision = edge.ask()
     assert limit(decision, "requests") == 120
-    assert decision.facts is not None and decision.facts.spend_level == "build"
+    assert decision.facts is not None
+    assert decision.facts.spend_level == "build"
 
 
 def test_a_limit_is_a_limit_at_every_level(edge: Edge) -> None:

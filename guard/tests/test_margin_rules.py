@@ -60,7 +60,8 @@ def test_cost_without_revenue_is_minus_a_hundred_but_for_an_allowance() -> None:
 
 
 def test_what_is_not_known_is_unknown_and_never_milder_than_what_is() -> None:
-    assert rules.level(at("50", cost_unknown_count=1), DEFAULT) == UNKNOWN
+    assert rules.level(at("0.5", cost_unknown_count=1), DEFAULT) == UNKNOWN
+    assert rules.level(at("50", cost_unknown_count=1), DEFAULT) == OK
     assert rules.level(at("95", cost_unknown_count=1), DEFAULT) == THROTTLE
     assert rules.level(at("95", is_convertible=False), DEFAULT) == UNKNOWN
     assert rules.margin(at("95", is_convertible=False)) is None

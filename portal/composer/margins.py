@@ -33,7 +33,7 @@ def box_name(path: str) -> str:
     return f"margin_{member if member in MEMBERS else 'warn'}"
 
 
-def from_post(data: QueryDict, kept: object) -> dict[str, object]:
+def from_post(data: QueryDict, kept: Mapping[str, object]) -> dict[str, object]:
     """Return the limits that the boxes say; what has no box stays as it is `kept`.
 
     A blank box leaves the guard's default; a line that was switched off by JSON (null)
@@ -41,7 +41,8 @@ def from_post(data: QueryDict, kept: object) -> dict[str, object]:
     """
     if not any(f"margin_{name}" in data for name in MEMBERS):
         return {}
-    before = dict(kept) if isinstance(kept, Mapping) else {}
+    said = kept.get("margin")
+    before = dict(said) if isinstance(said, Mapping) else {}
     ladder: dict[str, object] = {
         name: value
         for name, value in before.items()
@@ -51,8 +52,10 @@ def from_post(data: QueryDict, kept: object) -> dict[str, object]:
         if text := clean(data.get(f"margin_{name}", "")):
             ladder[name] = text
     model = data.get(MODEL, "").strip() or None
-    # An empty ladder is said by leaving it out, as it was before.
-    found: dict[str, object] = {MODEL: model}
+    # What limits nothing is left out, unless it takes the place of something.
+    found: dict[str, object] = {}
+    if model or kept.get(MODEL):
+        found[MODEL] = model
     if ladder or before:
         found["margin"] = ladder
     return found

@@ -51,7 +51,7 @@ def from_post(
         limits={
             **kept_limits,
             **_limits(data),
-            **margins.from_post(data, kept_limits.get("margin")),
+            **margins.from_post(data, kept_limits),
         },
         currencies=_currencies(data),
         terms=term_texts.from_post(data),
