@@ -12,6 +12,7 @@ from guard.margin import figures, record, rules
 from guard.models import Level, MarginChange, MarginLevel, Scope
 
 HISTORY = 10
+AGENTS_SHOWN = 10  # The hardest levels, then those that cost most.
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ def of_customer(customer: Customer) -> Margins:
         )
         for one in found
     ]
+    others = [row for row in shown if row.scope != Scope.AGENT.label]
+    agents = [row for row in shown if row.scope == Scope.AGENT.label]
+    agents.sort(key=lambda row: (-rules.SEVERITY[Level(row.level)], -row.cogs))
+    shown = [*others, *agents[:AGENTS_SHOWN]]
     return Margins(shown, [(one, names.get(one.subject_id, "")) for one in changes])
 
 

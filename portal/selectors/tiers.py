@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from aforo.lib.money import ZERO, plain
 from billing import spend_levels
-from billing.models import Customer, CustomerBooks, LevelChange, Subscription
+from billing.models import Customer, CustomerBooks, Subscription
 from billing.spend_levels import Stand
 from catalog.level_words import trigger_words
 from catalog.models import PlanVersion
@@ -118,7 +117,6 @@ def close(found: Sequence[Stand]) -> list[Close]:
         )
         for ratio, stand, level, missing in chosen
     ]
-
 
 
 def of_customer(customer: Customer, now: dt.datetime) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""An agent in a loop on a running instance: warned, throttled, blocked, each at once."""
+"""A loop on a running instance: warned, throttled, blocked, each within a second."""
 
 from __future__ import annotations
 
