@@ -38,12 +38,14 @@ LEVELLED = {
     ],
 }
 WITHIN_S = 1.0
+SCOPES = ["ingest", "guard"]
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    shop = {"costs": COSTS, "limits": LIMITS}
-    levelled = {"body": LEVELLED, "limits": {"requests_per_minute": 60}}
+    shop = {"costs": COSTS, "limits": LIMITS, "scopes": SCOPES}
+    few = {"requests_per_minute": 60}
+    levelled = {"body": LEVELLED, "limits": few, "scopes": SCOPES}
     with scene.opened(levelled, shop, shop) as running:
         yield running
 
@@ -115,13 +117,14 @@ def test_a_loop_is_warned_throttled_and_blocked_within_a_second(stage: Stage):
     assert audited == [("19.4444 %",), ("9.5238 %",), ("-0.9804 %",)]
     stage.verify()
 
-    released = stage.instance.manage(
-        "shell",
-        "-c",
-        "import uuid; from guard import margin;"
-        f" margin.release(uuid.UUID('{shop.customer_id}'), '', 60)",
-    )
-    assert released.returncode == 0, released.stderr
+    asked = {"customer_id": shop.external_id, "reason": "they pay tomorrow"}
+    path = "/v1/margin-releases"
+    foreign = stage.shops[0].service_secret
+    assert stage.call(path, foreign, asked).status == 404
+    released = stage.call(path, shop.service_secret, asked)
+    assert released.status == 200, released
+    assert len(released.json["released"]) == 3
+    assert stage.call(path, shop.service_secret, {**asked, "reason": ""}).status == 422
     reply, _ = follow(stage, shop, "warn")
     assert (reply.status, reply.json["decision"]) == (200, "allow")
     stage.verify()
