@@ -51,6 +51,8 @@ app.conf.update(
             "schedule": crontab(hour="4", minute="17"),
         },
         "close-periods": {"task": "billing.close_periods", "schedule": 60.0},
+        "settle-levels": {"task": "billing.settle_levels", "schedule": 60.0},
+        "product-margins": {"task": "guard.product_margins", "schedule": 10.0},
         "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
         "journal": {"task": "guard.collect_decisions", "schedule": 2.0},

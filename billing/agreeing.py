@@ -9,6 +9,7 @@ from aforo.lib.errors import AforoError
 from billing import contracts
 from billing.models import Customer, SubscriptionSnapshot
 from catalog import effective
+from catalog.limits import check_limits
 from catalog.models import PlanVersion
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import PlanError
@@ -55,6 +56,7 @@ def agree(
             detail = f"{name[:40]} is not known here; {', '.join(MEMBERS)} are."
             raise AforoError("unknown_key", 422, detail, field=f"overrides.{name[:40]}")
     _check_level(said, priced)
+    _check_margin(said)
     was = said.pop("currency", None)
     if currency and was and currency != was and (said.get("charges") or own):
         raise AforoError(
@@ -85,6 +87,14 @@ def _check_level(said: Mapping[str, Any], priced: PricedPlan) -> None:
             f" {str(said['level'])[:40]}; it has {', '.join(known)}."
         )
         raise AforoError("unknown_level", 422, detail, field="overrides.level")
+
+
+def _check_margin(said: Mapping[str, Any]) -> None:
+    """Refuse lines of margins, or a cheaper model, that the guard could not keep."""
+    limits = said.get("limits")
+    if isinstance(limits, Mapping):
+        known = {k: limits[k] for k in ("margin", "throttle_model") if k in limits}
+        check_limits(known, metrics=frozenset())
 
 
 def _currency(

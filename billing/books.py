@@ -16,7 +16,7 @@ import msgspec
 from django.db import transaction as db
 
 from aforo.lib import clock, ids, sql
-from billing import ledger
+from billing import agent_totals, ledger
 from billing.ledger import Entry, Owned
 from billing.models import CustomerBooks
 from billing.signals import books_changed, config_changed
@@ -114,6 +114,7 @@ def write(postings: Sequence[Posting]) -> None:
         for entry in p.entries
     ]
     ledger.insert(rows, now)
+    agent_totals.add_entries(rows)
     digests = [ledger.digest(p.head, p.entries) for p in live]
     tenants = [p.tenant_id for p in live]
     customers = [p.customer_id for p in live]

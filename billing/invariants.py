@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 
+from aforo.lib import clock
 from aforo.lib.invariants import Invariant, rows
 from aforo.lib.money import ZERO, minor_units, plain
-from billing import ledger
-from billing.models import LedgerBatch, LedgerEntry
+from billing import ledger, spend_levels
+from billing.models import CustomerBooks, LedgerBatch, LedgerEntry
+
+# What moves a contract beside its usage is followed by the beat of every minute.
+MOVED_WITHIN = dt.timedelta(minutes=2)
 
 
 def lines_equal_ledger() -> Iterator[str]:
@@ -231,12 +236,30 @@ def former_facets_touch() -> Iterator[str]:
         yield f"{kind} {subject}: what it was is kept under another customer"
 
 
+def spend_levels_are_kept() -> Iterator[str]:
+    """Return contracts that are at another spend level than their last move says.
+
+    A move of an earlier period stands until the beat has looked at the new one.
+    """
+    now = clock.now()
+    settled = CustomerBooks.objects.filter(changed_at__lt=now - MOVED_WITHIN)
+    customers = list(settled.values_list("customer_id", flat=True))
+    for stand in spend_levels.stands(customers, now):
+        moved_now = stand.moved_in in (None, stand.period_id)
+        if moved_now and stand.level.key != stand.recorded:
+            yield (
+                f"subscription {stand.subscription_id}: at {stand.level.key} by"
+                f" {plain(stand.spend)} spent, {stand.recorded} is kept"
+            )
+
+
 INVARIANTS = [
     Invariant("I-1", "Invoice lines equal the ledger", lines_equal_ledger),
     Invariant("I-1b", "Invoices add up", invoices_add_up),
     Invariant("I-2", "Ledger entries are the sum of their charges", entries_add_up),
     Invariant("I-4", "The chain of batches is whole", chains_hold),
     Invariant("I-5b", "Counters equal the ledger", totals_equal_ledger),
+    Invariant("I-47", "Spend levels are as they were moved", spend_levels_are_kept),
     Invariant("I-10", "Wallets equal their entries", wallets_hold),
     Invariant("I-15", "Invoice numbers have no gap", numbers_have_no_gap),
     Invariant("I-26", "Billing periods touch without overlap", periods_touch),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from aforo.lib import sql
 from aforo.lib.money import ZERO
 from billing.contracts import Snapshot
+from billing.purchases import Purchases, purchases
 from billing.rating import Fact, Total, TotalKey
-from catalog.pricing import NO_STANDING, Plan, Purchase, Standing, asks_for_purchases
+from catalog.pricing import NO_STANDING, Level, Plan, Standing, asks_for_purchases
+from catalog.pricing.levels import level_in_force
 
 # A change of plan begins a counter row; what was spent in the period goes on.
 SPENT = """
@@ -21,12 +23,6 @@ JOIN unnest(%b::uuid[], %b::uuid[]) AS k (subscription_id, period_id)
   USING (subscription_id, period_id)
 WHERE t.customer_id = ANY(%b)
 """
-PURCHASES = """
-SELECT g.customer_id, w.currency, g.created_at, g.amount
-FROM billing_creditgrant g JOIN billing_wallet w ON w.id = g.wallet_id
-WHERE g.customer_id = ANY(%b) AND g.kind = 'purchased'
-ORDER BY g.created_at, g.id
-"""
 GIVEN = """
 SELECT DISTINCT ON (n.subscription_id) n.subscription_id, n.customer_id,
   n.overrides->>'level'
@@ -34,7 +30,6 @@ FROM billing_subscriptionsnapshot n
 WHERE n.subscription_id = ANY(%b) AND n.plan_version_id IS NOT NULL
 ORDER BY n.subscription_id, n.number DESC
 """
-Purchases = Mapping[tuple[uuid.UUID, str], tuple[Purchase, ...]]
 
 
 @dataclass(slots=True)
@@ -98,18 +93,6 @@ def _plan(snapshot: Snapshot) -> Plan:
     return snapshot.plan.plan
 
 
-def purchases(customers: Collection[uuid.UUID]) -> Purchases:
-    """Return the credits that customers bought, by customer and currency, in time."""
-    if not customers:
-        return {}
-    found: dict[tuple[uuid.UUID, str], list[Purchase]] = {}
-    with sql.cursor() as cursor:
-        rows = cursor.execute(PURCHASES, [list(customers)]).fetchall()
-    for customer, currency, at, amount in rows:
-        found.setdefault((customer, currency), []).append(Purchase(at, amount))
-    return {key: tuple(bought) for key, bought in found.items()}
-
-
 def supposed(
     subscriptions: Iterable[uuid.UUID], plans: Iterable[Plan]
 ) -> dict[uuid.UUID, Standing]:
@@ -130,4 +113,28 @@ def supposed(
     for subscription, customer, level in rows:
         own = bought.get((customer, currency), ())
         found[subscription] = Standing(purchases=own, given=level or "")
+    return found
+
+
+def crossed_by(
+    plan: Plan, standing: Standing, rated: Iterable[tuple[uuid.UUID, Decimal]]
+) -> uuid.UUID | None:
+    """Return the last of rated events that brought its contract to another level.
+
+    `rated` are events and what they came to, in the order of rating; `standing` is
+    where the contract stood before them.
+    """
+    credits = sum((one.amount for one in standing.purchases), ZERO)
+    spend, found = standing.spend, None
+
+    def level() -> Level:
+        return level_in_force(
+            plan.levels, spend=spend, credits=credits, given=standing.given
+        )
+
+    before = level()
+    for event, amount in rated:
+        spend += amount
+        if (after := level()) is not before:
+            before, found = after, event
     return found

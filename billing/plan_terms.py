@@ -153,9 +153,7 @@ def _add_earlier(
     _read(found, period.customer_id, billed_in, [of.pk for of in late])
 
 
-def _spans(
-    terms: Sequence[Term], of: BillingPeriod, amounts: Amounts
-) -> Iterator[Span]:
+def spans(terms: Sequence[Term], of: BillingPeriod, amounts: Amounts) -> Iterator[Span]:
     """Yield the snapshots in force at any time of a usage period, by same terms."""
     own = amounts.get(of.pk, {})
     meeting = [term for term in terms if term.meets(of)]
@@ -226,7 +224,7 @@ def entries(
         _add_earlier(found, period, late)
     made: list[Entry] = []
     for of in [period, *sorted(late, key=lambda one: one.start_at)]:
-        for span in _spans(terms, of, found):
+        for span in spans(terms, of, found):
             made += _entries(span, period)
     return made
 
@@ -281,7 +279,7 @@ def lines(
         return {}
     return {
         (span.term.snapshot_id, row.line.charge_key): row.line
-        for span in _spans(terms, period, _amounts(period, extra))
+        for span in spans(terms, period, _amounts(period, extra))
         for row in worked_out(span)
     }
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from aforo.lib import clock, ids, sql
@@ -50,6 +51,8 @@ class Term:
     end: dt.datetime | None  # None: until further notice.
     own: Own = NOTHING_OWN  # What it says otherwise than the plan version.
     agent: str = ""  # The agent whose own contract it is; empty: the customer's.
+    # What the guard keeps otherwise than the plan says.
+    own_limits: Mapping[str, Any] = field(default_factory=dict)
 
     def meets(self, period: BillingPeriod) -> bool:
         """Whether the snapshot is in force at any time of a period."""
@@ -60,29 +63,38 @@ class Term:
 
 def terms(customer_id: uuid.UUID) -> list[Term]:
     """Return all that a customer ever agreed to, by subscription and time."""
-    found = SubscriptionSnapshot.objects.filter(customer_id=customer_id)
-    rows = found.select_related("subscription__agent")
+    return terms_of([customer_id])[customer_id]
+
+
+def terms_of(customer_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Term]]:
+    """Return all that customers ever agreed to, in as many statements as for one."""
+    rows = SubscriptionSnapshot.objects.filter(customer_id__in=customer_ids)
     by_subscription: dict[uuid.UUID, list[SubscriptionSnapshot]] = {}
-    for row in rows.order_by("subscription_id", "number"):
+    for row in rows.select_related("subscription__agent").order_by(
+        "subscription_id", "number"
+    ):
         by_subscription.setdefault(row.subscription_id, []).append(row)
     plans = contracts.plans_of(
         row for snapshots in by_subscription.values() for row in snapshots
     )
-    return [
-        Term(
-            subscription_id,
-            snapshot.pk,
-            snapshot.number == 1,
-            plans[snapshot.pk],
-            snapshot.effective_from,
-            following.effective_from if following else None,
-            effective.own_of(snapshot.overrides, snapshot.commitment),
-            str(snapshot.subscription.agent or ""),
-        )
-        for subscription_id, snapshots in by_subscription.items()
-        for snapshot, following in pairwise([*snapshots, None])
-        if snapshot is not None and snapshot.plan_version_id
-    ]
+    found: dict[uuid.UUID, list[Term]] = {key: [] for key in customer_ids}
+    for subscription_id, snapshots in by_subscription.items():
+        found[snapshots[0].customer_id] += [
+            Term(
+                subscription_id,
+                snapshot.pk,
+                snapshot.number == 1,
+                plans[snapshot.pk],
+                snapshot.effective_from,
+                following.effective_from if following else None,
+                effective.own_of(snapshot.overrides, snapshot.commitment),
+                str(snapshot.subscription.agent or ""),
+                snapshot.overrides.get("limits", {}),
+            )
+            for snapshot, following in pairwise([*snapshots, None])
+            if snapshot is not None and snapshot.plan_version_id
+        ]
+    return found
 
 
 def share(

@@ -12,7 +12,7 @@ from aforo.core import audit
 from aforo.core.models import User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
-from billing import books, recurring
+from billing import books, recurring, spend_levels
 from billing.agreeing import Agreed, agree
 from billing.books import Posting
 from billing.models import (
@@ -95,6 +95,7 @@ def subscribe(
                 **agreed.said,
             },
         )
+        spend_levels.settle(posting, cause=spend_levels.Cause.HAND, actor=actor)
         books.configure([customer.pk])
     return subscription
 
@@ -280,6 +281,7 @@ def change_plan(
                 "at": [None, at.isoformat()],
             },
         )
+        spend_levels.settle(posting, cause=spend_levels.Cause.HAND, actor=actor)
         books.configure([subscription.customer_id])
     return made
 

@@ -10,7 +10,8 @@ from aforo.core.models import User
 from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES, PLACES, ZERO, plain
-from billing import books, burndown
+from billing import books, burndown, spend_levels
+from billing.books import Posting
 from billing.burndown import applied, burn, find
 from billing.models import CreditGrant, Customer, Wallet, WalletEntry
 
@@ -105,7 +106,15 @@ def grant(
             reason=reason,
         )
         _note_grant(lot, currency=currency, actor=actor, reason=reason)
+        _follow_level(posting, lot, actor)
     return lot
+
+
+def _follow_level(posting: Posting, lot: CreditGrant, actor: User | None) -> None:
+    """Let contracts reach the spend levels that bought credits open."""
+    if lot.kind == CreditGrant.Kind.PURCHASED:
+        cause = spend_levels.Cause.CREDITS
+        spend_levels.settle(posting, cause=cause, grant_id=lot.pk, actor=actor)
 
 
 def _note_grant(

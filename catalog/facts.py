@@ -10,6 +10,7 @@ from typing import Any
 from aforo.lib.money import CONTEXT
 from catalog.describe import filter_words, per_words
 from catalog.level_words import trigger_words
+from catalog.margin_facts import margin_rows
 from catalog.pricing import (
     Aggregation,
     Charge,
@@ -391,4 +392,5 @@ def limit_facts(limits: Mapping[str, Any], currency: str) -> list[Fact]:
         found.append(Fact("on_outage", "When the guard's store is away", words))
     if limits.get("wallet_required"):
         found.append(Fact("wallet_required", "Wallet", "required"))
+    found += [Fact(*row) for row in margin_rows(limits, currency)]
     return found

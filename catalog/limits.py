@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,6 +14,7 @@ from aforo.lib.money import MICROS_MAX
 ON_EXCEED = ("deny", "bill")
 ON_OUTAGE = ("open", "local", "closed")
 QUOTAS_MAX = 50
+MODEL_MAX = 120  # It becomes a header.
 # Caps are compared in millionths, which Lua holds exactly up to 2^53.
 CAP_MAX = Decimal(9_000_000_000)
 PRICE_MAX = Decimal(1_000_000_000)
@@ -93,6 +95,61 @@ def _quotas(value: Any, path: str) -> None:
             raise _refuse(f"{where}.on_exceed", f"One of {', '.join(ON_EXCEED)}.")
 
 
+MARGIN_LINES = ("warn", "throttle", "block")
+MARGIN_AMOUNTS = ("minimum_cogs", "free_cogs_allowance")
+MARGIN_SCOPES = ("subscription", "customer", "agent", "product")
+_PERCENT = re.compile(r"-?[0-9]{1,4}(\.[0-9]{1,4})?", re.ASCII)
+
+
+def _margin(value: Any, path: str) -> None:
+    """Refuse a ladder of margin lines that do not fall, or that nobody knows.
+
+    Lines are percentages as texts, null switches one off; amounts are in the plan's
+    currency; `scopes` are those whose margins are guarded.
+    """
+    if not isinstance(value, Mapping):
+        raise _refuse(path, "An object of lines: warn, throttle, block.")
+    known = (*MARGIN_LINES, *MARGIN_AMOUNTS, "scopes")
+    for name, said in value.items():
+        where = f"{path}.{name}"
+        if name not in known:
+            raise _refuse(where, f"Unknown; known are {', '.join(known)}.")
+        if name in MARGIN_AMOUNTS:
+            _money(said, where)
+        elif name == "scopes":
+            _scopes(said, where)
+        elif said is not None and not (
+            isinstance(said, str)
+            and _PERCENT.fullmatch(said)
+            and -1_000 <= Decimal(said) <= 100
+        ):
+            raise _refuse(where, 'A percentage as a text, such as "20", or null.')
+    lines = [value[name] for name in MARGIN_LINES if value.get(name) is not None]
+    if any(Decimal(a) < Decimal(b) for a, b in itertools.pairwise(lines)):
+        raise _refuse(path, "Each line is at or below the one before it.")
+
+
+def _scopes(value: Any, path: str) -> None:
+    """Refuse what is no list of different scopes."""
+    if (
+        not isinstance(value, list)
+        or any(scope not in MARGIN_SCOPES for scope in value)
+        or len(set(value)) != len(value)
+    ):
+        raise _refuse(path, f"A list of {', '.join(MARGIN_SCOPES)}.")
+
+
+def _model(value: Any, path: str) -> None:
+    """Refuse what is no model's name, nor null."""
+    if value is not None and not (
+        isinstance(value, str)
+        and 0 < len(value) <= MODEL_MAX
+        and value.isascii()
+        and value.isprintable()
+    ):
+        raise _refuse(path, f"A model's name of at most {MODEL_MAX} characters.")
+
+
 _CHECKS = {
     "requests_per_minute": _count,
     "tokens_per_minute": _count,
@@ -102,6 +159,8 @@ _CHECKS = {
     "default_estimate": _money,
     "on_outage": _outage,
     "wallet_required": _flag,
+    "margin": _margin,
+    "throttle_model": _model,
 }
 
 

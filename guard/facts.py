@@ -22,7 +22,7 @@ from catalog import effective
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import Plan, Source, state_from_json
 from catalog.pricing.state import Tally, Windows, quantity_of
-from guard import estimates, recipe_facts, statements
+from guard import estimates, recipe_facts, standing_facts, statements
 from guard.engine import keys, state
 
 # A secret that ended longer ago is simply unknown.
@@ -169,6 +169,7 @@ def _subscription(
         features=tuple(row.features),
         on_outage=limits.get("on_outage", "open"),
         max_call_s=row.max_call_s,
+        throttle_model=limits.get("throttle_model"),
     )
 
 
@@ -230,6 +231,7 @@ def _totals(
     wallets: Sequence[Row],
     plans: Mapping[uuid.UUID, PricedPlan],
     now: dt.datetime,
+    standing: standing_facts.Standing,
 ) -> dict[str, bytes]:
     """Return the fields of use: this period's spend and usage, the wallet's rest."""
     by_subscription: dict[uuid.UUID, list[Row]] = defaultdict(list)
@@ -252,6 +254,8 @@ def _totals(
             )
             for subscription, mine in by_subscription.items()
         },
+        margins=standing.margins.get(customer.id),
+        levels=standing.levels.get(customer.id),
     )
 
 
@@ -343,7 +347,7 @@ def read(
 ) -> list[CustomerFacts]:
     """Return the facts of customers that the transaction may see.
 
-    Seven statements for any number of customers, four without configuration, and one
+    Ten statements for any number of customers, seven without configuration, and one
     more for plan versions that this process has not met. The version is read first,
     then what is settled, then totals: so these are never older than what they are
     written as, and no hold is dropped whose usage they lack.
@@ -359,6 +363,7 @@ def read(
     spans = [row.period_id for row in customers if row.period_id is not None]
     totals = _by_customer(statements.TOTALS, {"periods": spans})
     wallets = _by_customer(statements.WALLETS, parameters)
+    standing = standing_facts.read(_query, parameters, set(spans))
     rows = _read_config(parameters) if config else _Config({}, {}, {})
     versions = {
         row.plan_version_id
@@ -378,7 +383,9 @@ def read(
             config_version=customer.config_version,
             projected_version=customer.projected_version,
             projected_config_version=customer.projected_config_version,
-            totals=_totals(customer, totals.get(customer.id, []), own, plans, now),
+            totals=_totals(
+                customer, totals.get(customer.id, []), own, plans, now, standing
+            ),
             settled=[
                 request
                 for row in settled.get(customer.id, [])

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
-from guard import facts, stores
+from guard import facts, margin, stores
 from guard.engine import keys, scripts, settle, state
 from guard.facts import CustomerFacts
 
@@ -155,11 +155,17 @@ def _project_one_tenant(
     *,
     config: bool,
     repair: bool,
+    judge: bool,
 ) -> Report:
     count = settled = 0
     for start in range(0, len(customer_ids), CHUNK):
+        chunk = customer_ids[start : start + CHUNK]
+        if judge:
+            # Kept whatever becomes of the edge: a transaction of its own.
+            with as_tenant(tenant_id):
+                margin.relevel(chunk)
         with as_tenant(tenant_id):
-            found = facts.read(customer_ids[start : start + CHUNK], config=config)
+            found = facts.read(chunk, config=config)
             settled += write(
                 stores.for_projection(), found, config=config, repair=repair
             )
@@ -169,11 +175,16 @@ def _project_one_tenant(
 
 
 def project_customers(
-    customer_ids: Iterable[uuid.UUID], *, config: bool = True, repair: bool = False
+    customer_ids: Iterable[uuid.UUID],
+    *,
+    config: bool = True,
+    repair: bool = False,
+    judge: bool = False,
 ) -> Report:
     """Bring the edge up to the record for these customers.
 
-    Without `config` only totals and holds: what a rating transaction changes. Raises
+    Without `config` only totals and holds: what a rating transaction changes. `judge`
+    brings the levels of their margins up to date before. Raises
     redis.RedisError when the store does not answer.
     """
     wanted = sorted(set(customer_ids))
@@ -181,7 +192,9 @@ def project_customers(
     for customer, tenant in _rows(TENANTS_OF, ids=wanted):
         tenants[tenant].append(customer)
     done = [
-        _project_one_tenant(tenant, sorted(mine), config=config, repair=repair)
+        _project_one_tenant(
+            tenant, sorted(mine), config=config, repair=repair, judge=judge
+        )
         for tenant, mine in sorted(tenants.items())
     ]
     return Report(sum(d.customers for d in done), sum(d.settled for d in done))

@@ -45,6 +45,23 @@ WHERE s.customer_id = ANY(%(ids)s) AND s.state <> 'cancelled'
   AND n.plan_version_id IS NOT NULL
 ORDER BY s.id
 """
+# What margins are at that are not OK, those of the customers' products too.
+MARGINS = """
+SELECT m.customer_id, m.scope, m.subject_id, m.period_id, m.level, m.released_until
+FROM guard_marginlevel m
+WHERE m.customer_id = ANY(%(ids)s) AND m.level IN ('warn', 'throttle', 'block')
+"""
+PRODUCT_MARGINS = """
+SELECT s.customer_id, m.scope, m.subject_id, m.level, n.overrides, n.plan_version_id
+FROM guard_marginlevel m
+JOIN billing_subscription s ON s.product_id = m.subject_id AND s.state <> 'cancelled'
+JOIN LATERAL (
+  SELECT n.overrides, n.plan_version_id FROM billing_subscriptionsnapshot n
+  WHERE n.subscription_id = s.id AND n.effective_from <= %(now)s
+  ORDER BY n.effective_from DESC LIMIT 1) n ON n.plan_version_id IS NOT NULL
+WHERE m.scope = 'product' AND m.level IN ('warn', 'throttle', 'block')
+  AND s.customer_id = ANY(%(ids)s)
+"""
 TOTALS = """
 SELECT u.customer_id, u.subscription_id, u.currency, u.spend, u.event_count,
   u.token_count, u.state, n.plan_version_id

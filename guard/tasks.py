@@ -11,8 +11,9 @@ from celery import shared_task
 from django.conf import settings
 
 from aforo.lib import clock, ids
-from billing.models import CustomerBooks
-from guard import drift, journal, projection, skew
+from billing.models import CustomerBooks, Subscription
+from guard import drift, journal, margin, projection, skew
+from guard.margin import record
 from guard.models import Decision, DoorCount
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def project_changed() -> None:
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
             now = clock.now()
-            projection.project_customers(projection.behind(now))
+            projection.project_customers(projection.behind(now), judge=True)
             projection.project_revoked_service_keys(now - REVOKED_WITHIN)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
@@ -99,3 +100,20 @@ def _forget(now: dt.datetime) -> None:
 def collect_decisions() -> None:
     """Store what doors spooled."""
     journal.collect(settings.GUARD_JOURNAL_DIR)
+
+
+@shared_task(name="guard.product_margins")
+def product_margins() -> None:
+    """Judge products, and customers whose period ended while they were not at OK."""
+    now = clock.now()
+    changed = margin.relevel_products(now)
+    try:
+        projection.project_customers(record.ended(now), config=False, judge=True)
+        if changed:
+            selling = Subscription.objects.filter(product_id__in=changed)
+            customers = selling.exclude(state=Subscription.State.CANCELLED)
+            projection.project_customers(
+                set(customers.values_list("customer_id", flat=True)), config=False
+            )
+    except redis.RedisError as error:
+        logger.warning("the edge could not be told of margins: %s", error)

@@ -45,6 +45,16 @@ class Wording:
     status: int
     code: str
     text: str  # the limit's name, or the whole sentence where there is no limit
+    title: str = ""  # Of the problem; empty: its status' own.
+
+
+# What callers are told of it: the figures are the seller's.
+_MARGIN_TITLE = "Margin Limit Exceeded"
+
+
+def _margin(scope: str) -> Wording:
+    text = f"the margin of the {scope} is below the plan's line"
+    return Wording(429, "margin_limit", text, _MARGIN_TITLE)
 
 
 # Credentials all get one body: nothing tells a revoked key from one never seen.
@@ -83,6 +93,10 @@ WORDINGS: Final[Mapping[Reason, Wording]] = {
     Reason.WALLET: Wording(429, "insufficient_credit", "prepaid credit"),
     Reason.CEILING: Wording(429, "ceiling_exceeded", "the caller's ceiling"),
     Reason.OPEN_CALLS: Wording(429, "too_many_open_calls", "calls without usage"),
+    Reason.MARGIN_SUBSCRIPTION: _margin("subscription"),
+    Reason.MARGIN_CUSTOMER: _margin("customer"),
+    Reason.MARGIN_AGENT: _margin("agent"),
+    Reason.MARGIN_PRODUCT: _margin("product"),
     Reason.OUTAGE: Wording(
         503, "guard_unavailable", "the plan lets no call pass while the guard is down"
     ),
@@ -150,7 +164,7 @@ def sentence(decision: Decision) -> str:
     assert decision.reason is not None, "only refusals and throttles have a reason"
     name, limit = WORDINGS[decision.reason].text, decision.binding
     if limit is None:
-        return name
+        return f"Throttled: {name}." if decision.outcome == Outcome.THROTTLE else name
     currency = decision.facts.currency if decision.facts else ""
     word = "Blocked" if decision.outcome == Outcome.DENY else "Throttled"
     if decision.reason == Reason.QUOTA_PERIOD:
@@ -235,6 +249,8 @@ def _denied(decision: Decision) -> Answer:
         binding = decision.binding
         extra["limit"] = binding and limit_body(binding, now_ms)
         extra["limits"] = [limit_body(one, now_ms) for one in decision.limits]
+    if wording.title:
+        extra["title"] = wording.title
     text = sentence(decision)
     error = AforoError(
         wording.code,
@@ -273,6 +289,8 @@ def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
         },
         "limits": [limit_body(one, decision.now_ms) for one in decision.limits],
         "throttle_model": (model or None) if throttled else None,
+        "margin_level": facts.margin_level if facts else None,
+        "spend_level": (facts.spend_level or None) if facts else None,
         "degraded": decision.degraded,
         "replayed": decision.replayed,
         "request_id": ask["request_id"] or None,

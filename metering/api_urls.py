@@ -11,6 +11,7 @@ from metering.correction_views import (
     EndSessionView,
     VoidView,
 )
+from metering.margin_views import MarginReleaseView
 from metering.views import EventsView, TracesView
 
 urlpatterns = [
@@ -20,6 +21,7 @@ urlpatterns = [
     path("events/<str:public_id>/amend", AmendView.as_view(), name="amend"),
     path("sessions/<str:public_id>/end", EndSessionView.as_view(), name="end-session"),
     path("otlp/v1/traces", TracesView.as_view(), name="otlp-traces"),
+    path("margin-releases", MarginReleaseView.as_view(), name="margin-release"),
     path("simulate", SimulateView.as_view(), name="simulate"),
     path("simulate/<str:public_id>", SimulationView.as_view(), name="simulation"),
 ]

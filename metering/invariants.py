@@ -13,7 +13,7 @@ from billing import contracts
 from billing.models import SubscriptionSnapshot
 from billing.rating import TotalKey
 from catalog.pricing import close_sessions, collect, opening, price
-from metering import rated, rollup_proof
+from metering import margin_proof, rated, rollup_proof
 
 PATIENCE = dt.timedelta(seconds=60)
 
@@ -289,5 +289,7 @@ INVARIANTS = [
     Invariant("I-20d", "Costs fit their bases", costs_can_be_read),
     Invariant("I-20b", "Sums equal the events", sums_equal_events),
     Invariant("I-44", "Implicit sessions hold their calls", implicit_sessions_hold),
+    Invariant("I-45", "Counters of agents add up", margin_proof.agents_add_up),
+    Invariant("I-46", "Margin levels follow facts", margin_proof.levels_follow_facts),
     Invariant("I-20c", "Hourly sums equal the facts", rollup_proof.sums_equal_facts),
 ]

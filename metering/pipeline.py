@@ -21,10 +21,19 @@ from aforo.lib import clock, sql
 from aforo.lib.crash import crashpoint
 from aforo.lib.memory import uncollected
 from aforo.lib.money import ZERO
-from billing import books, burndown, credentials, group_totals, levels, rating
+from billing import (
+    books,
+    burndown,
+    credentials,
+    group_totals,
+    levels,
+    rating,
+    spend_levels,
+)
 from billing.books import Posting
 from billing.ledger import Entry
 from billing.rating import Fact, Total, TotalKey
+from billing.spend_levels import Cause, Trigger
 from catalog.pricing import Unrateable
 from metering import (
     batch,
@@ -190,8 +199,10 @@ def _process(
             )
         recosting.compare(items, known, rated_again=True)
     homes.bring_home(items, known)
-    totals = _price(items, postings)
+    totals, crossings = _price(items, postings)
     rating.save_totals(totals)
+    for customer, triggers in sorted(crossings.items()):
+        spend_levels.settle(postings[customer], triggers=triggers)
     group_totals.save(totals)
     sessions.save(items, postings)
     rollups.save(items)
@@ -232,7 +243,13 @@ def _note_used(rows: Sequence[Row]) -> None:
     credentials.note_used(due)
 
 
-def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[Total]:
+# By customer and subscription: what brought a contract to another spend level.
+Crossings = dict[uuid.UUID, dict[uuid.UUID, Trigger]]
+
+
+def _price(
+    items: Sequence[Item], postings: dict[uuid.UUID, Posting]
+) -> tuple[list[Total], Crossings]:
     """Price the facts on top of their totals; append entries, note refusals."""
     groups: dict[TotalKey, list[tuple[Item, Fact]]] = {}
     for item in items:
@@ -253,6 +270,7 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
     facts = {key: [fact for _, fact in pairs] for key, pairs in groups.items()}
     group_totals.load(totals, facts)
     standings = levels.load(totals, facts)
+    crossings: Crossings = {}
     for key in sorted(groups):
         pairs, total = groups[key], totals[key]
         standing = standings.of(total, facts[key][0].snapshot)
@@ -267,7 +285,13 @@ def _price(items: Sequence[Item], postings: dict[uuid.UUID, Posting]) -> list[To
             else:
                 item.amount = result.amount
                 postings[item.row.customer_id].append(result)
-    return list(totals.values())
+        plan = facts[key][0].snapshot.plan
+        if plan is not None and plan.plan.levels:
+            rated = ((item.row.id, item.amount) for item, _ in pairs if item.fact)
+            if event := levels.crossed_by(plan.plan, standing, rated):
+                triggers = crossings.setdefault(total.customer_id, {})
+                triggers[key.subscription_id] = Trigger(Cause.SPEND, event_id=event)
+    return list(totals.values()), crossings
 
 
 def burn(

@@ -18,6 +18,7 @@ import msgspec
 
 from aforo.lib import clock, ids, sql
 from aforo.lib.money import ZERO
+from billing import agent_totals
 from metering.batch import Item, Row
 from metering.sessions import ERRORS
 
@@ -234,3 +235,17 @@ def apply(deltas: Mapping[Key, Delta]) -> None:
     ]
     with sql.cursor() as cursor:
         cursor.execute(UPSERT, [clock.now(), *columns])
+    agent_totals.add_costs(
+        [
+            agent_totals.Cost(
+                s.tenant_id,
+                k.customer_id,
+                k.hour,
+                None if k.agent_id == NOBODY else k.agent_id,
+                k.currency,
+                s.cost,
+                s.unknown,
+            )
+            for k, s in rows
+        ]
+    )

@@ -48,6 +48,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Products", "/products", "package", "o"),
             Link("Plans", "/plans", "layers", "p"),
             Link("Metrics", "/metrics", "tag", "m"),
+            Link("Spend levels", "/tiers", "arrow-up", "k"),
             Link("Invoices", "/invoices", "receipt-text", "i"),
             Link("Simulator", "/simulator", "gauge", "b", SIMULATE),
             Link("What if", "/analytics/migration", "refresh-cw", "w", SIMULATE),

@@ -43,6 +43,7 @@ from portal.views import (
     setup,
     simulator,
     team,
+    tiers,
     tools,
     usage,
 )
@@ -154,6 +155,7 @@ urlpatterns: list[URLPattern] = [
         name="price-list-json",
     ),
     path("prices/<str:tenant_id>/<slug:code>", price_lists.page, name="price-list"),
+    path("tiers", tiers.page, name="tiers"),
     path("sessions", sessions.table, name="sessions"),
     path("sessions.csv", sessions.table_csv, name="sessions-csv"),
     path("sessions/<str:public_id>", sessions.session, name="session"),

@@ -46,6 +46,7 @@ LISTS = (
     "/analytics/cogs?period=90&by=agent",
     "/analytics/billed",
     "/analytics/billed?q=nobody",
+    "/tiers",
     "/analytics/migration",
     "/analytics/views",
     "/analytics/views/new?by=model",

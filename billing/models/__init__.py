@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from billing.models.accounts import Agent, AgentGrant, Credential, Customer, Team
 from billing.models.books import (
+    AgentTotal,
     CustomerBooks,
     GroupTotal,
     LedgerBatch,
     LedgerEntry,
+    LevelChange,
     UsageTotal,
 )
 from billing.models.hierarchy import FormerFacets
@@ -22,6 +24,7 @@ from billing.models.wallets import CreditGrant, Wallet, WalletEntry
 __all__ = [
     "Agent",
     "AgentGrant",
+    "AgentTotal",
     "BillingPeriod",
     "Credential",
     "CreditGrant",
@@ -34,6 +37,7 @@ __all__ = [
     "InvoiceLine",
     "LedgerBatch",
     "LedgerEntry",
+    "LevelChange",
     "Subscription",
     "SubscriptionSnapshot",
     "Team",

@@ -243,3 +243,83 @@ class GroupTotal(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.charge_key} of {self.group_id}"
+
+
+class AgentTotal(TenantModel):
+    """What an agent used of a contract in a period, and what its usage cost.
+
+    `charges` is {charge key: [quantity, amount]} of the rows of a contract; costs are
+    on the row without one, those of usage that has no price too.
+    """
+
+    customer = TenantForeignKey(Customer, related_name="+", db_index=False)
+    period = TenantForeignKey(BillingPeriod, related_name="+")
+    subscription = TenantForeignKey(
+        Subscription, null=True, related_name="+", db_index=False
+    )
+    agent = TenantForeignKey(Agent, null=True, related_name="+", db_index=False)
+    currency = models.CharField(max_length=3)
+    charges = models.JSONField(default=dict)
+    cost = MoneyField(default=0)
+    cost_unknown_count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "period", "subscription", "agent", "currency"],
+                nulls_distinct=False,
+                name="billing_agent_total_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_id}: {self.cost.normalize():f} {self.currency}"
+
+
+class LevelChange(AppendOnly, TenantModel):
+    """A contract came to another spend level; the last one says where it stands.
+
+    A contract without any is at its plan's first level. `number` counts a contract's
+    changes, so that each is written once, whoever notices.
+    """
+
+    class Cause(models.TextChoices):
+        """What moved it."""
+
+        SPEND = "spend", "Spend of the period"
+        CREDITS = "credits", "Credits bought"
+        HAND = "hand", "By hand or by contract"
+        PERIOD = "period", "A new period"
+
+    customer = TenantForeignKey(Customer, related_name="+")
+    subscription = TenantForeignKey(Subscription, related_name="level_changes")
+    period = TenantForeignKey(BillingPeriod, related_name="+", db_index=False)
+    number = models.PositiveIntegerField()
+    before = models.CharField(max_length=64)
+    after = models.CharField(max_length=64)
+    before_name = models.CharField(max_length=80)
+    after_name = models.CharField(max_length=80)
+    limits_multiplier = models.DecimalField(max_digits=9, decimal_places=3)
+    cause = models.CharField(max_length=8, choices=Cause.choices)
+    # The event or grant that moved it; null where it was neither.
+    event_id = models.UUIDField(null=True)
+    grant_id = models.UUIDField(null=True)
+    spend = MoneyField()
+    credits = MoneyField()
+    currency = models.CharField(max_length=3)
+    # Of the books: the batch that moved it.
+    version = models.BigIntegerField()
+
+    objects: ClassVar[models.Manager[LevelChange]] = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscription", "number"], name="billing_level_change_once"
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "-id"], name="billing_level_moves")]
+
+    def __str__(self) -> str:
+        return f"{self.before_name} to {self.after_name}"

@@ -122,7 +122,7 @@ DRAFT = body(
         "type": "array",
         "items": {"type": "object"},
         "description": "Spend levels, lowest first: `key`, `name`, and `spend_from` or"
-        " `credits_from`.",
+        " `credits_from`; `limits_multiplier` multiplies limits a minute.",
     },
     minimum=text(40, "Minimum spend of a period."),
     maximum=text(40, "Maximum spend of a period."),

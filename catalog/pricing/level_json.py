@@ -8,12 +8,15 @@ from typing import Any
 
 from aforo.lib.money import plain
 from catalog.pricing.agentic import Compound
-from catalog.pricing.exact import PRICE_LIMIT
+from catalog.pricing.exact import ONE, PRICE_LIMIT
 from catalog.pricing.plan import SPEND_LEVEL, Charge, Filter, Level
 from catalog.pricing.reading import PlanError, array, decimal, key, members, text
 
 LEVELS_MAX = 20
 TRIGGERS = ("spend_from", "credits_from")
+MULTIPLIER = "limits_multiplier"
+MULTIPLIER_LIMIT = Decimal(1_001)
+THOUSANDTH = Decimal("0.001")
 
 
 def parse_levels(data: object, path: str) -> tuple[Level, ...]:
@@ -49,7 +52,8 @@ def parse_levels(data: object, path: str) -> tuple[Level, ...]:
 
 def _level(data: object, path: str) -> Level:
     """Return one level."""
-    row = members(data, path, required="key name", optional=" ".join(TRIGGERS))
+    names = " ".join((*TRIGGERS, MULTIPLIER))
+    row = members(data, path, required="key name", optional=names)
     found = {
         name: decimal(row[name], f"{path}.{name}", below=PRICE_LIMIT, positive=True)
         for name in TRIGGERS
@@ -63,7 +67,19 @@ def _level(data: object, path: str) -> Level:
         text(row["name"], f"{path}.name", longest=80),
         found.get("spend_from"),
         found.get("credits_from"),
+        _multiplier(row.get(MULTIPLIER), f"{path}.{MULTIPLIER}"),
     )
+
+
+def _multiplier(data: object, path: str) -> Decimal:
+    """Return by what limits a minute are multiplied, 1 where nothing is said."""
+    if data is None:
+        return ONE
+    value = decimal(data, path, below=MULTIPLIER_LIMIT, positive=True)
+    # Thousandths are what the guard counts in.
+    if value != value.quantize(THOUSANDTH):
+        raise PlanError("too_precise", path, "at most three decimal places")
+    return value
 
 
 def check_levels(levels: Sequence[Level], charge: Charge, path: str) -> None:
@@ -113,5 +129,10 @@ def levels_to_json(levels: Sequence[Level]) -> list[dict[str, Any]]:
             for name in TRIGGERS
             if (value := getattr(level, name)) is not None
         }
+        | (
+            {}
+            if level.limits_multiplier == ONE
+            else {MULTIPLIER: plain(level.limits_multiplier)}
+        )
         for level in levels
     ]

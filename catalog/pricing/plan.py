@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from catalog.pricing.agentic import Compound, Dimensions, Recipe
-from catalog.pricing.exact import ZERO
+from catalog.pricing.exact import ONE, ZERO
 
 
 class Aggregation(StrEnum):
@@ -223,6 +223,8 @@ class Level:
     name: str
     spend_from: Decimal | None  # Rated usage of the period.
     credits_from: Decimal | None  # Purchased credits, of any time.
+    # Limits a minute are multiplied by it; prices are not.
+    limits_multiplier: Decimal = ONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from guard.engine import keys, scripts
 from guard.engine.decision import (
+    MARGIN_LEVELS,
     CheckRequest,
     Cold,
     Decision,
@@ -53,9 +54,10 @@ def _text(value: Any) -> str:
 
 
 def _facts(raw: list[Any]) -> Facts:
-    *texts, expires_at, config_version, tenant = raw
+    texts, (expires_at, config_version, tenant, *more) = raw[:8], raw[8:]
     customer, agent, subscription, product, credential, *rest = map(_text, texts)
     currency, on_outage, throttle_model = rest
+    margin, level = more[:2]
     return Facts(
         tenant_id=_text(tenant),
         customer_id=customer,
@@ -68,6 +70,8 @@ def _facts(raw: list[Any]) -> Facts:
         throttle_model=throttle_model,
         credential_expires_at_ms=expires_at,
         config_version=config_version,
+        margin_level=MARGIN_LEVELS[margin],
+        spend_level=_text(level),
     )
 
 

@@ -44,6 +44,14 @@ class Reason(enum.StrEnum):
     CEILING = "ceiling.request.call"
     OPEN_CALLS = "open_calls.customer.total"
     OUTAGE = "outage.store.now"
+    MARGIN_SUBSCRIPTION = "margin.subscription.period"
+    MARGIN_CUSTOMER = "margin.customer.period"
+    MARGIN_AGENT = "margin.agent.period"
+    MARGIN_PRODUCT = "margin.product.period"
+
+
+# By the severity that the script counts in.
+MARGIN_LEVELS = ("ok", "warn", "throttle", "block")
 
 
 class CheckRequest(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +112,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     throttle_model: str
     credential_expires_at_ms: int  # 0: never
     config_version: int
+    margin_level: str = "ok"  # One of MARGIN_LEVELS.
+    spend_level: str = ""  # The key of the plan's level; empty where it has none.
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -176,11 +176,26 @@ def config_fields(
     return fields
 
 
+# Of subjects by id: severity (index of decision.MARGIN_LEVELS) and until when a block
+# is released. Of subscriptions by id: thousandths by which limits a minute are
+# multiplied and the level's key, inside the window and after it.
+Margins = Mapping[str, tuple[int, int]]
+Levels = Mapping[str, tuple[int, str, int, str]]
+
+
 def totals_fields(
-    *, customer: CustomerTotals, subscriptions: Mapping[str, SubscriptionTotals]
+    *,
+    customer: CustomerTotals,
+    subscriptions: Mapping[str, SubscriptionTotals],
+    margins: Margins | None = None,
+    levels: Levels | None = None,
 ) -> dict[str, bytes]:
     """Return the fields of use; subscriptions by id."""
     fields = {"cust": pack(customer)}
+    if margins:
+        fields["mg"] = pack(margins)
+    if levels:
+        fields["lv"] = pack(levels)
     for subscription_id, totals in subscriptions.items():
         fields[keys.usage_field(subscription_id)] = pack(totals)
     return fields

@@ -155,7 +155,7 @@ def test_no_words_of_a_caller_name_a_field(edge: Edge) -> None:
     names: list[bytes] = []
     for key in keys.customer_keys(edge.tag)[2:]:
         if edge.client.type(key) == b"hash":
-            names += edge.client.hkeys(key)  # type: ignore[operator]
+            names += edge.client.hkeys(key)  # type: ignore[arg-type]
     assert len(names) > 8
     assert [name for name in names if b"m" in name and b"y " in name] == []
 

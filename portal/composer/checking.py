@@ -15,7 +15,14 @@ from catalog.plans import metric_json
 from catalog.pricing import FREE_EVENTS_MAX, Plan, PlanError, parse_plan
 from catalog.pricing.exact import PRICE_LIMIT, QUANTITY_LIMIT, RATE_LIMIT
 from catalog.pricing.words import number_words
-from portal.composer import currencies, dimensions, levels, rows, term_texts
+from portal.composer import (
+    currencies,
+    dimensions,
+    levels,
+    margins,
+    rows,
+    term_texts,
+)
 from portal.composer.bodies import BOUNDS, charge_json
 from portal.composer.models import MODELS
 from portal.composer.numbers import clean, read
@@ -376,7 +383,7 @@ def _check_limits(
         check_limits(typed.limits, metrics=frozenset(metrics))
     except AforoError as error:
         path = (error.field or "").removeprefix("limits.")
-        box = path
+        box = margins.box_name(path)
         if found := _QUOTA.fullmatch(path):
             box = f"quota-{found['index']}-{found['column'] or 'limit'}"
         checked.add(box, error.detail, "Limits")

@@ -39,7 +39,14 @@ SECTIONS = (
         "limits",
         "Limits",
         "what the guard keeps by default",
-        ("requests_per_minute", "tokens_per_minute", "spend_cap", "quota"),
+        (
+            "requests_per_minute",
+            "tokens_per_minute",
+            "spend_cap",
+            "quota",
+            "margin_",
+            "throttle_model",
+        ),
     ),
 )
 

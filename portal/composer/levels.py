@@ -12,12 +12,12 @@ from django.http import QueryDict
 
 from catalog.pricing import SPEND_LEVEL, PlanError
 from catalog.pricing.exact import PRICE_LIMIT
-from catalog.pricing.level_json import LEVELS_MAX, TRIGGERS
+from catalog.pricing.level_json import LEVELS_MAX, MULTIPLIER, TRIGGERS
 from portal.composer.boxes import Box
 from portal.composer.numbers import clean, read
 from portal.composer.typed import Level, Typed, join_values, level_keys, split_values
 
-COLUMNS = ("name", "key", "trigger", "amount")
+COLUMNS = ("name", "key", "trigger", "amount", "multiplier")
 REACHED = (
     ("", "by hand"),
     ("spend_from", "spend"),
@@ -36,6 +36,7 @@ class LevelShown:
     key: Box
     trigger: Box | None  # None: everybody begins here.
     amount: Box | None
+    multiplier: Box
     up: str  # The button's value; empty on the first.
     remove: str
 
@@ -46,7 +47,13 @@ def from_json(rows: Any) -> list[Level]:
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, Mapping):
             trigger = next((n for n in TRIGGERS if row.get(n) is not None), "")
-            texts = (row.get("key"), row.get("name"), trigger, row.get(trigger))
+            texts = (
+                row.get("key"),
+                row.get("name"),
+                trigger,
+                row.get(trigger),
+                row.get(MULTIPLIER),
+            )
             found.append(Level(*("" if text is None else str(text) for text in texts)))
     return found
 
@@ -58,6 +65,8 @@ def to_json(levels: Sequence[Level]) -> list[dict[str, str]]:
         row = {"key": key, "name": level.name.strip()}
         if level.trigger or level.amount.strip():
             row[level.trigger or TRIGGERS[0]] = clean(level.amount)
+        if level.multiplier.strip():
+            row[MULTIPLIER] = clean(level.multiplier)
         rows.append(row)
     return rows
 
@@ -67,8 +76,8 @@ def from_post(data: QueryDict) -> list[Level]:
     columns = [data.getlist(f"level_{name}") for name in COLUMNS]
     rows = list(zip_longest(*columns, fillvalue=""))[:LEVELS_MAX]
     return [
-        Level(key.strip(), name, trigger if trigger in TRIGGERS else "", amount)
-        for name, key, trigger, amount in rows
+        Level(key.strip(), name, trigger if trigger in TRIGGERS else "", amount, times)
+        for name, key, trigger, amount, times in rows
     ]
 
 
@@ -92,7 +101,8 @@ def box_of(path: str) -> str:
     if found is None:
         return ""
     member = found["member"] or "name"
-    column = "amount" if member in TRIGGERS else member
+    named = {**dict.fromkeys(TRIGGERS, "amount"), MULTIPLIER: "multiplier"}
+    column = named.get(member, member)
     return f"level-{found['at'] or 0}-{column}"
 
 
@@ -171,6 +181,14 @@ def shown(
                 if is_start
                 else box(
                     at, "amount", f"amount in {currency}", level.amount, is_number=True
+                ),
+                box(
+                    at,
+                    "multiplier",
+                    "limits a minute times",
+                    level.multiplier,
+                    is_number=True,
+                    is_optional=True,
                 ),
                 f"level.{at}.up" if at else "",
                 f"level.{at}.remove",

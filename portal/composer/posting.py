@@ -10,7 +10,7 @@ from catalog.limits import QUOTAS_MAX
 from catalog.pricing.metric_json import FILTER_KEYS_MAX
 from catalog.pricing.parsing import CHARGES_MAX, TIERS_MAX
 from catalog.pricing.variants import CURRENCIES_MAX
-from portal.composer import levels, rows, term_texts
+from portal.composer import levels, margins, rows, term_texts
 from portal.composer.bodies import BOUNDS
 from portal.composer.currencies import WHOLE
 from portal.composer.models import MODELS
@@ -48,7 +48,11 @@ def from_post(
         charges=[_charge(data, uid) for uid in uids[:CHARGES_MAX]],
         levels=levels.from_post(data),
         prorate="prorate" in data,
-        limits={**kept_limits, **_limits(data)},
+        limits={
+            **kept_limits,
+            **_limits(data),
+            **margins.from_post(data, kept_limits),
+        },
         currencies=_currencies(data),
         terms=term_texts.from_post(data),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from catalog.limits import BUILT_IN
 from catalog.models import Metric
 from catalog.pricing import SPEND_LEVEL
-from portal.composer import levels
+from portal.composer import levels, margins
 from portal.composer.boxes import Box, Choices
 from portal.composer.models import MODELS, ModelForm, Param
 from portal.composer.numbers import grouped
@@ -344,7 +344,7 @@ class Shower:
             "tokens_per_minute": "Tokens per minute",
             "spend_cap": f"Spend cap per period in {self.typed.currency}",
         }
-        return {
+        found = {
             name: Box(
                 name,
                 name,
@@ -356,6 +356,7 @@ class Shower:
             )
             for name, label in labels.items()
         }
+        return found | margins.boxes(self.typed, self.problems)
 
     def quotas(self) -> list[tuple[Box, Box, Box]]:
         """Return the quotas: metric, limit and what happens beyond."""

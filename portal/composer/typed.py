@@ -65,6 +65,7 @@ class Level:
     name: str = ""
     trigger: str = ""  # spend_from or credits_from; empty: by hand.
     amount: str = ""
+    multiplier: str = ""  # Of the limits a minute; empty: 1.
 
 
 @dataclass(slots=True)

@@ -66,6 +66,7 @@ STATES: dict[str, State] = {
     "throttle": State("Throttled", "gauge", _WARN),
     "deny": State("Blocked", "ban", _BAD),
     "block": State("Blocked", "ban", _BAD),
+    "unknown": State("Unknown", "circle-dashed", _OFF),
     "degraded": State("Degraded", "triangle-alert", _WARN),
     "ok": State("OK", "circle-check", _OK),
 }

@@ -41,6 +41,8 @@ from portal.selectors import (
     customer_wallet,
     customers,
     figures,
+    margins,
+    tiers,
 )
 from portal.selectors.cogs import FLOOR
 from portal.selectors.customer_guard import Counted
@@ -275,6 +277,8 @@ def _overview(
         contract.own_count = len(own_keys(latest))
         contract.commitment = commitment_words(latest)
     return {
+        "margins": margins.of_customer(found),
+        "tiers": tiers.of_customer(found, clock.now()),
         "by_agent": customer_agents.by_agent(
             found, around["span"], around["guard_by_agent"]
         ),

@@ -16,14 +16,19 @@ def main(wanted: list[dict[str, Any]]) -> None:
     """Make a shop for each description and print them as JSON."""
     from aforo.core import service_keys
     from billing import accounts
-    from tests.factories import make_shop
+    from tests.factories import add_cost, make_shop
 
     made = []
     for options in wanted:
         cap = options.pop("customer_cap", None)
         scopes = options.pop("scopes", None)
+        costs = options.pop("costs", {})
         shop = make_shop(**options)
         secret = shop.service_secret
+        for model, amount in costs.items():
+            add_cost(
+                shop.tenant, model=model, unit="input_uncached_tokens", amount=amount
+            )
         if scopes is not None:
             _, secret = service_keys.issue(
                 tenant=shop.tenant, name="backend", scopes=scopes, actor=None

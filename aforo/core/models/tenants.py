@@ -53,6 +53,7 @@ class ServiceKey(TenantModel):
         "catalog:write",
         "corrections",
         "backfill",
+        "guard",
     )
 
     name = models.CharField(max_length=120)

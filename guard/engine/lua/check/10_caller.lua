@@ -33,12 +33,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Who calls -----------------------------------------------------------------
 local c = redis.call('HMGET', CFG, 'v', 'cust', 'c:' .. ARGV[2], 'xa:' .. ARGV[5],
   'xp:' .. ARGV[8])
-local u = redis.call('HMGET', USE, 'v', 'cust')
+local u = redis.call('HMGET', USE, 'v', 'cust', 'mg', 'lv')
 if not (c[1] and c[2] and u[1] and u[2]) then return {'cold'} end
 local cust = cmsgpack.unpack(c[2])
 local total = cmsgpack.unpack(u[2])
 local cred = c[3] and ARGV[2] ~= '' and cmsgpack.unpack(c[3]) or nil
-local facts = {cust.id, '', '', '', '', cust.cur, 'open', '', 0, tonumber(c[1]), cust.ten}
+local facts = {cust.id, '', '', '', '', cust.cur, 'open', '', 0, tonumber(c[1]), cust.ten, 0, ''}
 
 local function refuse(reason, retry_at)
   return {'no', reason, retry_at or 0, now, '', 0, 0, facts, {}}

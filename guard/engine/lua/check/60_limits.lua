@@ -1,5 +1,5 @@
 -- The checks, in order; the first refusal wins --------------------------------
-local limits, throttle_reason, refused, retry_at = {}, '', nil, 0
+local limits, throttle_reason, refused, retry_at = {}, margin_reason, nil, 0
 
 local function report(name, unit, limit, used, reset_at)
   local n = #limits
