@@ -11,6 +11,9 @@ import hashlib
 from typing import Final
 
 REQUEST_KEY_BYTES: Final = 16
+# Of cfg: limits that a person lifted, and until when limits only report.
+EXEMPTIONS_FIELD: Final = "ov"
+OBSERVE_FIELD: Final = "ob"
 
 
 def customer_keys(tag: str) -> list[str]:

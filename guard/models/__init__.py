@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guard.models.control import ObserveOnly, Override
 from guard.models.decisions import Decision, DoorCount
 
-__all__ = ["Decision", "DoorCount"]
+__all__ = ["Decision", "DoorCount", "ObserveOnly", "Override"]
