@@ -57,7 +57,9 @@ WORDINGS: Final[Mapping[Reason, Wording]] = {
     Reason.IDENTITY_UNKNOWN: Wording(404, "not_found", "nothing has this id"),
     Reason.CUSTOMER_SUSPENDED: Wording(403, "suspended", "the account is suspended"),
     Reason.AGENT_PAUSED: Wording(403, "paused", "the agent is paused"),
-    Reason.AGENT_THROTTLED: Wording(200, "throttled", "the agent is slowed by a person"),
+    Reason.AGENT_THROTTLED: Wording(
+        200, "throttled", "the agent is slowed by a person"
+    ),
     Reason.CUSTOMER_THROTTLED: Wording(
         200, "throttled", "the customer is slowed by a person"
     ),

@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 
-
 WARN_AT: Final = 80  # Percent of a quota or cap.
 _WARNED: Final = ("quota.", "spend_cap.")
 

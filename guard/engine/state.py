@@ -63,7 +63,9 @@ class Exemption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: str = msgspec.field(name="l")  # a Reason
     agent_id: str | None = msgspec.field(name="a", default=None)  # None: all of them
     ends_at: int = msgspec.field(name="e")
-    once: bool = msgspec.field(name="k", default=False)  # for the one call that takes it
+    once: bool = msgspec.field(
+        name="k", default=False
+    )  # for the one call that takes it
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
