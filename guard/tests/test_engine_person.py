@@ -110,12 +110,14 @@ def test_a_call_that_another_limit_refuses_does_not_take_the_exemption(
 def test_a_person_slows_a_subject_until_an_instant(
     edge: Edge, part: str, reason: str
 ) -> None:
-    edge.project(**{part: {"throttled_until": now_ms() + 60_000}})
+    slowed: dict[str, Any] = {part: {"throttled_until": now_ms() + 60_000}}
+    edge.project(**slowed)
     decision = edge.ask()
     assert decision.outcome == Outcome.THROTTLE
     assert decision.reason == Reason(reason)
     edge.config_version += 1
-    edge.project(**{part: {"throttled_until": now_ms() - 1}})
+    over: dict[str, Any] = {part: {"throttled_until": now_ms() - 1}}
+    edge.project(**over)
     assert edge.verdict() == "allow"
 
 
@@ -150,7 +152,7 @@ def test_the_first_refusal_is_what_would_have_been_decided(edge: Edge) -> None:
 def test_observe_only_still_refuses_credentials_pauses_and_the_callers_ceiling(
     edge: Edge,
 ) -> None:
-    observing = {"observe_until": now_ms() + 60_000}
+    observing: dict[str, Any] = {"observe_until": now_ms() + 60_000}
     edge.project(**observing)
     assert edge.verdict(digest="f" * 64) == "credential.unknown"
     assert edge.verdict(amount_micros=10, ceiling_micros=5) == "ceiling.request.call"

@@ -143,7 +143,7 @@ def _asked(
                 row,
                 customers[row.customer_id].tag,
                 tenant.public_id,
-                digest=digests.get(row.credential_id, ""),
+                digest=digests.get(row.credential_id or row.pk, ""),
             )
             for row in rows
             if row.customer_id is not None
@@ -243,9 +243,8 @@ def now_limited(tenant: Tenant, now: dt.datetime) -> list[Limited]:
             },
         )
         groups = {key: (since, count) for key, since, count in cursor.fetchall()}
-    rows = [
-        r for r in Decision.objects.filter(pk__in=groups) if _is_limit(r.reason_code)
-    ]
+    rows = list(Decision.objects.filter(pk__in=groups))
+    rows = [row for row in rows if _is_limit(row.reason_code)]
     customers = Customer.objects.in_bulk([r.customer_id for r in rows if r.customer_id])
     agents = Agent.objects.in_bulk([r.agent_id for r in rows if r.agent_id])
     rows = [row for row in rows if row.customer_id in customers]

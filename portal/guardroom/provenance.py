@@ -132,8 +132,8 @@ def _rated(
         customer=customer, currency=customer.currency, period__start_at=start
     )
     if scope == "subscription":
-        subscription = ids.parse_public("sub", decision.inputs.get("subscription", ""))
-        totals = totals.filter(subscription_id=subscription)
+        own = ids.parse_public("sub", decision.inputs.get("subscription", ""))
+        totals = totals.filter(subscription_id=own) if own else totals.none()
     amount = totals.aggregate(total=Sum("spend"))["total"] or ZERO
     return Part(
         "Rated usage, by the ledger", amount, upcoming, "Lines and their entries"

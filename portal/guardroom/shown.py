@@ -20,6 +20,7 @@ from portal.guardroom import limited, pulse
 from portal.guardroom.pulse import ENGINE_LIMIT_MS, Counts, Pulse
 from portal.templatetags import aforo_ui
 from portal.ui import figures as words
+from portal.ui import states
 
 TAIL = 50  # decisions that the page lists
 PARTS = (
@@ -65,7 +66,7 @@ def _series(seen: Pulse) -> str:
         values = [Decimal(getattr(counts, name)) for _, counts in seen.series]
         rows.append(
             {
-                "label": aforo_ui.states.describe(state).word,
+                "label": states.describe(state).word,
                 "values": values,
                 "texts": [f"{v:,}" for v in values],
                 "text": f"{sum(values):,}",

@@ -1,4 +1,4 @@
-"""One decision taken apart: what was asked, each check, and where its figure is from."""
+"""One decision taken apart: what was asked, each check, the source of its figure."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ _ELSEWHERE = ("estimate_micros", "product", "subscription", "override", "would")
 
 def _subject(row: Decision) -> tuple[Customer | None, Agent | None]:
     """Return who called; both may have no row any more."""
-    customer = Customer.objects.filter(pk=row.customer_id).first()
-    agents = Agent.objects.select_related("team")
-    return customer, agents.filter(pk=row.agent_id).first()
+    customers, agents = Customer.objects.all(), Agent.objects.select_related("team")
+    return (
+        customers.filter(pk=row.customer_id).first() if row.customer_id else None,
+        agents.filter(pk=row.agent_id).first() if row.agent_id else None,
+    )
 
 
 @staff_required
@@ -53,7 +55,7 @@ def decision(request: HttpRequest, public_id: str) -> HttpResponse:
         "told": told,
         "customer": customer,
         "agent": agent,
-        "credential": Credential.objects.filter(pk=row.credential_id).first(),
+        "credential": Credential.objects.filter(pk=row.credential_id or row.pk).first(),
         "product": Product.objects.filter(pk=product).first() if product else None,
         "override": overrides.find(used) if used else None,
         "inputs": sorted(given.items()),
