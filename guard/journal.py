@@ -68,9 +68,9 @@ ON CONFLICT (tenant_id, minute) DO UPDATE SET
   degraded = guard_doorcount.degraded + excluded.degraded,
   warned = guard_doorcount.warned + excluded.warned,
   observed = guard_doorcount.observed + excluded.observed,
-  latency = (SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY step)
+  latency = coalesce((SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY step)
     FROM unnest(guard_doorcount.latency, excluded.latency)
-      WITH ORDINALITY AS t (a, b, step))
+      WITH ORDINALITY AS t (a, b, step)), '{}')
 """
 EXEMPTION_USED = """
 UPDATE guard_override SET used_at = %(at)s

@@ -26,7 +26,9 @@ def exemption(limit: str = CAP, **changes: Any) -> Exemption:
 
 def dump(edge: Edge) -> dict[str, Any]:
     """Return everything that the store has of the customer."""
-    return {name: edge.client.dump(name) for name in keys.customer_keys(edge.tag)}
+    cfg, use, hold, exp, win = keys.customer_keys(edge.tag)
+    hashes = {name: edge.client.hgetall(name) for name in (cfg, use, hold, win)}
+    return {**hashes, exp: edge.client.zrange(exp, 0, -1, withscores=True)}
 
 
 def full(edge: Edge, **more: Any) -> None:

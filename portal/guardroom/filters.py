@@ -26,19 +26,21 @@ class DecisionFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     state = django_filters.ChoiceFilter(
         choices=[(name, states.describe(name).word) for name in STATES],
+        label="State",
         empty_label="Any",
         method="filter_state",
     )
     reason = django_filters.ChoiceFilter(
         choices=[(reason.value, reason.value) for reason in Reason],
         field_name="reason_code",
+        label="Reason",
         empty_label="Any reason",
     )
     customer = django_filters.CharFilter(
-        method="filter_subject", widget=text_box("Name or id")
+        label="Customer", method="filter_subject", widget=text_box("Name or id")
     )
     agent = django_filters.CharFilter(
-        method="filter_subject", widget=text_box("Name or id")
+        label="Agent", method="filter_subject", widget=text_box("Name or id")
     )
     Meta = empty_model(Decision)
 

@@ -48,7 +48,7 @@ def _shares(counts: Counts) -> SafeString:
     """Return how the checks of two minutes were answered."""
     return format_html_join(
         " ",
-        '<span class="share">{} <strong>{}</strong></span>',
+        '<span class="answer">{} <strong>{}</strong></span>',
         (
             (aforo_ui.status(state), _share(getattr(counts, name), counts.total))
             for state, name in PARTS
