@@ -22,7 +22,7 @@ from portal.templatetags import aforo_ui
 from portal.ui import figures as words
 from portal.ui import states
 
-TAIL = 50  # decisions that the page lists
+TAIL = 15  # decisions that the page lists
 PARTS = (
     ("allow", "allowed"),
     ("warn", "warned"),

@@ -42,7 +42,7 @@ def page(request: HttpRequest) -> HttpResponse:
     values = shown.values(tenant, now, may_act=may_act)
     context = {
         "v": {key.replace("guard.", ""): html for key, html in values.items()},
-        "limit_ms": pulse.ENGINE_LIMIT_MS,
+        "limit_note": f"limit {pulse.ENGINE_LIMIT_MS} ms",
         "observing": observing.current(tenant, now),
         "filter": found,
         "tail": shown.tail(listed.rows),
