@@ -55,7 +55,8 @@ app.conf.update(
         "product-margins": {"task": "guard.product_margins", "schedule": 10.0},
         "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
-        "journal": {"task": "guard.collect_decisions", "schedule": 2.0},
+        # Half a second, so that a page shows a decision within one.
+        "journal": {"task": "guard.collect_decisions", "schedule": 0.5},
         "beat": {"task": "aforo.beat", "schedule": 10.0},
         "prune-stamps": {"task": "aforo.prune_stamps", "schedule": 3600.0},
     },

@@ -170,11 +170,12 @@ WHERE customer_id = ANY(%b)
 """
 
 
-def configure(customer_ids: Iterable[uuid.UUID]) -> None:
+def configure(customer_ids: Iterable[uuid.UUID], *, tell: bool = True) -> None:
     """Note that what the edge must know of the customers changed.
 
     Inside the transaction of the change; after its commit
-    billing.signals.config_changed names them.
+    billing.signals.config_changed names them, unless the caller tells the edge the
+    one thing that changed and leaves the rest to the beat.
     """
     changed = sorted(set(customer_ids))
     if not changed:
@@ -182,4 +183,6 @@ def configure(customer_ids: Iterable[uuid.UUID]) -> None:
     with db.atomic():
         with sql.cursor() as cursor:
             cursor.execute(CONFIG, [clock.now(), changed])
+        if not tell:
+            return
         db.on_commit(lambda: config_changed.send(sender=None, customer_ids=changed))

@@ -22,7 +22,13 @@ from catalog import effective
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import Plan, Source, state_from_json
 from catalog.pricing.state import Tally, Windows, quantity_of
-from guard import estimates, recipe_facts, standing_facts, statements
+from guard import (
+    estimates,
+    person_facts,
+    recipe_facts,
+    standing_facts,
+    statements,
+)
 from guard.engine import keys, state
 
 # A secret that ended longer ago is simply unknown.
@@ -287,10 +293,11 @@ class _Config:
     credentials: Rows
     agents: Rows
     subscriptions: Rows
+    decided: Rows
 
 
 def _read_config(parameters: Mapping[str, Any]) -> _Config:
-    """Read credentials, agents (granted ones too) and subscriptions."""
+    """Read credentials, agents (granted ones too), contracts, people's word."""
     credentials = _by_customer(statements.CREDENTIALS, parameters)
     wanted = {row.agent_id for rows in credentials.values() for row in rows}
     found = _query(statements.AGENTS, {**parameters, "agents": list(wanted)})
@@ -302,7 +309,10 @@ def _read_config(parameters: Mapping[str, Any]) -> _Config:
         foreign = {r.agent_id for r in rows} - {a.id for a in agents[customer]}
         agents[customer] += [by_id[agent] for agent in foreign]
     return _Config(
-        credentials, agents, _by_customer(statements.SUBSCRIPTIONS, parameters)
+        credentials,
+        agents,
+        _by_customer(statements.SUBSCRIPTIONS, parameters),
+        _by_customer(statements.DECIDED, parameters),
     )
 
 
@@ -315,6 +325,7 @@ def _config(
 ) -> dict[str, bytes]:
     """Return the fields of cfg of one customer."""
     credentials = rows.credentials.get(customer.id, [])
+    decided = rows.decided.get(customer.id, [])
     enforced = any(w.enforced and w.currency == customer.currency for w in wallets)
     subscriptions, products = {}, {}
     for row in rows.subscriptions.get(customer.id, []):
@@ -334,11 +345,16 @@ def _config(
             spend_cap=_micros(customer.spend_cap),
             products=tuple(products),
             bounds=_bounds(customer, now),
+            throttled_until=person_facts.throttled_until(decided, None),
         ),
         credentials={row.digest: _credential(row) for row in credentials},
-        agents=[_agent(row) for row in rows.agents.get(customer.id, [])],
+        agents=person_facts.slowed(
+            [(row.id, _agent(row)) for row in rows.agents.get(customer.id, [])], decided
+        ),
         subscriptions=subscriptions,
         products=products,
+        exemptions=person_facts.exemptions(decided),
+        observe_until=person_facts.observe_until(decided),
     )
 
 
@@ -347,7 +363,7 @@ def read(
 ) -> list[CustomerFacts]:
     """Return the facts of customers that the transaction may see.
 
-    Ten statements for any number of customers, seven without configuration, and one
+    Eleven statements for any number of customers, seven without configuration, and one
     more for plan versions that this process has not met. The version is read first,
     then what is settled, then totals: so these are never older than what they are
     written as, and no hold is dropped whose usage they lack.
@@ -364,7 +380,7 @@ def read(
     totals = _by_customer(statements.TOTALS, {"periods": spans})
     wallets = _by_customer(statements.WALLETS, parameters)
     standing = standing_facts.read(_query, parameters, set(spans))
-    rows = _read_config(parameters) if config else _Config({}, {}, {})
+    rows = _read_config(parameters) if config else _Config({}, {}, {}, {})
     versions = {
         row.plan_version_id
         for group in (*totals.values(), *rows.subscriptions.values())

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,17 +25,20 @@ from aforo.core import key_use
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
 from billing import credentials
-from guard import wording
+from guard import latency, wording
 from guard.asking import Ask
+from guard.engine.decision import Decision as Judged
 from guard.engine.decision import Limit, Outcome
 from guard.judging import Verdict
 from guard.models import Decision
+from guard.signals import decisions_stored
 
 logger = logging.getLogger(__name__)
 
 ROTATE_S: Final = 0.5
 # No file is written to when it is older; so one of this age is complete.
 COMPLETE_S: Final = 5.0
+WARNED_MAX: Final = 10_000  # warnings remembered; beyond, they are noted anew
 NOTES_MAX: Final = 2_000  # one by one in a file; beyond, they are only counted
 FILES_PER_RUN: Final = 200
 LOCK: Final = 0x61666F726F02
@@ -54,14 +57,24 @@ _SHOWN: Final = (
 )
 COUNT_SQL = """
 INSERT INTO guard_doorcount
-  (id, created_at, tenant_id, minute, allowed, throttled, denied, degraded)
+  (id, created_at, tenant_id, minute, allowed, throttled, denied, degraded, warned,
+  observed, latency)
 VALUES (%(id)s, %(now)s, %(tenant)s, %(minute)s, %(allow)s, %(throttle)s, %(deny)s,
-  %(degraded)s)
+  %(degraded)s, %(warned)s, %(observed)s, %(latency)s)
 ON CONFLICT (tenant_id, minute) DO UPDATE SET
   allowed = guard_doorcount.allowed + excluded.allowed,
   throttled = guard_doorcount.throttled + excluded.throttled,
   denied = guard_doorcount.denied + excluded.denied,
-  degraded = guard_doorcount.degraded + excluded.degraded
+  degraded = guard_doorcount.degraded + excluded.degraded,
+  warned = guard_doorcount.warned + excluded.warned,
+  observed = guard_doorcount.observed + excluded.observed,
+  latency = coalesce((SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY step)
+    FROM unnest(guard_doorcount.latency, excluded.latency)
+      WITH ORDINALITY AS t (a, b, step)), '{}')
+"""
+EXEMPTION_USED = """
+UPDATE guard_override SET used_at = %(at)s
+WHERE id = %(id)s AND kind = 'once' AND used_at IS NULL
 """
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -73,7 +86,33 @@ def _check(limit: Limit) -> dict[str, Any]:
         "unit": limit.unit,
         "limit": limit.limit,
         "used": limit.used,
+        "reset_at_ms": limit.reset_at_ms,
     }
+
+
+def _asked(verdict: Verdict, ask: Ask) -> dict[str, Any]:
+    """Return what was asked, as far as it can be asked again; no secrets."""
+    decision, request = verdict.decision, verdict.request
+    given = {
+        "estimate_micros": decision.estimate_micros,
+        "tokens": request.tokens,
+        "units": dict(request.units),
+        "ceiling_micros": request.ceiling_micros,
+        "fault": verdict.fault,
+        "override": decision.override_id,
+        "would": decision.would.value if decision.would else "",
+        "product": decision.facts.product_id if decision.facts else "",
+        "subscription": decision.facts.subscription_id if decision.facts else "",
+    }
+    named = {name: ask[name] for name in _SHOWN}
+    return {k: v for k, v in (named | given).items() if v or v == 0}
+
+
+def _reason(decision: Judged) -> str:
+    """Return the code of what refused, slowed, would have, or is nearly reached."""
+    if decision.reason or decision.would_reason:
+        return str(decision.reason or decision.would_reason)
+    return decision.nearly.name if decision.nearly else ""
 
 
 def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
@@ -86,14 +125,12 @@ def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
         "agent": facts and facts.agent_id,
         "credential": facts and facts.credential_id,
         "decision": decision.outcome.value,
-        "reason_code": decision.reason.value if decision.reason else "",
+        "reason_code": _reason(decision),
         "degraded": decision.degraded,
+        "observed": decision.would is not None,
+        "warned": decision.outcome == Outcome.ALLOW and decision.nearly is not None,
         "request_id": ask["request_id"],
-        "inputs": {
-            **{name: ask[name] for name in _SHOWN if ask[name]},
-            "estimate_micros": decision.estimate_micros,
-            **({"fault": verdict.fault} if verdict.fault else {}),
-        },
+        "inputs": _asked(verdict, ask),
         "checks": [_check(limit) for limit in decision.limits],
         "latency_us": latency_us,
         "decided_at_ms": decision.now_ms,
@@ -115,6 +152,47 @@ class Journal:
         # When a credential was last seen, by tenant, in milliseconds; service keys.
         self._used: dict[str, dict[str, int]] = {}
         self._keys: dict[str, dict[str, int]] = {}
+        self._latency: dict[tuple[str, int], list[int]] = {}
+        # Who was warned in this minute, and of which limit: once is enough.
+        self._warned: set[tuple[str, str, str]] = set()
+        self._warned_minute = 0
+
+    def _is_news(self, decision: Judged, minute: int) -> bool:
+        """Tell whether a warning was not yet noted in this minute."""
+        facts, limit = decision.facts, decision.nearly
+        if facts is None or limit is None:
+            return False
+        if minute != self._warned_minute or len(self._warned) >= WARNED_MAX:
+            self._warned.clear()
+            self._warned_minute = minute
+        key = (facts.customer_id, facts.agent_id, limit.name)
+        if key in self._warned:
+            return False
+        self._warned.add(key)
+        return True
+
+    def _count(self, decision: Judged, latency_us: int) -> bool:
+        """Count a decision; return whether it is worth a line of its own."""
+        assert decision.facts is not None, "nobody's decisions are not counted"
+        tenant, minute = decision.facts.tenant_id, decision.now_ms // 60_000
+        counts = self._counts
+        counts[tenant, minute, decision.outcome.value] += 1
+        steps = self._latency.get((tenant, minute))
+        if steps is None:
+            steps = self._latency[tenant, minute] = [0] * latency.STEPS
+        steps[latency.step(latency_us)] += 1
+        if decision.degraded:
+            counts[tenant, minute, "degraded"] += 1
+        if decision.outcome != Outcome.ALLOW:
+            return True
+        if decision.would is not None:
+            counts[tenant, minute, "observed"] += 1
+            return True
+        if decision.nearly is not None:
+            counts[tenant, minute, "warned"] += 1
+            if self._is_news(decision, minute):
+                return True
+        return decision.degraded or bool(decision.override_id)
 
     def note(self, verdict: Verdict, ask: Ask, latency_us: int) -> None:
         """Spool a decision; a full disk is logged and never stops a check."""
@@ -126,15 +204,12 @@ class Journal:
         if decision.facts is None:
             return  # Nobody's: an unknown customer.
         with self._lock:
-            tenant, minute = decision.facts.tenant_id, decision.now_ms // 60_000
-            self._counts[tenant, minute, decision.outcome.value] += 1
-            if decision.degraded:
-                self._counts[tenant, minute, "degraded"] += 1
+            tenant = decision.facts.tenant_id
             if key := decision.facts.credential_id:
                 self._used.setdefault(tenant, {})[key] = decision.now_ms
-            plain = decision.outcome == Outcome.ALLOW and not decision.degraded
+            is_told = self._count(decision, latency_us)
             try:
-                if not plain and (decision.degraded or self._notes < NOTES_MAX):
+                if is_told and (decision.degraded or self._notes < NOTES_MAX):
                     self._write(_note(verdict, ask, latency_us))
                     self._notes += 1
                 self._rotate_if_due()
@@ -161,6 +236,8 @@ class Journal:
             return
         for (tenant, minute, kind), count in self._counts.items():
             self._write({"tenant": tenant, "minute": minute, kind: count})
+        for (tenant, minute), steps in self._latency.items():
+            self._write({"tenant": tenant, "minute": minute, "latency": steps})
         for tenant, used in self._used.items():
             self._write({"tenant": tenant, "used": used})
         for tenant, used in self._keys.items():
@@ -168,6 +245,7 @@ class Journal:
         self._counts.clear()
         self._used.clear()
         self._keys.clear()
+        self._latency.clear()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -212,6 +290,8 @@ def _decision(tenant: uuid.UUID, line: dict[str, Any]) -> Decision:
         decision=line["decision"],
         reason_code=line["reason_code"],
         degraded=line["degraded"],
+        observed=line.get("observed", False),
+        warned=line.get("warned", False),
         request_id=line["request_id"],
         inputs=line["inputs"],
         checks=line["checks"],
@@ -221,7 +301,7 @@ def _decision(tenant: uuid.UUID, line: dict[str, Any]) -> Decision:
 
 
 def _count(tenant: uuid.UUID, line: dict[str, Any]) -> None:
-    kinds = ("allow", "throttle", "deny", "degraded")
+    kinds = ("allow", "throttle", "deny", "degraded", "warned", "observed")
     with sql.cursor() as cursor:
         cursor.execute(
             COUNT_SQL,
@@ -231,8 +311,18 @@ def _count(tenant: uuid.UUID, line: dict[str, Any]) -> None:
                 "tenant": tenant,
                 "minute": wording.instant(line["minute"] * 60_000),
                 **{kind: line.get(kind, 0) for kind in kinds},
+                "latency": line.get("latency", []),
             },
         )
+
+
+def _take_exemptions(notes: Iterable[Decision]) -> None:
+    """Note which exemptions for one call were taken, so that the lists show it."""
+    with sql.cursor() as cursor:
+        for note in notes:
+            key = _id("ovr", note.inputs.get("override"))
+            if key is not None:
+                cursor.execute(EXEMPTION_USED, {"id": key, "at": note.decided_at})
 
 
 def _times(prefix: str, used: Mapping[str, int]) -> dict[uuid.UUID, dt.datetime]:
@@ -263,6 +353,14 @@ def collect(folder: Path) -> int:
             cursor.execute("SELECT pg_advisory_unlock(%b)", [LOCK])
 
 
+def _tell(tenant: uuid.UUID, notes: Sequence[Decision]) -> None:
+    """Say after the commit that a tenant's doors reported."""
+    found = [note.pk for note in notes]
+    transaction.on_commit(
+        lambda: decisions_stored.send(sender=None, tenant_id=tenant, decision_ids=found)
+    )
+
+
 def _collect(folder: Path) -> int:
     """Store and remove the files that are complete."""
     stored = 0
@@ -277,6 +375,8 @@ def _collect(folder: Path) -> int:
                 enter(tenant_id=tenant)
                 notes = [_decision(tenant, one) for one in lines if "id" in one]
                 Decision.objects.bulk_create(notes, ignore_conflicts=True)
+                _take_exemptions(notes)
+                _tell(tenant, notes)
                 for one in lines:
                     if "minute" in one:
                         _count(tenant, one)

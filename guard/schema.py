@@ -65,6 +65,13 @@ class EstimatedSchema(serializers.Serializer[Any]):
     defaulted = serializers.BooleanField(help_text="Nothing was said: the plan's own.")
 
 
+class WouldSchema(serializers.Serializer[Any]):
+    """What would have been decided, had the guard enforced."""
+
+    decision = serializers.ChoiceField([Outcome.THROTTLE.value, Outcome.DENY.value])
+    reason_code = serializers.ChoiceField([reason.value for reason in Reason])
+
+
 class AnswerSchema(serializers.Serializer[Any]):
     """The call may go on."""
 
@@ -83,6 +90,10 @@ class AnswerSchema(serializers.Serializer[Any]):
     throttle_model = serializers.CharField(allow_null=True)
     degraded = serializers.BooleanField(help_text="Judged without the store.")
     replayed = serializers.BooleanField(help_text="The first answer, again.")
+    observe_only = serializers.BooleanField(
+        help_text="A limit would have bound; the guard only observes."
+    )
+    would = WouldSchema(allow_null=True)
     request_id = serializers.CharField(allow_null=True)
 
 
@@ -171,6 +182,8 @@ ALLOW_EXAMPLE: Final = OpenApiExample(
         "throttle_model": None,
         "degraded": False,
         "replayed": False,
+        "observe_only": False,
+        "would": None,
         "request_id": "req_8f2c",
     },
     response_only=True,

@@ -79,3 +79,15 @@ FROM core_outboxmessage o JOIN billing_customerbooks b USING (customer_id)
 WHERE o.customer_id = ANY(%(ids)s) AND o.version > b.projected_version
   AND o.settled IS NOT NULL
 """
+# What people decided that is in force; observe-only holds for all of a tenant.
+DECIDED = """
+SELECT o.customer_id, o.id, o.kind, o.agent_id, o.name, o.ends_at
+FROM guard_override o
+WHERE o.customer_id = ANY(%(ids)s) AND o.ends_at > %(now)s AND o.ended_at IS NULL
+  AND o.used_at IS NULL AND o.kind <> 'snooze'
+UNION ALL
+SELECT c.id, o.id, 'observe', NULL, '', o.ends_at
+FROM guard_observeonly o JOIN billing_customer c ON c.tenant_id = o.tenant_id
+WHERE c.id = ANY(%(ids)s) AND o.ends_at > %(now)s AND o.ended_at IS NULL
+ORDER BY 2
+"""

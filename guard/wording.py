@@ -67,6 +67,12 @@ WORDINGS: Final[Mapping[Reason, Wording]] = {
     Reason.IDENTITY_UNKNOWN: Wording(404, "not_found", "nothing has this id"),
     Reason.CUSTOMER_SUSPENDED: Wording(403, "suspended", "the account is suspended"),
     Reason.AGENT_PAUSED: Wording(403, "paused", "the agent is paused"),
+    Reason.AGENT_THROTTLED: Wording(
+        200, "throttled", "the agent is slowed by a person"
+    ),
+    Reason.CUSTOMER_THROTTLED: Wording(
+        200, "throttled", "the customer is slowed by a person"
+    ),
     Reason.PRODUCT_NOT_ENTITLED: Wording(
         403, "not_entitled", "no subscription gives access to this product"
     ),
@@ -263,6 +269,16 @@ def _denied(decision: Decision) -> Answer:
     return refusal(error)
 
 
+def _would(decision: Decision) -> dict[str, str] | None:
+    """Return what would have been decided, had the guard enforced."""
+    if decision.would is None or decision.would_reason is None:
+        return None
+    return {
+        "decision": decision.would.value,
+        "reason_code": decision.would_reason.value,
+    }
+
+
 def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
     facts = decision.facts
     throttled = decision.outcome == Outcome.THROTTLE
@@ -293,6 +309,8 @@ def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
         "spend_level": (facts.spend_level or None) if facts else None,
         "degraded": decision.degraded,
         "replayed": decision.replayed,
+        "observe_only": decision.would is not None,
+        "would": _would(decision),
         "request_id": ask["request_id"] or None,
     }
     headers = {
@@ -303,6 +321,8 @@ def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
     }
     if decision.degraded:
         headers["X-Aforo-Degraded"] = "true"
+    if decision.would:
+        headers["X-Aforo-Observe-Only"] = "true"
     if throttled and decision.reason:
         headers["X-Aforo-Throttle"] = "true"
         headers["X-Aforo-Throttle-Reason"] = decision.reason.value

@@ -9,10 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, cached_property
 
 from aforo.core.models import Role, Tenant, User
 from aforo.core.roles import SIMULATE, STAFF
+from aforo.lib import clock
+from guard import observing
+from guard.models import ObserveOnly
 
 THEME_COOKIE = "aforo_theme"
 
@@ -59,6 +62,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         (
             Link("Sessions", "/sessions", "list-tree", "s"),
             Link("Events", "/events", "activity", "e"),
+            Link("Guard", "/guard", "shield", "g"),
         ),
     ),
     (
@@ -138,6 +142,12 @@ class Shell:
         """The tenant the page speaks for, for its staff only."""
         found: Tenant | None = getattr(self.request, "tenant", None)
         return found if self.is_staff else None
+
+    @cached_property
+    def observing(self) -> ObserveOnly | None:
+        """The time in which the tenant's guard only observes, if it does now."""
+        tenant = self.tenant
+        return observing.current(tenant, clock.now()) if tenant else None
 
     @property
     def environment(self) -> str:

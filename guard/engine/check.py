@@ -36,7 +36,7 @@ def prepare(request: CheckRequest) -> scripts.Call:
         request.product,
         request.feature,
         request.tenant,
-        keys.request_key(request.request_id),
+        "" if request.dry_run else keys.request_key(request.request_id),
         keys.request_key(request.minted_id) if request.minted_id else "",
         request.decision_id,
         _number(request.amount_micros),
@@ -102,7 +102,8 @@ def interpret(request: CheckRequest, reply: list[Any]) -> Decision | Cold:
             estimate_defaulted=bool(defaulted),
         )
     _, outcome, reason, decision_id, until, replayed, now, key, *tail = reply
-    estimate, defaulted, facts, limits = tail
+    estimate, defaulted, facts, limits, marks = tail
+    would, would_reason, override_id = map(_text, marks)
     return Decision(
         outcome=Outcome(_text(outcome)),
         reason=Reason(_text(reason)) if reason else None,
@@ -115,6 +116,9 @@ def interpret(request: CheckRequest, reply: list[Any]) -> Decision | Cold:
         estimate_micros=estimate,
         estimate_defaulted=bool(defaulted),
         replayed=bool(replayed),
+        would=Outcome(would) if would else None,
+        would_reason=Reason(would_reason) if would_reason else None,
+        override_id=override_id,
     )
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
+
+WARN_AT: Final = 80  # Percent of a quota or cap.
+_WARNED: Final = ("quota.", "spend_cap.")
 
 
 class Outcome(enum.StrEnum):
@@ -29,6 +33,8 @@ class Reason(enum.StrEnum):
     IDENTITY_UNKNOWN = "identity.unknown"
     CUSTOMER_SUSPENDED = "customer.suspended"
     AGENT_PAUSED = "agent.paused"
+    AGENT_THROTTLED = "agent.throttled"
+    CUSTOMER_THROTTLED = "customer.throttled"
     PRODUCT_NOT_ENTITLED = "product.not_entitled"
     PRODUCT_AMBIGUOUS = "product.ambiguous"
     FEATURE_NOT_ENTITLED = "feature.not_entitled"
@@ -81,6 +87,7 @@ class CheckRequest(msgspec.Struct, frozen=True, gc=False):
     ceiling_micros: int | None = None
     tokens: int | None = None
     units: Mapping[str, int] = msgspec.field(default_factory=dict)
+    dry_run: bool = False  # Only asked: nothing is held, counted or written.
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +139,10 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     estimate_defaulted: bool = False
     replayed: bool = False
     degraded: bool = False
+    # Observe-only: what would have been decided, had the guard enforced, and why.
+    would: Outcome | None = None
+    would_reason: Reason | None = None
+    override_id: str = ""  # ovr_… that exempted the call from a limit
 
     @property
     def binding(self) -> Limit | None:
@@ -140,6 +151,14 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         # Several quotas share a name: the one that is used up is meant.
         full = [one for one in named if one.remaining == 0]
         return next(iter(full or named), None)
+
+    @property
+    def nearly(self) -> Limit | None:
+        """The first quota or cap of the period that is used to its warn line."""
+        for one in self.limits:
+            if one.name.startswith(_WARNED) and one.used * 100 >= one.limit * WARN_AT:
+                return one
+        return None
 
 
 class Cold(msgspec.Struct, frozen=True, gc=False):

@@ -13,6 +13,9 @@ from typing import Final
 REQUEST_KEY_BYTES: Final = 16
 # Units that the guard counts by itself.
 OWN_UNITS: Final = frozenset({"tokens", "requests"})
+# Of cfg: limits that a person lifted, and until when limits only report.
+EXEMPTIONS_FIELD: Final = "ov"
+OBSERVE_FIELD: Final = "ob"
 
 
 def customer_keys(tag: str) -> list[str]:

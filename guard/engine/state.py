@@ -6,7 +6,7 @@ milliseconds since 1970, money is whole micros. None means: no limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -32,6 +32,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spend_cap: int | None = msgspec.field(name="cap", default=None)
     products: tuple[str, ...] = msgspec.field(name="p")  # subscribed, by prd_…
     bounds: tuple[int, ...] = msgspec.field(name="b")  # period ends, this and next
+    throttled_until: int | None = msgspec.field(name="th", default=None)
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +53,19 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str = msgspec.field(name="st")  # active or paused
     team_id: str = msgspec.field(name="tm")
     team_external_id: str | None = msgspec.field(name="tx", default=None)
+    throttled_until: int | None = msgspec.field(name="th", default=None)
+
+
+class Exemption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the list in field `ov` of cfg: a limit that does not bind for a time."""
+
+    id: str = msgspec.field(name="i")  # ovr_…
+    limit: str = msgspec.field(name="l")  # a Reason
+    agent_id: str | None = msgspec.field(name="a", default=None)  # None: all of them
+    ends_at: int = msgspec.field(name="e")
+    once: bool = msgspec.field(
+        name="k", default=False
+    )  # for the one call that takes it
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,11 +156,14 @@ def config_fields(
     agents: Iterable[tuple[Agent, Iterable[str]]],
     subscriptions: Mapping[str, Subscription],
     products: Mapping[str, Iterable[str]],
+    exemptions: Sequence[Exemption] = (),
+    observe_until: int | None = None,
 ) -> dict[str, bytes]:
     """Return the fields of cfg.
 
     credentials by digest; agents with every name they go by; subscriptions by their
-    field; products by id with every name. Raises LimitTooLarge.
+    field; products by id with every name. Until `observe_until` limits only report.
+    Raises LimitTooLarge.
     """
     _checked("spend cap", customer.spend_cap)
     fields = {"cust": pack(customer)}
@@ -173,6 +190,10 @@ def config_fields(
     for product_id, names in products.items():
         for name in names:
             fields[keys.product_alias_field(name)] = product_id.encode()
+    if exemptions:
+        fields[keys.EXEMPTIONS_FIELD] = pack(exemptions)
+    if observe_until is not None:
+        fields[keys.OBSERVE_FIELD] = str(observe_until).encode()
     return fields
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from guard.models.control import ObserveOnly, Override
 from guard.models.decisions import Decision, DoorCount
 from guard.models.margins import Level, MarginChange, MarginLevel, Scope
 
-__all__ = ["Decision", "DoorCount", "Level", "MarginChange", "MarginLevel", "Scope"]
+__all__ = [
+    "Decision",
+    "DoorCount",
+    "Level",
+    "MarginChange",
+    "MarginLevel",
+    "ObserveOnly",
+    "Override",
+    "Scope",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,8 @@ class Edge:
         credential: Mapping[str, Any] | None = None,
         agent: Mapping[str, Any] | None = None,
         subscriptions: Mapping[str, state.Subscription] | None = None,
+        exemptions: Sequence[state.Exemption] = (),
+        observe_until: int | None = None,
         **limits: Any,
     ) -> settle.Projected:
         """Project the configuration; `limits` are members of the subscription."""
@@ -96,6 +98,8 @@ class Edge:
             ],
             subscriptions=subs,
             products={p: [p, f"code-of-{p}"] for p in products},
+            exemptions=exemptions,
+            observe_until=observe_until,
         )
         told = settle.project(
             self.client,

@@ -12,7 +12,7 @@ from django.urls import reverse
 from aforo.core.roles import OPERATE
 from aforo.lib import ids
 from aforo.lib.errors import AforoError
-from guard.models import Decision, DoorCount
+from guard.models import Decision, DoorCount, ObserveOnly, Override
 from metering import unrateable
 from metering.models import (
     Backfill,
@@ -208,9 +208,32 @@ class DecisionAdmin(ReadOnlyAdmin):
     """Calls that the guard refused, throttled, or let through degraded."""
 
     list_display = ("decided_at", "decision", "reason_code", "degraded", "request_id")
-    list_filter = ("decision", "reason_code", "degraded")
+    list_filter = ("decision", "reason_code", "degraded", "observed", "warned")
     search_fields = ("reason_code", "=request_id")
     date_hierarchy = "decided_at"
+    view_on_site = staticmethod(
+        lambda row: reverse("guard-decision", args=[row.public_id])
+    )
+
+
+@admin.register(Override, site=site)
+class OverrideAdmin(ReadOnlyAdmin):
+    """What people decided in the control room, each for a time."""
+
+    list_display = ("created_at", "kind", "customer", "agent", "name", "ends_at")
+    list_filter = ("kind",)
+    search_fields = ("name", "reason", "actor_label")
+    list_select_related = ("customer", "agent")
+    date_hierarchy = "created_at"
+    view_on_site = False
+
+
+@admin.register(ObserveOnly, site=site)
+class ObserveOnlyAdmin(ReadOnlyAdmin):
+    """Times in which limits only reported."""
+
+    list_display = ("created_at", "ends_at", "ended_at", "actor_label", "reason")
+    date_hierarchy = "created_at"
     view_on_site = False
 
 

@@ -67,6 +67,10 @@ STATES: dict[str, State] = {
     "deny": State("Blocked", "ban", _BAD),
     "block": State("Blocked", "ban", _BAD),
     "unknown": State("Unknown", "circle-dashed", _OFF),
+    "observed": State("Would be blocked", "eye", _WARN),
+    "observe_only": State("Observe-only", "eye", _WARN),
+    "enforcing": State("Enforcing", "shield", _OK),
+    "fail_open": State("Fail-open", "triangle-alert", _BAD),
     "degraded": State("Degraded", "triangle-alert", _WARN),
     "ok": State("OK", "circle-check", _OK),
 }

@@ -1,10 +1,13 @@
 // One WebSocket a tab: numbers are swapped in place, new rows wait behind a pill.
 //
 // Messages: {kind: "kpi", values: {key: html}}, {kind: "feed", items: [{feed, id, html}]}
-// and {kind: "beat", at}. The server sends ready HTML, escaped there.
+// {kind: "poke"} (there is news: ask) and {kind: "beat", at}. A page with
+// data-live-source asks that address for {values, items} every two seconds too: it must
+// notice a Redis that is gone, and then no socket tells anything. The server sends ready HTML, escaped there.
 const STALE_MS = 10_000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15_000];
 const FEED_MAX = 50;
+const ASK_MS = 2000;
 
 const dot = document.querySelector("[data-live-state]");
 const pause = document.querySelector("[data-live-pause]");
@@ -12,6 +15,7 @@ const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium", timeZone: 
 let tries = 0;
 let heardAt = 0;
 let paused = false;
+let asking = false;
 let held = {};
 const waiting = new Map();
 
@@ -36,6 +40,7 @@ function swap(values) {
   for (const [key, html] of Object.entries(values)) {
     for (const part of document.querySelectorAll(`[data-live="${CSS.escape(key)}"]`)) {
       if (part.innerHTML === html || part.contains(document.activeElement)) continue;
+      if (part.querySelector("details[open]")) continue;
       part.innerHTML = html;
       part.classList.remove("changed");
       void part.offsetWidth; // Starts the animation anew.
@@ -46,9 +51,9 @@ function swap(values) {
 
 /** Put waiting rows on top of their list and drop the oldest. */
 function reveal(list, pill) {
-  const rows = waiting.get(list) ?? [];
+  const rows = waiting.get(list) ?? new Map();
   waiting.delete(list);
-  for (const html of rows) list.insertAdjacentHTML("afterbegin", html);
+  for (const html of rows.values()) list.insertAdjacentHTML("afterbegin", html);
   while (list.children.length > FEED_MAX) list.lastElementChild.remove();
   pill.hidden = true;
   document.querySelector(`[data-feed-empty="${CSS.escape(list.dataset.feed)}"]`)?.remove();
@@ -58,11 +63,12 @@ function feed(items) {
   for (const item of items) {
     for (const list of document.querySelectorAll(`[data-feed="${CSS.escape(item.feed)}"]`)) {
       if (item.id && list.querySelector(`[data-id="${CSS.escape(item.id)}"]`)) continue;
-      const rows = waiting.get(list) ?? [];
-      rows.push(item.html);
-      waiting.set(list, rows.slice(-FEED_MAX));
+      const rows = waiting.get(list) ?? new Map();
+      rows.set(item.id || item.html, item.html);
+      if (rows.size > FEED_MAX) rows.delete(rows.keys().next().value);
+      waiting.set(list, rows);
       const pill = pillOf(list);
-      pill.textContent = `${rows.length >= FEED_MAX ? `${FEED_MAX}+` : rows.length} new`;
+      pill.textContent = `${rows.size >= FEED_MAX ? `${FEED_MAX}+` : rows.size} new`;
       pill.hidden = false;
     }
   }
@@ -89,12 +95,36 @@ function take(message) {
   tick();
 }
 
+/** Ask the page's own source for what moved; one question at a time. */
+async function ask() {
+  const source = document.querySelector("[data-live-source]");
+  if (!source || paused || asking || document.hidden) return;
+  asking = true;
+  try {
+    const list = source.querySelector("[data-feed]");
+    const query = new URLSearchParams(location.search);
+    const newest = list?.querySelector("[data-id]")?.dataset.id;
+    if (newest) query.set("newest", newest);
+    const answer = await fetch(`${source.dataset.liveSource}?${query}`);
+    if (!answer.ok) return;
+    const { values, items } = await answer.json();
+    take({ kind: "kpi", values });
+    if (list) take({ kind: "feed", items });
+  } catch {
+    // The server is away: the figures grow stale, and the next question follows.
+  } finally {
+    asking = false;
+  }
+}
+
 function open() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}/ws`);
   socket.addEventListener("message", (event) => {
     tries = 0;
-    take(JSON.parse(event.data));
+    const message = JSON.parse(event.data);
+    if (message.kind === "poke") ask();
+    else take(message);
   });
   socket.addEventListener("close", (event) => {
     if (event.code === 4401) return; // Signed out: asking again changes nothing.
@@ -116,4 +146,5 @@ export function connect() {
   });
   open();
   setInterval(tick, 1000);
+  setInterval(ask, ASK_MS);
 }

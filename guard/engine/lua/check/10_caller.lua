@@ -7,14 +7,15 @@
 --       5 agent named, or ''                          6 team named, or ''
 --       7 subscription named, or ''                   8 product named, or ''
 --       9 feature named, or ''                       10 tenant named, or ''
---      11 request key (16 bytes)                      12 key to mint instead, or ''
+--      11 request key (16 bytes), or '' to only ask   12 key to mint instead, or ''
 --      13 decision id    14 estimated micros, or ''   15 ceiling in micros, or ''
 --      16 estimated tokens, or ''                     17 session key (16 bytes), or ''
 --      18.. unit, quantity pairs
 -- ->   {'cold'}                                       no projection: ask for one
 --      {'no', reason, retry_at_ms, tail…}             refused, nothing moved
 --      {'yes', decision, reason, decision_id, hold_until_ms, replayed, tail…}
--- tail  now_ms, request key, estimated micros, defaulted, flat facts, flat limits
+-- tail  now_ms, request key, estimated micros, defaulted, flat facts, flat limits,
+--       and after 'yes' what would have been decided, why, and the exemption used
 --
 -- Numbers are whole and below 2^53; time is the server's; names of keys are in
 -- guard/engine/keys.py; what the fields hold is in guard/engine/state.py.

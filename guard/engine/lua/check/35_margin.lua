@@ -26,5 +26,4 @@ if u[4] then
     if sub.tpm then sub.tpm = math.floor(sub.tpm * level[at] / 1000) end
   end
 end
-if margin_level == 3 then return refuse(margin_reason, now + 60000) end
 if margin_level < 2 then margin_reason = '' end

@@ -1,5 +1,11 @@
 -- The checks, in order; the first refusal wins --------------------------------
-local limits, throttle_reason, refused, retry_at = {}, margin_reason, nil, 0
+if margin_level == 3 and not first and not waived(margin_reason) then
+  return refuse(margin_reason, now + 60000)
+end
+local limits, throttle_reason, refused, retry_at = {}, slowed, nil, 0
+if slowed == '' and margin_level == 2 and not waived(margin_reason, true) then
+  throttle_reason = margin_reason
+end
 
 local function report(name, unit, limit, used, reset_at)
   local n = #limits
@@ -15,7 +21,7 @@ local function rate(name, unit, limit, w, count)
   if not limit then return end
   local after = w[1] + count
   local reset_at = (w[2] + WINDOW_S + 1) * 1000
-  if not refused and not first and after > limit then
+  if not refused and not first and after > limit and not waived(name) then
     refused, retry_at = name, fits_at(w, count, limit)
     after, reset_at = w[1], retry_at
   elseif refused then
@@ -39,10 +45,11 @@ local function cumulative(name, unit, limit, used, window_end, waiting, need, po
   local so_far = (window_end > now and used or 0) + waiting
   local reset_at = period_end(window_end)
   local over = not first and (so_far >= limit or so_far + need > limit)
-  if over and policy == 'throttle' and throttle_reason == '' then
+  if over and policy == 'throttle' and throttle_reason == ''
+      and not waived(name, true) then
     throttle_reason = name
   end
-  if over and policy == 'deny' and not refused then
+  if over and policy == 'deny' and not refused and not waived(name) then
     refused, retry_at = name, reset_at
   end
   local mine = (refused or first) and 0 or need
@@ -64,7 +71,8 @@ cumulative('spend_cap.customer.period', 'micros', cust.cap, total.m, total.e,
   pending.m, estimate, 'deny')
 if sub.w then
   local left = total.w - pending.m
-  if not refused and not first and (left <= 0 or left < estimate) then
+  if not refused and not first and (left <= 0 or left < estimate)
+      and not waived('wallet.customer.balance') then
     refused, retry_at = 'wallet.customer.balance', now + 60000
   end
   -- As a limit: the balance is what may be used, the pending holds what is.
