@@ -6,6 +6,7 @@ from billing.models.accounts import Agent, AgentGrant, Credential, Customer, Tea
 from billing.models.books import (
     CustomerBooks,
     GroupTotal,
+    LedgerBasis,
     LedgerBatch,
     LedgerEntry,
     UsageTotal,
@@ -32,6 +33,7 @@ __all__ = [
     "Invoice",
     "InvoiceCounter",
     "InvoiceLine",
+    "LedgerBasis",
     "LedgerBatch",
     "LedgerEntry",
     "Subscription",
