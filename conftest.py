@@ -13,6 +13,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql.operations import DatabaseOperations
 from hypothesis import settings as laws
 
+from billing import ledger_bases
 from metering import cost_bases
 from tests import harness
 
@@ -43,6 +44,7 @@ def _flush_append_only(self: BaseDatabaseOperations, sql_list: Iterable[str]) ->
         cursor.execute("DELETE FROM core_changestamp")
     # Nor does anybody go on to believe that these are there.
     cost_bases.forget()
+    ledger_bases.forget()
 
 
 DatabaseOperations.execute_sql_flush = _flush_append_only  # type: ignore[method-assign]

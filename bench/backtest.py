@@ -50,16 +50,22 @@ JOIN billing_billingperiod p ON p.customer_id = c.id AND p.start_at < %(month)s
 ENTRY = """
 INSERT INTO billing_ledgerentry (id, tenant_id, customer_id, version, recorded_at,
   subscription_id, snapshot_id, usage_period_id, billing_period_id, kind, currency,
-  amount, charge_keys, quantities, amounts, steps, occurred_at, event_id, event_type,
+  amount, basis_id, quantities, amounts, occurred_at, event_id, event_type,
   tool_name, agent_id)
 SELECT uuidv7(), e.tenant_id, e.customer_id, 0, e.received_at, s.id, n.id,
-  p.id, p.id, 'usage', 'USD', 0.01, '{input_tokens}', '{1}', '{0.01}', '[]',
-  e.occurred_at, e.id, e.event_type, '', e.agent_id
+  p.id, p.id, 'usage', 'USD', 0.01,
+  aforo_ledger_basis_id(e.tenant_id, '{input_tokens}', '[[]]'),
+  '1', '0.01', e.occurred_at, e.id, e.event_type, '', e.agent_id
 FROM metering_usageevent e
 JOIN billing_subscription s ON s.customer_id = e.customer_id
 JOIN billing_subscriptionsnapshot n ON n.subscription_id = s.id
 JOIN billing_billingperiod p ON p.customer_id = e.customer_id
   AND p.start_at <= e.occurred_at AND p.end_at > e.occurred_at
+"""
+BASIS = """
+INSERT INTO billing_ledgerbasis (id, created_at, tenant_id, charge_keys, steps)
+SELECT aforo_ledger_basis_id(id, '{input_tokens}', '[[]]'), now(), id,
+  '{input_tokens}', '[[]]' FROM core_tenant
 """
 COST = """
 INSERT INTO metering_costfact (id, tenant_id, customer_id, event_id, kind, provider,
@@ -80,7 +86,7 @@ def fill(running: harness.Instance, *, events: int, customers: int) -> float:
         "month": last_month().replace(day=15),
     }
     with psycopg.connect(running.database_url, autocommit=True) as link:
-        for statement in (EVENT, ENTRY, COST):
+        for statement in (EVENT, BASIS, ENTRY, COST):
             link.execute(statement, values if statement is EVENT else None)
         for table in TABLES:
             link.execute(f"ANALYZE {table}")

@@ -102,7 +102,9 @@ SELECT e.subscription_id, k.charge_key,
   e.snapshot_id, sum(k.quantity), sum(k.amount),
   coalesce(sum(k.amount) FILTER (WHERE e.kind = 'recurring'), 0)
 FROM billing_ledgerentry e
-CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities, e.amounts)
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.quantities),
+  aforo_figures(e.amounts))
   AS k (charge_key, quantity, amount)
 WHERE e.customer_id = %b AND e.billing_period_id = %b AND e.currency = %b
   AND e.kind <> 'rounding'

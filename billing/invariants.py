@@ -23,8 +23,9 @@ def lines_equal_ledger() -> Iterator[str]:
         """
         WITH charges AS (
           SELECT e.*, c.charge_key, c.charge_amount
-          FROM billing_ledgerentry e,
-            unnest(e.charge_keys, e.amounts) AS c (charge_key, charge_amount)),
+          FROM billing_ledgerentry e JOIN billing_ledgerbasis b ON b.id = e.basis_id,
+            unnest(b.charge_keys, aforo_figures(e.amounts))
+              AS c (charge_key, charge_amount)),
         booked AS (
           SELECT i.id AS invoice_id, i.number, c.subscription_id, c.charge_key,
             CASE WHEN c.usage_period_id = c.billing_period_id THEN NULL
@@ -79,16 +80,41 @@ def entries_add_up() -> Iterator[str]:
     """Return ledger entries whose charges do not sum to their amount."""
     found = rows(
         """
-        SELECT id, amount, COALESCE((SELECT sum(a) FROM unnest(amounts) a), 0),
-          cardinality(charge_keys), cardinality(quantities), cardinality(amounts)
-        FROM billing_ledgerentry
-        WHERE amount <> COALESCE((SELECT sum(a) FROM unnest(amounts) a), 0)
-          OR cardinality(charge_keys) <> cardinality(amounts)
-          OR cardinality(quantities) <> cardinality(amounts)
+        SELECT e.id, e.amount, l.total FROM billing_ledgerentry e
+        LEFT JOIN billing_ledgerbasis b
+          ON b.id = e.basis_id AND b.tenant_id = e.tenant_id
+        CROSS JOIN LATERAL (
+          SELECT COALESCE(sum(a), 0) AS total, count(*) AS parts
+          FROM unnest(aforo_figures(e.amounts)) AS a) AS l
+        WHERE e.amount <> l.total
+          OR cardinality(b.charge_keys) IS DISTINCT FROM l.parts
+          OR cardinality(aforo_figures(e.quantities)) <> l.parts
         """
     )
-    for key, amount, parts, *_ in found:
+    for key, amount, parts in found:
         yield f"entry {key}: {plain(amount)} is not the sum of its charges, {parts}"
+
+
+def entries_can_be_read() -> Iterator[str]:
+    """Return entries whose steps are not as many as their charges, and bases' ids.
+
+    The id of a basis follows from its tenant and content.
+    """
+    for (key,) in rows(
+        """
+        SELECT e.id FROM billing_ledgerentry e
+        JOIN billing_ledgerbasis b ON b.id = e.basis_id
+        WHERE (e.own_steps IS NULL) = (b.steps IS NULL)
+        LIMIT 100
+        """
+    ):
+        yield f"entry {key}: its steps are told twice, or nowhere"
+    for (key,) in rows(
+        "SELECT id FROM billing_ledgerbasis"
+        " WHERE id <> aforo_ledger_basis_id(tenant_id, charge_keys, steps)"
+        " OR jsonb_array_length(steps) <> cardinality(charge_keys) LIMIT 100"
+    ):
+        yield f"ledger basis {key}: its id is not that of its content"
 
 
 def chains_hold() -> Iterator[str]:
@@ -97,7 +123,7 @@ def chains_hold() -> Iterator[str]:
         LedgerEntry.objects.order_by("customer_id", "version", "id")
         .only(
             "id", "kind", "event_id", "reverses_id", "subscription_id", "snapshot_id",
-            "usage_period_id", "billing_period_id", "currency", "amount", "charge_keys",
+            "usage_period_id", "billing_period_id", "currency", "amount", "basis",
             "quantities", "amounts", "occurred_at", "spend_level", "customer_id",
             "version",
         )
@@ -257,6 +283,7 @@ INVARIANTS = [
     Invariant("I-1", "Invoice lines equal the ledger", lines_equal_ledger),
     Invariant("I-1b", "Invoices add up", invoices_add_up),
     Invariant("I-2", "Ledger entries are the sum of their charges", entries_add_up),
+    Invariant("I-2b", "Ledger entries fit their bases", entries_can_be_read),
     Invariant("I-4", "The chain of batches is whole", chains_hold),
     Invariant("I-5b", "Counters equal the ledger", totals_equal_ledger),
     Invariant("I-47", "Spend levels are as they were moved", spend_levels_are_kept),

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from aforo.lib import sql
-from aforo.lib.money import plain
+from aforo.lib.money import figures_text, plain
+from billing import ledger_bases
 
 
 class Entry(NamedTuple):
@@ -46,22 +47,22 @@ INSERT = """
 INSERT INTO billing_ledgerentry (
   id, tenant_id, customer_id, version, recorded_at,
   subscription_id, snapshot_id, usage_period_id, billing_period_id, kind, currency,
-  amount, charge_keys, quantities, amounts, steps, occurred_at, event_id, reverses_id,
+  amount, basis_id, quantities, amounts, own_steps, occurred_at, event_id, reverses_id,
   event_type, tool_name, agent_id, team_id, session_id, spend_level)
 SELECT
   r.id, r.tenant_id, r.customer_id, r.version, %b,
   r.subscription_id, r.snapshot_id, r.usage_period_id, r.billing_period_id, r.kind,
-  r.currency, r.amount, r.charge_keys::varchar[], r.quantities::numeric[],
-  r.amounts::numeric[], r.steps::jsonb, r.occurred_at, r.event_id, r.reverses_id,
+  r.currency, r.amount, r.basis_id, r.quantities, r.amounts, r.own_steps::jsonb,
+  r.occurred_at, r.event_id, r.reverses_id,
   r.event_type, r.tool_name, r.agent_id, r.team_id, r.session_id, r.spend_level
 FROM unnest(
   %b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::uuid[], %b::uuid[],
-  %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::numeric[], %b::text[],
+  %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::numeric[], %b::uuid[],
   %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::uuid[], %b::uuid[],
   %b::text[], %b::text[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[]
 ) AS r (
   id, tenant_id, customer_id, version, subscription_id, snapshot_id, usage_period_id,
-  billing_period_id, kind, currency, amount, charge_keys, quantities, amounts, steps,
+  billing_period_id, kind, currency, amount, basis_id, quantities, amounts, own_steps,
   occurred_at, event_id, reverses_id, event_type, tool_name, agent_id, team_id,
   session_id, spend_level)
 """
@@ -76,11 +77,18 @@ class Owned(NamedTuple):
 
 
 def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> None:
-    """Write the entries in one statement; the caller holds the books' locks."""
+    """Write the entries in one statement; the caller holds the books' locks.
+
+    What they have in common with others is written first, where it is new.
+    """
     if not rows:
         return
     owned = [owner for owner, _ in rows]
     entries = [entry for _, entry in rows]
+    bases = [
+        ledger_bases.basis_of(owner.tenant_id, entry.charge_keys, entry.steps)
+        for owner, entry in rows
+    ]
     columns: list[list[Any]] = [
         [e.id for e in entries],
         [o.tenant_id for o in owned],
@@ -93,10 +101,13 @@ def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> Non
         [e.kind for e in entries],
         [e.currency for e in entries],
         [e.amount for e in entries],
-        [sql.array(e.charge_keys) for e in entries],
-        [_numbers(e.quantities) for e in entries],
-        [_numbers(e.amounts) for e in entries],
-        [f"[{','.join(e.steps)}]" for e in entries],
+        ledger_bases.save(bases),
+        [figures_text(e.quantities) for e in entries],
+        [figures_text(e.amounts) for e in entries],
+        [
+            ledger_bases.steps_text(e.steps) if shared is None else None
+            for e, (_, _, shared) in zip(entries, bases, strict=True)
+        ],
         [e.occurred_at for e in entries],
         [e.event_id for e in entries],
         [e.reverses_id for e in entries],
@@ -109,11 +120,6 @@ def insert(rows: Sequence[tuple[Owned, Entry]], recorded_at: dt.datetime) -> Non
     ]
     with sql.cursor() as cursor:
         cursor.execute(INSERT, [recorded_at, *columns])
-
-
-def _numbers(values: Iterable[Decimal]) -> str:
-    """Return a Postgres array literal of the numbers."""
-    return f"{{{','.join(map(str, values))}}}"  # Postgres reads exponents too.
 
 
 def digest(previous: str, entries: Iterable[Any]) -> str:

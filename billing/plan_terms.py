@@ -93,7 +93,9 @@ AMOUNTS = """
 SELECT e.usage_period_id, e.snapshot_id, k.charge_key, sum(k.amount),
   coalesce(sum(k.amount) FILTER (WHERE e.kind = 'recurring'), 0)
 FROM billing_ledgerentry e
-CROSS JOIN LATERAL unnest(e.charge_keys, e.amounts) AS k (charge_key, amount)
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.amounts))
+  AS k (charge_key, amount)
 WHERE e.customer_id = %b AND e.billing_period_id = ANY(%b) AND e.kind <> 'rounding'
   AND (%b::uuid[] IS NULL OR e.usage_period_id = ANY(%b))
 GROUP BY 1, 2, 3

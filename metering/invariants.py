@@ -138,8 +138,8 @@ def _booked() -> dict[TotalKey, dict[str, Decimal]]:
         """
         SELECT e.subscription_id, e.snapshot_id, e.usage_period_id, c.charge_key,
           sum(c.amount)
-        FROM billing_ledgerentry e,
-          unnest(e.charge_keys, e.amounts) AS c (charge_key, amount)
+        FROM billing_ledgerentry e JOIN billing_ledgerbasis b ON b.id = e.basis_id,
+          unnest(b.charge_keys, aforo_figures(e.amounts)) AS c (charge_key, amount)
         WHERE e.event_id IS NOT NULL OR e.session_id IS NOT NULL
         GROUP BY 1, 2, 3, 4
         """

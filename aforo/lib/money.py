@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 # Every figure of the books has at most 12 places; 50 digits hold any product of two.
@@ -83,6 +84,16 @@ def plain(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def figures_text(values: Iterable[Decimal]) -> str:
+    """Return exact numbers as the books keep a list of them: apart by blanks."""
+    return " ".join(map(plain, values))
+
+
+def figures_of(text: str) -> list[Decimal]:
+    """Return the numbers of a text that figures_text() made."""
+    return [Decimal(number) for number in text.split()]
 
 
 def display(value: Decimal, currency: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -12,6 +12,7 @@ from aforo.lib.fields import TenantForeignKey
 from aforo.lib.models import (
     AppendOnly,
     AppendOnlyQuerySet,
+    FiguresField,
     MoneyField,
     TenantModel,
 )
@@ -54,10 +55,40 @@ class CustomerBooks(models.Model):
         return f"{self.customer} v{self.version}"
 
 
+class LedgerBasis(AppendOnly, TenantModel):
+    """The charges that many ledger entries move, and what their steps have in common.
+
+    The id follows from tenant and content, see billing.ledger_bases.
+    """
+
+    charge_keys = ArrayField(models.CharField(max_length=80))
+    # Per charge, what catalog.pricing.pack_steps makes of its one step. Null where the
+    # steps hold quantities and amounts: then each entry has its own.
+    steps = models.JSONField(null=True)
+
+    objects: ClassVar[models.Manager[LedgerBasis]] = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "ledger bases"
+
+    def __str__(self) -> str:
+        return ", ".join(self.charge_keys)
+
+
+class LedgerEntries(models.Manager.from_queryset(AppendOnlyQuerySet)):  # type: ignore[misc]
+    """Reads and adds entries; each comes with its basis."""
+
+    def get_queryset(self) -> models.QuerySet[LedgerEntry]:
+        """Return all entries."""
+        found: models.QuerySet[LedgerEntry] = super().get_queryset()
+        return found.select_related("basis")
+
+
 class LedgerEntry(AppendOnly):
     """What one event, or one rule, adds to what a customer owes.
 
-    One row an event, with parallel arrays of charges: charge_keys[i] moved by
+    One row an event, with parallel lists of charges: charge_keys[i] moved by
     quantities[i] for amounts[i]. `amount` is their sum. `usage_period` is by
     occurred_at, `billing_period` the one whose invoice carries the entry.
     """
@@ -103,11 +134,11 @@ class LedgerEntry(AppendOnly):
     version = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     amount = MoneyField()
-    charge_keys = ArrayField(models.CharField(max_length=80))
-    quantities = ArrayField(MoneyField())
-    amounts = ArrayField(MoneyField())
-    # Per charge, what catalog.pricing.pack_steps makes of its tier steps.
-    steps = models.JSONField(default=list)
+    basis = TenantForeignKey(LedgerBasis, related_name="+", db_index=False)
+    quantities = FiguresField()
+    amounts = FiguresField()
+    # Of all charges, where the basis has none: see `steps`.
+    own_steps = models.JSONField(null=True)
     event_type = models.CharField(max_length=80, blank=True)
     tool_name = models.CharField(max_length=120, blank=True)
     agent = TenantForeignKey(Agent, null=True, related_name="+", db_index=False)
@@ -119,7 +150,7 @@ class LedgerEntry(AppendOnly):
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
 
-    objects: ClassVar[models.Manager[LedgerEntry]] = AppendOnlyQuerySet.as_manager()
+    objects: ClassVar[models.Manager[LedgerEntry]] = LedgerEntries()  # type: ignore[assignment]
 
     class Meta:
         ordering = ["id"]
@@ -147,6 +178,18 @@ class LedgerEntry(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount.normalize():f} {self.currency}"
+
+    @property
+    def charge_keys(self) -> list[str]:
+        """The charges that it moves."""
+        keys: list[str] = self.basis.charge_keys
+        return keys
+
+    @property
+    def steps(self) -> list[Any]:
+        """Per charge, what catalog.pricing.pack_steps makes of its tier steps."""
+        shared = self.basis.steps
+        return (self.own_steps or []) if shared is None else shared
 
 
 class LedgerBatch(AppendOnly, TenantModel):

@@ -286,7 +286,9 @@ def test_fixed_parts_of_the_terms_count_as_recurring_and_the_rest_does_not():
     close_month()
     row = UsageTotal.objects.get(period__start_at=OCTOBER)
     assert (row.spend, row.recurring) == (5, Decimal(200) - Decimal("20.50"))
-    kinds = LedgerEntry.objects.filter(charge_keys=["plan:discount:launch-offer"])
+    kinds = LedgerEntry.objects.filter(
+        basis__charge_keys=["plan:discount:launch-offer"]
+    )
     assert {(e.kind, e.amount) for e in kinds} == {
         ("recurring", Decimal(-20)),
         ("adjustment", Decimal("-0.50")),
@@ -343,5 +345,5 @@ def test_a_run_that_is_repeated_posts_the_terms_once():
     use(cast, calls(3))
     close_month()
     invoicing.close_periods(NOVEMBER + DAY)
-    entries = LedgerEntry.objects.filter(charge_keys__contains=["plan:minimum"])
+    entries = LedgerEntry.objects.filter(basis__charge_keys__contains=["plan:minimum"])
     assert [(e.kind, e.amount) for e in entries] == [("recurring", Decimal(7))]

@@ -34,7 +34,8 @@ def booked(cast: Cast) -> dict[str, Decimal]:
     with sql.cursor() as cursor:
         rows = cursor.execute(
             "SELECT k.charge_key, sum(k.amount) FROM billing_ledgerentry e"
-            " CROSS JOIN LATERAL unnest(e.charge_keys, e.amounts)"
+            " JOIN billing_ledgerbasis b ON b.id = e.basis_id"
+            " CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.amounts))"
             " AS k (charge_key, amount)"
             " WHERE e.customer_id = %b AND e.kind <> 'rounding' GROUP BY 1",
             [cast.customer.pk],

@@ -340,7 +340,7 @@ def test_a_touched_entry_breaks_the_chain_and_is_named() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")
         cursor.execute(
-            "UPDATE billing_ledgerentry SET amount = 4, amounts = '{4}' WHERE id = %s",
+            "UPDATE billing_ledgerentry SET amount = 4, amounts = '4' WHERE id = %s",
             [entry.id],
         )
         cursor.execute("ALTER TABLE billing_ledgerentry ENABLE TRIGGER USER")

@@ -71,6 +71,7 @@ def test_a_void_mirrors_the_entry_and_reprices_what_came_after() -> None:
     reversal, reprice = LedgerEntry.objects.filter(
         kind__in=[Kind.REVERSAL, Kind.REPRICE]
     ).order_by("id")
+    assert reversal.reverses is not None
     assert (reversal.amount, reversal.reverses.event_id) == (-80, first.pk)
     # The second event's 80 tokens are the first 80 now: 60 of them cost twice.
     assert (reprice.amount, reprice.charge_keys) == (30, ["tokens"])

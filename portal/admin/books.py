@@ -19,6 +19,7 @@ from billing.models import (
     Invoice,
     InvoiceCounter,
     InvoiceLine,
+    LedgerBasis,
     LedgerBatch,
     LedgerEntry,
     SubscriptionSnapshot,
@@ -87,6 +88,15 @@ def _release(request: HttpRequest, row: CustomerBooks) -> None:
     if found is None:
         raise AforoError("nothing_to_issue", 409, "No period waits to be issued.")
     invoicing.release(period=found, reviewed_by=person(request), now=clock.now())
+
+
+@admin.register(LedgerBasis, site=site)
+class LedgerBasisAdmin(ReadOnlyAdmin):
+    """Charges and steps that the ledger entries of many events have in common."""
+
+    list_display = ("created_at", "__str__")
+    search_fields = ("charge_keys__icontains",)
+    date_hierarchy = "created_at"
 
 
 @admin.register(LedgerEntry, site=site)

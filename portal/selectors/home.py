@@ -87,15 +87,18 @@ class Sample:
 
 SAMPLE = """
 WITH latest AS (
-  SELECT event_id, charge_keys, abs(amount) AS size FROM billing_ledgerentry
+  SELECT event_id, basis_id, abs(amount) AS size FROM billing_ledgerentry
   WHERE event_id IS NOT NULL AND kind IN ('usage', 'adjustment')
   ORDER BY id DESC LIMIT %s
 )
-SELECT count(*), avg(cardinality(l.charge_keys)),
-  (SELECT count(DISTINCT key) FROM latest, unnest(charge_keys) AS key),
+SELECT count(*), avg(cardinality(b.charge_keys)),
+  (SELECT count(DISTINCT key) FROM latest
+    JOIN billing_ledgerbasis own ON own.id = latest.basis_id,
+    unnest(charge_keys) AS key),
   sum(l.size) FILTER (WHERE u.request_id <> '' OR u.correlation_id <> '')
     / nullif(sum(l.size), 0)
 FROM latest l JOIN metering_usageevent u ON u.id = l.event_id
+JOIN billing_ledgerbasis b ON b.id = l.basis_id
 """
 
 

@@ -46,7 +46,7 @@ class Slice:
             billing_period=self.period_id,
             subscription=self.subscription_id,
             currency=self.currency,
-            charge_keys__contains=[self.charge_key],
+            basis__charge_keys__contains=[self.charge_key],
             usage_period=own,
         )
 
@@ -95,7 +95,9 @@ SELECT CASE WHEN e.event_id IS NULL THEN NULL
   CASE WHEN e.event_id IS NULL THEN e.kind ELSE '' END AS rule,
   count(DISTINCT e.id), sum(c.quantity), sum(c.amount)
 FROM billing_ledgerentry e
-CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities, e.amounts)
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.quantities),
+  aforo_figures(e.amounts))
   AS c (key, quantity, amount)
 WHERE e.customer_id = %s AND e.billing_period_id = %s AND e.subscription_id = %s
   AND e.currency = %s AND c.key = %s
@@ -255,7 +257,9 @@ SELECT e.occurred_at, coalesce(u.event_id, ''), e.event_type, e.tool_name,
   coalesce(a.name, ''), coalesce(u.correlation_id, ''), coalesce(u.request_id, ''),
   c.key, c.quantity, c.amount, e.currency, e.kind, e.id::text
 FROM billing_ledgerentry e
-CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities, e.amounts)
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.quantities),
+  aforo_figures(e.amounts))
   AS c (key, quantity, amount)
 LEFT JOIN metering_usageevent u ON u.id = e.event_id
 LEFT JOIN billing_agent a ON a.id = e.agent_id

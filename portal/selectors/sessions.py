@@ -88,15 +88,17 @@ JOIN billing_ledgerentry own
   ON own.event_id = u.id AND own.kind IN ('usage', 'adjustment')
 -- And what a void added: its reversal leads to the batch.
 CROSS JOIN LATERAL (
-  SELECT own.snapshot_id, own.charge_keys, own.quantities, own.amounts
+  SELECT own.snapshot_id, own.basis_id, own.quantities, own.amounts
   UNION ALL
-  SELECT x.snapshot_id, x.charge_keys, x.quantities, x.amounts
+  SELECT x.snapshot_id, x.basis_id, x.quantities, x.amounts
   FROM billing_ledgerentry r JOIN billing_ledgerentry x
     ON x.customer_id = r.customer_id AND x.version = r.version
     AND x.event_id = u.id AND x.kind IN ('reversal', 'reprice')
   WHERE r.reverses_id = own.id
 ) AS l
-CROSS JOIN LATERAL unnest(l.charge_keys, l.quantities, l.amounts)
+JOIN billing_ledgerbasis b ON b.id = l.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(l.quantities),
+  aforo_figures(l.amounts))
   AS c (key, quantity, amount)
 WHERE u.customer_id = %s AND u.session_key = %s GROUP BY 1, 2 ORDER BY 2
 """
@@ -105,10 +107,12 @@ SELECT l.snapshot_id, c.key, step ->> 0, sum((step ->> 1)::numeric)
 FROM metering_usageevent u
 JOIN billing_ledgerentry l
   ON l.event_id = u.id AND l.kind IN ('usage', 'adjustment')
-CROSS JOIN LATERAL unnest(l.charge_keys, l.quantities, l.amounts)
+JOIN billing_ledgerbasis b ON b.id = l.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(l.quantities),
+  aforo_figures(l.amounts))
   WITH ORDINALITY AS c (key, quantity, amount, place)
-CROSS JOIN LATERAL aforo_steps(l.steps -> (c.place - 1)::int, c.quantity, c.amount)
-  AS step
+CROSS JOIN LATERAL aforo_steps(coalesce(b.steps, l.own_steps) -> (c.place - 1)::int,
+  c.quantity, c.amount) AS step
 WHERE u.customer_id = %s AND u.session_key = %s AND step ->> 0 LIKE 'recipe:%%'
   AND NOT EXISTS (SELECT FROM metering_eventvoid v WHERE v.event_id = u.id)
 GROUP BY 1, 2, 3

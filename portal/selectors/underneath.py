@@ -19,10 +19,12 @@ from portal.selectors.invoices import Bucket, Slice
 METERS = """
 SELECT step ->> 0, step ->> 2, coalesce(step ->> 4, '1'), sum((step ->> 1)::numeric)
 FROM billing_ledgerentry e
-CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities, e.amounts)
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.quantities),
+  aforo_figures(e.amounts))
   WITH ORDINALITY AS c (key, quantity, amount, place)
-CROSS JOIN LATERAL aforo_steps(e.steps -> (c.place - 1)::int, c.quantity, c.amount)
-  AS step
+CROSS JOIN LATERAL aforo_steps(coalesce(b.steps, e.own_steps) -> (c.place - 1)::int,
+  c.quantity, c.amount) AS step
 WHERE e.customer_id = %s AND e.billing_period_id = %s AND e.subscription_id = %s
   AND e.currency = %s AND c.key = %s
   AND e.usage_period_id = coalesce(%s, e.billing_period_id)
@@ -32,9 +34,10 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 COSTS = """
 SELECT f.currency, sum(f.amount), count(DISTINCT f.event_id)
 FROM billing_ledgerentry e
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
 JOIN metering_costfact f ON f.event_id = e.event_id AND f.amount IS NOT NULL
 WHERE e.customer_id = %s AND e.billing_period_id = %s AND e.subscription_id = %s
-  AND e.currency = %s AND e.charge_keys @> ARRAY[%s]::varchar[]
+  AND e.currency = %s AND b.charge_keys @> ARRAY[%s]::varchar[]
   AND e.usage_period_id = coalesce(%s, e.billing_period_id)
 GROUP BY 1
 """

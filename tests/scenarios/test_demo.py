@@ -49,7 +49,9 @@ print("PREVIEWS", json.dumps(found))
 CHARGED = """
 SELECT c.external_id, sum(k.quantity)
 FROM billing_ledgerentry e JOIN billing_customer c ON c.id = e.customer_id
-CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities) AS k (charge_key, quantity)
+JOIN billing_ledgerbasis b ON b.id = e.basis_id
+CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.quantities))
+  AS k (charge_key, quantity)
 WHERE k.charge_key = %s GROUP BY 1 ORDER BY 1
 """
 BEYOND = """
