@@ -109,8 +109,9 @@ CHARGED = """
 WITH booked AS (
   SELECT e.customer_id, e.usage_period_id AS period_id, e.subscription_id, e.agent_id,
     e.currency, sum(k.amount) AS amount, sum(k.quantity) AS quantity
-  FROM billing_ledgerentry e
-  CROSS JOIN LATERAL unnest(e.charge_keys, e.quantities, e.amounts)
+  FROM billing_ledgerentry e JOIN billing_ledgerbasis b ON b.id = e.basis_id
+  CROSS JOIN LATERAL unnest(b.charge_keys, aforo_figures(e.quantities),
+      aforo_figures(e.amounts))
     AS k (charge_key, quantity, amount)
   WHERE e.kind NOT IN ('recurring', 'rounding') AND k.charge_key NOT LIKE 'plan:%%'
   GROUP BY 1, 2, 3, 4, 5),

@@ -144,7 +144,10 @@ STATE = [
 class Migration(migrations.Migration):
     """A table of bases, and entries that point there instead of telling all."""
 
-    dependencies = [("billing", "0008_packed_steps"), ("core", "0005_settled_apart")]
+    dependencies = [
+        ("billing", "0009_agents_and_levels"),
+        ("core", "0005_settled_apart"),
+    ]
 
     operations = [
         migrations.CreateModel(

@@ -125,7 +125,8 @@ def _rated(
             pk__gte=ids.oldest_since(start),
         )
         if scope == "agent":
-            rows = rows.filter(agent_id=decision.agent_id)
+            own = decision.agent_id
+            rows = rows.filter(agent_id=own) if own else rows.none()
         amount = rows.aggregate(total=Sum("amount"))["total"] or ZERO
         return Part("Rated, by the ledger", amount, upcoming, "Lines and their entries")
     totals = UsageTotal.objects.filter(
