@@ -34,7 +34,7 @@ def project_changed() -> None:
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
             behind = projection.behind(clock.now())
-            projection.project_customers(behind, judge=True)
+            projection.project_customers(behind)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
 
@@ -87,7 +87,7 @@ def product_margins() -> None:
     now = clock.now()
     changed = margin.relevel_products(now)
     try:
-        projection.project_customers(record.ended(now), config=False, judge=True)
+        projection.project_customers(record.ended(now), config=False)
         if changed:
             selling = Subscription.objects.filter(product_id__in=changed)
             customers = selling.exclude(state=Subscription.State.CANCELLED)

@@ -78,7 +78,7 @@ def test_the_customers_page_shows_level_and_margins_with_the_same_figures(
     pipeline.rate()
     margin.relevel([shop.customer.pk])
     change = MarginChange.objects.get(scope="subscription")
-    assert (change.revenue, change.cogs, change.margin) == (200, 190, 5)
+    assert [change.revenue, change.cogs, change.margin] == [200, 190, 5]
     client = sign_in(shop, Role.OWNER)
     page = client.get(f"/customers/{shop.customer.public_id}").content.decode()
     for text in ("Margin guard", "Throttled", "$200.00", "$190.00", "5.0 %"):
