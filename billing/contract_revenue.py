@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from aforo.lib.money import ZERO
 from billing import plan_terms, recurring
 from billing.ledger import Entry
@@ -31,7 +33,15 @@ class Used:
 
     snapshot_id: uuid.UUID
     spend: Decimal  # Rated usage.
-    state: Mapping[str, Any]  # JSON, as it is stored.
+    state: Mapping[str, Any] | str  # JSON as it is stored, or its text.
+
+    @property
+    def decoded(self) -> Mapping[str, Any]:
+        """The state; a text is decoded when somebody asks, which plain plans do not."""
+        if isinstance(self.state, str):
+            found: Mapping[str, Any] = msgspec.json.decode(self.state)
+            return found
+        return self.state
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -60,7 +70,7 @@ def of_period(
         found[term.subscription_id] += row.spend if row else ZERO
         if is_plain(term.priced):
             continue
-        state = row.state if row else {}
+        state = row.decoded if row else {}
         fixed = _fixed(term, period, dict(state))
         found[term.subscription_id] += sum((entry.amount for entry in fixed), ZERO)
         if term.priced.plan.has_terms:

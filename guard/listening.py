@@ -32,7 +32,7 @@ def on_config_changed(*, customer_ids: Iterable[uuid.UUID], **_: Any) -> None:
 
 def _project(customer_ids: Iterable[uuid.UUID], *, config: bool) -> None:
     try:
-        projection.project_customers(customer_ids, config=config, judge=True)
+        projection.project_customers(customer_ids, config=config)
     except redis.RedisError as error:
         logger.warning("the edge could not be told: %s", error)
 

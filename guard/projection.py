@@ -179,12 +179,13 @@ def project_customers(
     *,
     config: bool = True,
     repair: bool = False,
-    judge: bool = False,
+    judge: bool = True,
 ) -> Report:
     """Bring the edge up to the record for these customers.
 
-    Without `config` only totals and holds: what a rating transaction changes. `judge`
-    brings the levels of their margins up to date before. Raises
+    Without `config` only totals and holds: what a rating transaction changes. Without
+    `judge` the levels of their margins stay as they are kept; whoever says so sees to
+    it that they were judged since their books changed. Raises
     redis.RedisError when the store does not answer.
     """
     wanted = sorted(set(customer_ids))
@@ -315,9 +316,12 @@ def rebuild_all() -> Report:
     count = settled = 0
     tenants = [row[0] for row in _rows("SELECT id FROM core_tenant")]
     project_service_keys(tenants)
+    late = behind(clock.now())
     for chunk in all_customers():
-        done = project_customers(chunk)
+        # Most were judged when their books changed: the edge alone has lost it.
+        done = project_customers(chunk, judge=False)
         count, settled = count + done.customers, settled + done.settled
+    project_customers(late)
     stores.for_projection().set(EPOCH_KEY, clock.now().isoformat())
     return Report(count, settled)
 

@@ -36,7 +36,7 @@ def project_changed() -> None:
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
             now = clock.now()
-            projection.project_customers(projection.behind(now), judge=True)
+            projection.project_customers(projection.behind(now))
             projection.project_revoked_service_keys(now - REVOKED_WITHIN)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
@@ -108,7 +108,7 @@ def product_margins() -> None:
     now = clock.now()
     changed = margin.relevel_products(now)
     try:
-        projection.project_customers(record.ended(now), config=False, judge=True)
+        projection.project_customers(record.ended(now), config=False)
         if changed:
             selling = Subscription.objects.filter(product_id__in=changed)
             customers = selling.exclude(state=Subscription.State.CANCELLED)

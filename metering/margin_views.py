@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.request import Request
 
 from aforo.core.service_calls import answer
@@ -19,9 +19,9 @@ from metering.canonical import bad
 from metering.directory import Caller
 from metering.service_calls import ONCE, Door
 
-SAID = """Lets calls pass for a while that the margin guard refuses with `Margin Limit
-Exceeded`. The level stays, and is only warned of until then. The release is written to
-the history of margins and to the audit. Needs the scope `guard`."""
+SAID = """Lets calls pass for a while that the margin guard refuses. The level stays,
+and is only warned of until then. The release is written to the history of margins and
+to the audit. Needs the scope `guard`."""
 TAKEN: dict[str, Any] = {
     "type": "object",
     "required": ["customer_id", "reason"],
@@ -46,6 +46,25 @@ GIVEN: dict[str, Any] = {
 }
 
 
+EXAMPLES = [
+    OpenApiExample(
+        "an hour",
+        {"customer_id": "cust_abc", "minutes": 60, "reason": "they pay tomorrow"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "released",
+        {
+            "customer_id": "cus_agrbz3cz4fv6pkb3qyx2m5w7ue",
+            "minutes": 60,
+            "released": [{"scope": "customer", "level": "block"}],
+        },
+        response_only=True,
+        status_codes=["200"],
+    ),
+]
+
+
 class MarginReleaseView(Door):
     """Releases what is blocked of one customer."""
 
@@ -60,6 +79,7 @@ class MarginReleaseView(Door):
         request={"application/json": TAKEN},
         responses=correction_schema.responses(GIVEN),
         parameters=[ONCE],
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> HttpResponse:
         """Release it, once for an Idempotency-Key."""

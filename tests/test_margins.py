@@ -56,7 +56,7 @@ def use(shop: Shop, calls: int, tokens: int, **more: Any) -> None:
 
 def rate(shop: Shop) -> None:
     pipeline.rate()
-    projection.project_customers([shop.customer.pk], config=True, judge=True)
+    projection.project_customers([shop.customer.pk], config=True)
 
 
 def ask(store: redis.Redis, shop: Shop) -> Decision:
@@ -164,7 +164,7 @@ def test_a_price_rise_levels_again_at_once(store: redis.Redis, shop: Shop) -> No
     )
     events = list(UsageEvent.objects.values_list("pk", flat=True))
     recosting.recost(shop.customer.pk, events, frozenset())
-    projection.project_customers([shop.customer.pk], judge=True)
+    projection.project_customers([shop.customer.pk])
     assert verdict(store, shop) == "margin.subscription.period"
     change = MarginChange.objects.get(scope=Scope.SUBSCRIPTION)
     assert (change.cogs, change.margin) == (Decimal(15), Decimal(-50))
@@ -177,7 +177,7 @@ def test_a_void_ends_a_block(store: redis.Redis, shop: Shop) -> None:
     rate(shop)
     assert verdict(store, shop) == "margin.subscription.period"
     voiding.void(event, reason="a loop")
-    projection.project_customers([shop.customer.pk], judge=True)
+    projection.project_customers([shop.customer.pk])
     assert verdict(store, shop) == "allow"
     assert not {k: v for k, v in breaks().items() if v}
 
@@ -288,7 +288,7 @@ def test_a_customers_own_lines_go_before_the_plans(
         overrides={"limits": {"margin": {"block": "-100", "throttle": "-100"}}},
     )
     with clock.travel(clock.now() + dt.timedelta(seconds=2)):
-        projection.project_customers([shop.customer.pk], judge=True)
+        projection.project_customers([shop.customer.pk])
         assert levels(shop)["subscription"] == "warn"
 
 
@@ -351,7 +351,7 @@ def test_a_block_ends_with_its_period(store: redis.Redis, shop: Shop) -> None:
 
         periods.period_at(shop.customer.pk, clock.now())
         assert record.ended(clock.now()) == [shop.customer.pk]
-        projection.project_customers([shop.customer.pk], config=False, judge=True)
+        projection.project_customers([shop.customer.pk], config=False)
         assert set(levels(shop).values()) == {"ok"}
         assert record.ended(clock.now()) == []
 
@@ -370,12 +370,28 @@ def test_a_product_is_judged_and_binds_where_the_plan_says(
     assert verdict(store, shop) == "margin.product.period"
 
 
-def test_what_agents_used_and_cost_is_counted(shop: Shop) -> None:
-    use(shop, 100, 50)
-    use(shop, 10, 50)
-    rows = AgentTotal.objects.filter(customer=shop.customer, agent=shop.agent)
-    charged = rows.get(subscription=shop.subscription)
-    assert {k: list(map(Decimal, v)) for k, v in charged.charges.items()} == {
-        "calls": [110, 11]
-    }
-    assert rows.get(subscription=None).cost == 1
+def test_verify_finds_a_level_that_the_facts_do_not_come_to(shop: Shop) -> None:
+    use(shop, 100, 850)
+    assert not {k: v for k, v in breaks().items() if v}
+    MarginLevel.objects.filter(scope=Scope.SUBSCRIPTION).update(level=Level.BLOCK)
+    (said,) = breaks()["I-46"]
+    assert "block is kept, revenue 10 and cost 8.5 come to warn" in said
+
+
+def test_verify_finds_counters_of_agents_that_are_off(shop: Shop) -> None:
+    use(shop, 100, 10)
+    AgentTotal.objects.filter(subscription=None).update(cost=7)
+    assert breaks()["I-45"]
+
+
+def test_a_rebuilt_edge_has_the_kept_levels(store: redis.Redis, shop: Shop) -> None:
+    use(shop, 10, 1_000)
+    store.flushdb()
+    projection.rebuild_all()
+    assert verdict(store, shop) == "margin.subscription.period"
+    # What was rated while the edge was away is judged with it.
+    store_event(shop, {"tool_calls": 1_000})
+    pipeline.rate()
+    store.flushdb()
+    projection.rebuild_all()
+    assert verdict(store, shop) == "allow"

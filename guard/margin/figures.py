@@ -102,9 +102,9 @@ class Customer:
     agents: list[Agent] = field(default_factory=list)
 
     @property
-    def cost(self) -> Decimal:
-        """The known cost of the period, whatever its currency."""
-        return sum((row.cost for row in self.agents), ZERO)
+    def has_cost(self) -> bool:
+        """Whether anything is known or asked of the period's costs."""
+        return any(row.cost or row.unknown_count for row in self.agents)
 
 
 _terms: dict[tuple[uuid.UUID, int], list[Term]] = {}
@@ -136,8 +136,8 @@ def read(customer_ids: Collection[uuid.UUID], now: dt.datetime) -> list[Customer
 
 
 def _read_terms(customers: Sequence[Customer]) -> None:
-    """Give customers what they agreed to; those that cost nothing need none."""
-    costly = [one for one in customers if one.cost or one.agents]
+    """Give customers what they agreed to; those that cost nothing are not judged."""
+    costly = [one for one in customers if one.has_cost]
     missing = [one for one in costly if (one.id, one.config_version) not in _terms]
     if missing:
         if len(_terms) + len(missing) > TERMS_MAX:
@@ -167,10 +167,7 @@ def standings(customer: Customer, now: dt.datetime) -> Iterator[Standing]:
         )
         for key, term in live.items()
     }
-    used = [
-        Used(row.snapshot_id, row.spend, msgspec.json.decode(row.state))
-        for row in customer.totals
-    ]
+    used = [Used(row.snapshot_id, row.spend, row.state) for row in customer.totals]
     revenue = contract_revenue.of_period(customer.period, customer.terms, used)
     costs: dict[uuid.UUID, Decimal] = defaultdict(Decimal)
     unknown: dict[uuid.UUID, int] = defaultdict(int)
