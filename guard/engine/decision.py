@@ -156,7 +156,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     def nearly(self) -> Limit | None:
         """The first quota or cap of the period that is used to its warn line."""
         for one in self.limits:
-            if one.name.startswith(_WARNED) and one.used * 100 >= one.limit * WARN_AT:
+            if one.used * 100 >= one.limit * WARN_AT and one.name.startswith(_WARNED):
                 return one
         return None
 

@@ -52,7 +52,8 @@ ORDER BY p.now / p.normal DESC LIMIT %(most)s
 WALLETS = """
 SELECT c.id, c.name, w.id, w.currency, w.balance + w.overdraft_limit, coalesce((
   SELECT -sum(e.amount) FROM billing_walletentry e
-  WHERE e.wallet_id = w.id AND e.id >= %(since)s AND e.kind IN ('burn', 'return')), 0)
+  WHERE e.wallet_id = w.id AND e.id >= %(first)s AND e.created_at >= %(since)s
+    AND e.kind IN ('burn', 'return')), 0)
 FROM billing_wallet w JOIN billing_customer c ON c.id = w.customer_id
 WHERE w.enforced AND w.currency = c.currency
 """
@@ -98,9 +99,9 @@ def velocity(tenant: Tenant, now: dt.datetime) -> Iterator[Need]:
 
 def wallets(tenant: Tenant, now: dt.datetime) -> Iterator[Need]:
     """Find prepaid credit that is used up, or will be within a day at this rate."""
-    since = ids.oldest_since(now - dt.timedelta(hours=1))
+    since = now - dt.timedelta(hours=1)
     with connection.cursor() as cursor:
-        cursor.execute(WALLETS, {"since": since})
+        cursor.execute(WALLETS, {"first": ids.oldest_since(since), "since": since})
         rows = cursor.fetchall()
     for customer_id, name, wallet_id, currency, left, pace in rows:
         if left > 0 and (pace <= 0 or left / pace > SOON_H):

@@ -8,8 +8,6 @@ if agent and agent.th and agent.th > now then
 elseif cust.th and cust.th > now then
   slowed = 'customer.throttled'
 end
--- The caller's own word and a bound of the store: nobody lifts these.
-local KEPT = {['ceiling.request.call'] = true, ['open_calls.customer.total'] = true}
 local marks = {'', '', ''} -- what would have been decided, why, and what exempted
 local spent = {} -- exemptions for one call that this one takes
 local decided
@@ -26,9 +24,9 @@ local function exempt(name)
   return false
 end
 
--- Whether a limit does not bind this call; `slows` when it would only slow it.
+-- Whether a limit does not bind this call; `slows` when it would only slow it. Not
+-- asked for the caller's own ceiling and the bound on open calls: nobody lifts those.
 local function waived(name, slows)
-  if KEPT[name] then return false end
   if not decided then
     local raw = redis.call('HMGET', CFG, 'ob', 'ov')
     decided = {observe = tonumber(raw[1] or 0), over = raw[2]
