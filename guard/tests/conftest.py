@@ -13,6 +13,7 @@ from django.conf import settings
 
 from aforo.lib import crypto
 from guard import door, drivers, projection, stores
+from guard.tests import cluster
 from guard.tests.doors import Asker, BareDoor, DjangoDoor, Door
 from guard.tests.edge import Edge
 from tests.factories import Shop, make_shop
@@ -31,6 +32,23 @@ def store() -> Iterator[redis.Redis]:
 def edge(store: redis.Redis) -> Edge:
     """Bob's customer on the edge, nothing projected yet."""
     return Edge(store)
+
+
+@pytest.fixture(scope="session")
+def cluster_store() -> Iterator[redis.Redis]:
+    """A Redis Cluster of one node."""
+    with cluster.one_node() as client:
+        yield client
+
+
+@pytest.fixture(params=["single", "cluster"])
+def any_edge(request: pytest.FixtureRequest) -> Edge:
+    """The same on a single server and on a cluster."""
+    if request.param == "single":
+        return Edge(request.getfixturevalue("store"))
+    client: redis.Redis = request.getfixturevalue("cluster_store")
+    client.flushdb()
+    return Edge(client)
 
 
 @pytest.fixture
