@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import IntegrityError, models, transaction
 
-from aforo.core import audit
+from aforo.core import audit, fx
 from aforo.lib import clock, sql
 from aforo.lib.money import plain
 from billing import books
@@ -234,8 +234,8 @@ GROUP BY 1, 2, 3
 def relevel_products(now: dt.datetime) -> list[uuid.UUID]:
     """Bring the levels of products to what their customers' counters say.
 
-    All customers' periods under way together, in one currency; a product that is sold
-    in several is unknown. Returns the products that changed.
+    All customers' periods under way together, in one currency; without a rate of
+    exchange it is unknown. Returns the products that changed.
     """
     with sql.cursor() as cursor:
         rows = cursor.execute(PRODUCTS, [now, now]).fetchall()
@@ -246,9 +246,7 @@ def relevel_products(now: dt.datetime) -> list[uuid.UUID]:
     kept = {row.subject_id: row for row in levels}
     changed = []
     for (tenant, product), own in sorted(by_product.items()):
-        currency, revenue, cost, count = own[0]
-        single = len({row[0] for row in own}) == 1
-        found = rules.Figures(revenue, cost, count, is_convertible=single)
+        currency, found = _together(tenant, own, now)
         subject = Subject(Scope.PRODUCT, product)
         standing = Standing(subject, found, rules.DEFAULT, currency)
         row = kept.get(product)
@@ -259,6 +257,26 @@ def relevel_products(now: dt.datetime) -> list[uuid.UUID]:
         _change_product(row, standing, tenant, level)
         changed.append(product)
     return changed
+
+
+def _together(
+    tenant: uuid.UUID, rows: Sequence[Sequence[Any]], now: dt.datetime
+) -> tuple[str, rules.Figures]:
+    """Return a product's figures in one of the currencies that it is sold in."""
+    currency = min(row[0] for row in rows)
+    rates = fx.Rates([tenant] if len(rows) > 1 else [])
+    revenue = cost = Decimal(0)
+    unknown, is_convertible = 0, True
+    for base, earned, spent, count in rows:
+        unknown += count
+        parts = [
+            rates.convert(amount, tenant_id=tenant, base=base, quote=currency, at=now)
+            for amount in (earned, spent)
+        ]
+        is_convertible = is_convertible and None not in parts
+        revenue += parts[0] or 0
+        cost += parts[1] or 0
+    return currency, rules.Figures(revenue, cost, unknown, is_convertible)
 
 
 def _change_product(
