@@ -54,6 +54,7 @@ app.conf.update(
         "project-changed": {"task": "guard.project_changed", "schedule": 5.0},
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
         "journal": {"task": "guard.collect_decisions", "schedule": 2.0},
+        "handle-happenings": {"task": "guard.handle_happenings", "schedule": 5.0},
         "beat": {"task": "aforo.beat", "schedule": 10.0},
         "prune-stamps": {"task": "aforo.prune_stamps", "schedule": 3600.0},
     },

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from aforo.lib import clock, ids
 from billing.models import CustomerBooks
-from guard import journal, projection
+from guard import alerts, deliveries, journal, projection
 from guard.models import Decision, DoorCount
 
 logger = logging.getLogger(__name__)
@@ -77,3 +77,19 @@ def _forget(now: dt.datetime) -> None:
 def collect_decisions() -> None:
     """Store what doors spooled."""
     journal.collect(settings.GUARD_JOURNAL_DIR)
+
+
+@shared_task(name="guard.handle_happenings")
+def handle_happenings() -> None:
+    """Make alerts and webhook messages of what happened, and send them."""
+    while alerts.handle() == alerts.MOST:
+        continue
+    if deliveries.due(clock.now()):
+        deliver.delay()
+
+
+@shared_task(name="guard.deliver", time_limit=120)
+def deliver() -> None:
+    """Send what is due for a while, then queue behind the other tasks again."""
+    if deliveries.run() and deliveries.due(clock.now()):
+        deliver.delay()

@@ -1,7 +1,16 @@
-"""What the guard decided, when it was not a plain yes."""
+"""What the guard keeps in Postgres."""
 
 from __future__ import annotations
 
+from guard.models.alerts import AlertFiring, AlertRule
 from guard.models.decisions import Decision, DoorCount
+from guard.models.webhooks import Delivery, WebhookEndpoint
 
-__all__ = ["Decision", "DoorCount"]
+__all__ = [
+    "AlertFiring",
+    "AlertRule",
+    "Decision",
+    "Delivery",
+    "DoorCount",
+    "WebhookEndpoint",
+]
