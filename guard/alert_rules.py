@@ -48,6 +48,8 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         Kind.SESSION: Line("projected price of the session", "0.01", "1000000", ()),
     }
 )
+# Kinds whose figure falls to its line; that of the others rises.
+FALLING: Final = frozenset({Kind.WALLET})
 STARTERS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "velocity": {

@@ -24,7 +24,7 @@ from aforo.core.models import Happening, Membership, Role, User
 from aforo.core.models.happenings import SEVERITIES, is_news
 from aforo.lib import clock, ids
 from billing.models import Customer
-from guard import webhooks
+from guard import alert_rules, webhooks
 from guard.models import AlertFiring, AlertRule, Delivery, WebhookEndpoint
 
 MOST: Final = 500
@@ -98,10 +98,14 @@ def matches(rule: AlertRule, row: Happening) -> bool:
         return _is_alarmed(rule, row.scope)
     if _rank(row.severity) < _rank(rule.severity):
         return False
+    if rule.threshold is None:
+        return True
     line = row.figures.get("line")
-    return rule.threshold is None or (
-        line is not None and Decimal(line) == rule.threshold
-    )
+    if line is None:
+        return False
+    # One that jumps over several lines is told of the farthest alone.
+    told, own = Decimal(line), Decimal(rule.threshold)
+    return told <= own if rule.kind in alert_rules.FALLING else told >= own
 
 
 def _rank(severity: str) -> int:
@@ -123,6 +127,9 @@ def window_of(rule: AlertRule, row: Happening) -> str:
     if row.severity == Severity.OK and not is_news(row.kind):
         return f"ok:{row.pk.hex}"
     if rule.every == AlertRule.Every.CROSSING:
+        window = row.figures.get("window")
+        if rule.threshold is not None and window is not None:
+            return str(window)  # Its own line is crossed once, others may follow.
         return f"{row.key}:{row.severity}"
     style = "%Y-%m-%dT%H" if rule.every == AlertRule.Every.HOUR else "%Y-%m-%d"
     return f"{row.created_at.strftime(style)}:{row.severity}"

@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 
 from aforo.core.signals import happened, service_key_revoking, service_keys_changed
 from billing.signals import books_changed, config_changed, restricting
-from guard import projection
+from guard import projection, thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def on_config_changed(*, customer_ids: Iterable[uuid.UUID], **_: Any) -> None:
 
 def _project(customer_ids: Iterable[uuid.UUID], *, config: bool) -> None:
     try:
-        projection.project_customers(customer_ids, config=config)
+        projection.project_customers(customer_ids, config=config, seen=thresholds.look)
     except redis.RedisError as error:
         logger.warning("the edge could not be told: %s", error)
 

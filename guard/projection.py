@@ -11,7 +11,7 @@ import datetime as dt
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +26,7 @@ from guard.engine import keys, scripts, settle, state
 from guard.facts import CustomerFacts
 
 logger = logging.getLogger(__name__)
+Seen = Callable[[Sequence[CustomerFacts]], None]
 
 CHUNK: Final = 500
 # Set when everything was projected; a store without it has lost what it knew.
@@ -149,6 +150,7 @@ def _project_one_tenant(
     *,
     config: bool,
     repair: bool,
+    seen: Seen | None,
 ) -> Report:
     count = settled = 0
     for start in range(0, len(customer_ids), CHUNK):
@@ -158,16 +160,23 @@ def _project_one_tenant(
                 stores.for_projection(), found, config=config, repair=repair
             )
             _note(found, config=config)
+            if seen is not None:
+                seen(found)
         count += len(found)
     return Report(count, settled)
 
 
 def project_customers(
-    customer_ids: Iterable[uuid.UUID], *, config: bool = True, repair: bool = False
+    customer_ids: Iterable[uuid.UUID],
+    *,
+    config: bool = True,
+    repair: bool = False,
+    seen: Seen | None = None,
 ) -> Report:
     """Bring the edge up to the record for these customers.
 
-    Without `config` only totals and holds: what a rating transaction changes. Raises
+    Without `config` only totals and holds: what a rating transaction changes. `seen`
+    is given what was read, inside the transaction that read it. Raises
     redis.RedisError when the store does not answer.
     """
     wanted = sorted(set(customer_ids))
@@ -175,7 +184,9 @@ def project_customers(
     for customer, tenant in _rows(TENANTS_OF, ids=wanted):
         tenants[tenant].append(customer)
     done = [
-        _project_one_tenant(tenant, sorted(mine), config=config, repair=repair)
+        _project_one_tenant(
+            tenant, sorted(mine), config=config, repair=repair, seen=seen
+        )
         for tenant, mine in sorted(tenants.items())
     ]
     return Report(sum(d.customers for d in done), sum(d.settled for d in done))

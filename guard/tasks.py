@@ -12,7 +12,7 @@ from django.conf import settings
 
 from aforo.lib import clock, ids
 from billing.models import CustomerBooks
-from guard import alerts, deliveries, journal, projection
+from guard import alerts, deliveries, journal, projection, thresholds
 from guard.models import Decision, DoorCount
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ def project_changed() -> None:
             done = projection.rebuild_all()
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
-            projection.project_customers(projection.behind(clock.now()))
+            behind = projection.behind(clock.now())
+            projection.project_customers(behind, seen=thresholds.look)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
 
@@ -93,3 +94,14 @@ def deliver() -> None:
     """Send what is due for a while, then queue behind the other tasks again."""
     if deliveries.run() and deliveries.due(clock.now()):
         deliver.delay()
+
+
+@shared_task(name="guard.look_again")
+def look_again() -> None:
+    """Look whether lines that are open were left again, in whatever process."""
+    thresholds.forget()
+    try:
+        customers = thresholds.open_customers()
+        projection.project_customers(customers, config=False, seen=thresholds.look)
+    except redis.RedisError as error:
+        logger.warning("the edge could not be written: %s", error)
