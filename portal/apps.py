@@ -13,7 +13,9 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Let the relay tell open pages what was rated."""
+        from aforo.core.signals import happened
         from metering.signals import usage_published
-        from portal import live_home
+        from portal import live_alerts, live_home
 
         usage_published.connect(live_home.on_usage, dispatch_uid="portal.live_home")
+        happened.connect(live_alerts.on_happened, dispatch_uid="portal.live_alerts")
