@@ -57,6 +57,9 @@ app.conf.update(
         "reconcile": {"task": "guard.reconcile", "schedule": 60.0},
         # Half a second, so that a page shows a decision within one.
         "journal": {"task": "guard.collect_decisions", "schedule": 0.5},
+        "handle-happenings": {"task": "guard.handle_happenings", "schedule": 5.0},
+        "velocity": {"task": "metering.velocity", "schedule": 10.0},
+        "look-again": {"task": "guard.look_again", "schedule": 15.0},
         "beat": {"task": "aforo.beat", "schedule": 10.0},
         "prune-stamps": {"task": "aforo.prune_stamps", "schedule": 3600.0},
     },

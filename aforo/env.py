@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class BadSetting(ValueError):
@@ -88,3 +88,34 @@ def postgres(url: str, role: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": alone,
         "OPTIONS": options,
     }
+
+
+class Smtp(NamedTuple):
+    """A mail server."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    is_tls: bool
+    starts_tls: bool
+
+
+def smtp(url: str) -> Smtp:
+    """Read an smtp:// or smtps:// URL; without one nothing answers there.
+
+    smtp goes on with STARTTLS unless the host is this machine.
+    """
+    parts = urllib.parse.urlsplit(url or "smtp://localhost:1")
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise BadSetting(f"AFORO_SMTP_URL must be smtp://host; got {parts.scheme!r}")
+    secure = parts.scheme == "smtps"
+    here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    return Smtp(
+        host=parts.hostname,
+        port=parts.port or (465 if secure else 587),
+        user=urllib.parse.unquote(parts.username or ""),
+        password=urllib.parse.unquote(parts.password or ""),
+        is_tls=secure,
+        starts_tls=not secure and not here,
+    )

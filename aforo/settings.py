@@ -192,6 +192,21 @@ MEDIA_ROOT = DATA_DIR / "media"
 INVOICE_GRACE_S = env.integer("AFORO_INVOICE_GRACE_S", 3_600)
 INVOICE_DUE_DAYS = env.integer("AFORO_INVOICE_DUE_DAYS", 30)
 
+# Whether webhooks may go to http:// and to private addresses: for tests, and for
+# receivers in one's own network.
+WEBHOOK_PRIVATE = env.flag("AFORO_WEBHOOK_PRIVATE", False)
+# Where alerts go out: smtp://user:password@host:587 (STARTTLS) or smtps://…:465.
+# Without it no e-mail leaves this server.
+SMTP_URL = env.text("AFORO_SMTP_URL")
+_smtp = env.smtp(SMTP_URL)
+EMAIL_HOST, EMAIL_PORT = _smtp.host, _smtp.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _smtp.user, _smtp.password
+EMAIL_USE_SSL, EMAIL_USE_TLS = _smtp.is_tls, _smtp.starts_tls
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("AFORO_MAIL_FROM", "aforo@localhost")
+# How links in e-mails and webhooks begin, such as https://aforo.example.com.
+PUBLIC_URL = env.text("AFORO_PUBLIC_URL").rstrip("/")
+
 # HTTPS is the proxy's; AFORO_HTTPS says that it is there.
 HTTPS = env.flag("AFORO_HTTPS", False)
 SESSION_COOKIE_HTTPONLY = True

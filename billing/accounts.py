@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.db import IntegrityError, models, transaction
 
 from aforo.core import audit
+from aforo.core.happenings import Kind, Severity, tell
 from aforo.core.models import Tenant, User
+from aforo.lib import clock
 from aforo.lib.errors import AforoError
 from aforo.lib.money import CURRENCIES, PLACES, ZERO, plain
 from billing import books
@@ -287,9 +289,30 @@ def _set_state(
         changes={"state": [before.value, after.value]},
         reason=reason,
     )
+    if isinstance(target, Agent):
+        _tell_state(target, actor=actor, reason=reason)
     if restrict:
         restricting.send(sender=None, customer_id=customer.pk, **restrict)
     return target
+
+
+def _tell_state(agent: Agent, *, actor: User | None, reason: str) -> None:
+    """Tell that an agent was paused, or runs again; each time it happens."""
+    is_paused = agent.state == Agent.State.PAUSED
+    word = "is paused" if is_paused else "runs again"
+    by = f" by {actor}" if actor else ""
+    tell(
+        Kind.AGENT,
+        tenant=agent.tenant_id,
+        scope=agent.public_id,
+        severity=Severity.BLOCK if is_paused else Severity.OK,
+        text=f"{agent} of {agent.customer} {word}{by}"
+        + (f": {reason}" if reason else ""),
+        key=clock.now().isoformat(),
+        figures={"agent": str(agent), "reason": reason},
+        customer_id=agent.customer_id,
+        url=f"/customers/{agent.customer.public_id}/hierarchy",
+    )
 
 
 @transaction.atomic

@@ -226,6 +226,7 @@ def _issue(
             "total": [None, f"{plain(invoice.total)} {invoice.currency}"],
         },
     )
+    safety.tell_issued(invoice, period.customer)
     posting.outbox(
         "aforo.invoices",
         {

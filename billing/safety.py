@@ -7,12 +7,15 @@ import uuid
 from collections import defaultdict
 from decimal import Decimal
 from statistics import median
+from typing import Any
 
 from django.db import transaction
 
 from aforo.core import audit
+from aforo.core.happenings import Kind, Severity, tell
 from aforo.core.models import Notification
-from aforo.lib.money import plain
+from aforo.lib import clock
+from aforo.lib.money import display, plain
 from billing import books
 from billing.bill import Bill
 from billing.models import (
@@ -112,6 +115,44 @@ def _notify(customer: Customer, *, kind: str, text: str) -> None:
             "text": text[:300],
         },
     )
+    _tell_failed(customer, kind, text)
+
+
+def _tell_failed(customer: Customer, kind: str, text: str) -> None:
+    """Tell once that the customer's invoices do not go out."""
+    tell(
+        Kind.INVOICING,
+        tenant=customer.tenant_id,
+        scope=customer.public_id,
+        severity=Severity.BLOCK,
+        text=text,
+        key=f"{kind}:{clock.now():%Y-%m-%d}",
+        figures={"customer": str(customer), "cause": kind},
+        customer_id=customer.pk,
+        url=f"/customers/{customer.public_id}?tab=invoices",
+    )
+
+
+def tell_issued(invoice: Invoice, customer: Customer) -> None:
+    """Tell that an invoice was issued, and that what failed before is over."""
+    amount = display(invoice.total, invoice.currency)
+    text = f"Invoice {invoice.number} of {customer} is issued: {amount}"
+    common: dict[str, Any] = {
+        "tenant": invoice.tenant_id,
+        "severity": Severity.OK,
+        "text": text,
+        "key": invoice.public_id,
+        "figures": {
+            "number": invoice.number,
+            "total": invoice.total,
+            "due": invoice.due,
+            "currency": invoice.currency,
+        },
+        "customer_id": customer.pk,
+        "url": f"/invoices/{invoice.public_id}",
+    }
+    tell(Kind.INVOICE_ISSUED, scope=invoice.public_id, **common)
+    tell(Kind.INVOICING, scope=customer.public_id, **common)
 
 
 def resolve(customer: Customer, now: dt.datetime) -> None:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aforo.core import audit
+from aforo.core.happenings import Kind, Severity, tell
 from aforo.core.models import User
 from aforo.lib import clock, sql
-from aforo.lib.money import ZERO, plain
+from aforo.lib.money import ZERO, display, plain
 from billing import books, contracts
 from billing.books import Posting
 from billing.models import LevelChange, Subscription, SubscriptionSnapshot
@@ -195,6 +196,26 @@ def _write(
             "credits": [None, f"{plain(stand.credits)} {stand.currency}"],
             "caused_by": [None, f"{trigger.cause} {caused or ''}".strip()],
         },
+    )
+    tell(
+        Kind.TIER_CHANGED,
+        tenant=posting.tenant_id,
+        scope=subscription.public_id,
+        severity=Severity.OK,
+        text=f"{change.before_name} → {change.after_name}: spend of the period "
+        f"{display(stand.spend, stand.currency)}; limits a minute ×"
+        f" {plain(level.limits_multiplier)}.",
+        key=str(change.number),
+        figures={
+            "before": change.before,
+            "after": change.after,
+            "cause": change.cause,
+            "spend": stand.spend,
+            "credits": stand.credits,
+            "currency": stand.currency,
+        },
+        customer_id=posting.customer_id,
+        url="/tiers",
     )
     return change
 

@@ -37,6 +37,10 @@ BOUNDS: Final = 3  # This period's end and two more: months without a projection
 DEFAULT_ESTIMATE: Final = "0.01"
 
 
+Row = Any
+Rows = dict[uuid.UUID, list[Row]]
+
+
 @dataclass(slots=True)
 class CustomerFacts:
     """Everything that the edge must know of one customer."""
@@ -52,16 +56,13 @@ class CustomerFacts:
     projected_config_version: int
     totals: dict[str, bytes]
     settled: list[str]
+    usage: list[Row]  # The counters of the period, as they are kept.
     # Both empty when only totals were read.
     config: dict[str, bytes] = field(default_factory=dict)
     identities: dict[str, bytes] = field(default_factory=dict)
 
 
-Row = Any
-Rows = dict[uuid.UUID, list[Row]]
-
-
-def _query(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+def query(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
     """Return rows with their columns as attributes; jsonb comes as text."""
     with sql.cursor() as cursor:
         cursor.row_factory = namedtuple_row
@@ -71,7 +72,7 @@ def _query(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
 def _by_customer(statement: str, parameters: Mapping[str, Any]) -> Rows:
     """Return rows grouped by their customer."""
     grouped: Rows = defaultdict(list)
-    for row in _query(statement, parameters):
+    for row in query(statement, parameters):
         grouped[row.customer_id].append(row)
     return grouped
 
@@ -103,7 +104,9 @@ def _bounds(customer: Row, now: dt.datetime) -> tuple[int, ...]:
     return _ends(zone, customer.end_at or _month_end(zone, now))
 
 
-def _limits(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> dict[str, Any]:
+def limits_of(
+    subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]
+) -> dict[str, Any]:
     """Return what limits hold: the plan's, with the customer's own before them."""
     said = json.loads(subscription.overrides)
     plan = plans[subscription.plan_version_id]
@@ -116,7 +119,7 @@ def _priced(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> PricedP
     return effective.of_contract(plans[subscription.plan_version_id], said, {})
 
 
-def _units(plan: PricedPlan) -> dict[str, str]:
+def units_of(plan: PricedPlan) -> dict[str, str]:
     """Return by which name estimates speak of a metric: its measurement."""
     units = {}
     for charge in plan.plan.charges:
@@ -150,7 +153,7 @@ def _subscription(
     row: Row, plan: PricedPlan, limits: Mapping[str, Any], wallet: bool
 ) -> state.Subscription:
     """Return the edge's record of a subscription."""
-    units = _units(plan)
+    units = units_of(plan)
     return state.Subscription(
         id=ids.public("sub", row.id),
         state=row.state,
@@ -211,7 +214,7 @@ def _quantities(
         used["tokens"] += row.token_count
         used["requests"] += row.event_count
         plan = plans[row.plan_version_id].plan
-        units = _units(plans[row.plan_version_id])
+        units = units_of(plans[row.plan_version_id])
         counted = state_from_json(msgspec.json.decode(row.state))
         for charge in plan.charges:
             tally = counted.get(charge.key)
@@ -300,7 +303,7 @@ def _read_config(parameters: Mapping[str, Any]) -> _Config:
     """Read credentials, agents (granted ones too), contracts, people's word."""
     credentials = _by_customer(statements.CREDENTIALS, parameters)
     wanted = {row.agent_id for rows in credentials.values() for row in rows}
-    found = _query(statements.AGENTS, {**parameters, "agents": list(wanted)})
+    found = query(statements.AGENTS, {**parameters, "agents": list(wanted)})
     by_id = {row.id: row for row in found}
     agents: Rows = defaultdict(list)
     for row in found:
@@ -332,7 +335,7 @@ def _config(
         product = ids.public("prd", row.product_id)
         agent = ids.public("agt", row.agent_id) if row.agent_id else ""
         subscriptions[keys.subscription_field(product, agent)] = _subscription(
-            row, _priced(row, plans), _limits(row, plans), enforced
+            row, _priced(row, plans), limits_of(row, plans), enforced
         )
         products[product] = [product, row.code]
     return state.config_fields(
@@ -374,12 +377,12 @@ def read(
         "now": now,
         "ended": now - ENDED_KEPT,
     }
-    customers = _query(statements.CUSTOMERS, parameters)
+    customers = query(statements.CUSTOMERS, parameters)
     settled = _by_customer(statements.SETTLED, parameters)
     spans = [row.period_id for row in customers if row.period_id is not None]
     totals = _by_customer(statements.TOTALS, {"periods": spans})
     wallets = _by_customer(statements.WALLETS, parameters)
-    standing = standing_facts.read(_query, parameters, set(spans))
+    standing = standing_facts.read(query, parameters, set(spans))
     rows = _read_config(parameters) if config else _Config({}, {}, {}, {})
     versions = {
         row.plan_version_id
@@ -407,6 +410,7 @@ def read(
                 for row in settled.get(customer.id, [])
                 for request in json.loads(row.settled)
             ],
+            usage=totals.get(customer.id, []),
         )
         if config:
             facts.config = _config(customer, rows, own, plans, now)

@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import redis
+from celery import current_app
+from kombu.exceptions import OperationalError
 
-from aforo.core.signals import service_key_revoking, service_keys_changed
+from aforo.core.signals import happened, service_key_revoking, service_keys_changed
 from billing.signals import books_changed, config_changed, restricting
-from guard import projection
+from guard import projection, tellers, thresholds
+from guard.signals import margin_changed
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ def on_config_changed(*, customer_ids: Iterable[uuid.UUID], **_: Any) -> None:
 
 def _project(customer_ids: Iterable[uuid.UUID], *, config: bool) -> None:
     try:
-        projection.project_customers(customer_ids, config=config)
+        projection.project_customers(customer_ids, config=config, seen=thresholds.look)
     except redis.RedisError as error:
         logger.warning("the edge could not be told: %s", error)
 
@@ -51,6 +54,14 @@ def on_service_keys(*, tenant_id: uuid.UUID, **_: Any) -> None:
         logger.warning("the edge could not be told of a service key: %s", error)
 
 
+def on_happened(**_: Any) -> None:
+    """Let a worker make alerts of what happened; the beat finds what is lost."""
+    try:
+        current_app.send_task("guard.handle_happenings")
+    except (OperationalError, redis.RedisError, OSError) as error:
+        logger.warning("nobody could be woken for alerts: %s", error)
+
+
 def connect() -> None:
     """Listen."""
     books_changed.connect(on_books_changed, dispatch_uid="guard.books")
@@ -58,3 +69,5 @@ def connect() -> None:
     restricting.connect(on_restricting, dispatch_uid="guard.restricting")
     service_keys_changed.connect(on_service_keys, dispatch_uid="guard.service_keys")
     service_key_revoking.connect(on_service_keys, dispatch_uid="guard.revoking")
+    happened.connect(on_happened, dispatch_uid="guard.happened")
+    margin_changed.connect(tellers.on_margin_changed, dispatch_uid="guard.margin")

@@ -11,7 +11,7 @@ import datetime as dt
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +26,7 @@ from guard.engine import keys, scripts, settle, state
 from guard.facts import CustomerFacts
 
 logger = logging.getLogger(__name__)
+Seen = Callable[[Sequence[CustomerFacts]], None]
 
 CHUNK: Final = 500
 ON_ITS_WAY: Final = dt.timedelta(seconds=30)
@@ -156,6 +157,7 @@ def _project_one_tenant(
     config: bool,
     repair: bool,
     judge: bool,
+    seen: Seen | None,
 ) -> Report:
     count = settled = 0
     for start in range(0, len(customer_ids), CHUNK):
@@ -170,6 +172,8 @@ def _project_one_tenant(
                 stores.for_projection(), found, config=config, repair=repair
             )
             _note(found, config=config)
+            if seen is not None:
+                seen(found)
         count += len(found)
     return Report(count, settled)
 
@@ -180,12 +184,14 @@ def project_customers(
     config: bool = True,
     repair: bool = False,
     judge: bool = True,
+    seen: Seen | None = None,
 ) -> Report:
     """Bring the edge up to the record for these customers.
 
     Without `config` only totals and holds: what a rating transaction changes. Without
     `judge` the levels of their margins stay as they are kept; whoever says so sees to
-    it that they were judged since their books changed. Raises
+    it that they were judged since their books changed. `seen` is given what was read,
+    inside the transaction that read it. Raises
     redis.RedisError when the store does not answer.
     """
     wanted = sorted(set(customer_ids))
@@ -194,7 +200,12 @@ def project_customers(
         tenants[tenant].append(customer)
     done = [
         _project_one_tenant(
-            tenant, sorted(mine), config=config, repair=repair, judge=judge
+            tenant,
+            sorted(mine),
+            config=config,
+            repair=repair,
+            judge=judge,
+            seen=seen,
         )
         for tenant, mine in sorted(tenants.items())
     ]

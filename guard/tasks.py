@@ -12,7 +12,16 @@ from django.conf import settings
 
 from aforo.lib import clock, ids
 from billing.models import CustomerBooks, Subscription
-from guard import drift, journal, margin, projection, skew
+from guard import (
+    alerts,
+    deliveries,
+    drift,
+    journal,
+    margin,
+    projection,
+    skew,
+    thresholds,
+)
 from guard.margin import record
 from guard.models import Decision, DoorCount
 
@@ -36,7 +45,8 @@ def project_changed() -> None:
             logger.info("the edge was rebuilt: %d customers", done.customers)
         else:
             now = clock.now()
-            projection.project_customers(projection.behind(now))
+            behind = projection.behind(now)
+            projection.project_customers(behind, seen=thresholds.look)
             projection.project_revoked_service_keys(now - REVOKED_WITHIN)
     except redis.RedisError as error:
         logger.warning("the edge could not be written: %s", error)
@@ -117,3 +127,30 @@ def product_margins() -> None:
             )
     except redis.RedisError as error:
         logger.warning("the edge could not be told of margins: %s", error)
+
+
+@shared_task(name="guard.handle_happenings")
+def handle_happenings() -> None:
+    """Make alerts and webhook messages of what happened, and send them."""
+    while alerts.handle() == alerts.MOST:
+        continue
+    if deliveries.due(clock.now()):
+        deliver.delay()
+
+
+@shared_task(name="guard.deliver", time_limit=120)
+def deliver() -> None:
+    """Send what is due for a while, then queue behind the other tasks again."""
+    if deliveries.run() and deliveries.due(clock.now()):
+        deliver.delay()
+
+
+@shared_task(name="guard.look_again")
+def look_again() -> None:
+    """Look whether lines that are open were left again, in whatever process."""
+    thresholds.forget()
+    try:
+        customers = thresholds.open_customers()
+        projection.project_customers(customers, config=False, seen=thresholds.look)
+    except redis.RedisError as error:
+        logger.warning("the edge could not be written: %s", error)

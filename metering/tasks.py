@@ -7,6 +7,7 @@ import uuid
 
 from celery import shared_task
 
+from aforo.core.jobs import run_slot
 from aforo.core.models import User
 from aforo.lib import clock, sql
 from metering import (
@@ -20,6 +21,7 @@ from metering import (
     sessions,
     settling,
     unrateable,
+    velocity,
     wake,
 )
 
@@ -128,3 +130,11 @@ def resume_backfills() -> None:
 def sync_cost_rates() -> None:
     """Follow the public price list; recorded costs follow what changed in the past."""
     cost_sync.run()
+
+
+@shared_task(name="metering.velocity")
+def count_minute() -> None:
+    """Count the last complete minute's calls by agent and tool, once."""
+    now = clock.now()
+    if now.second >= 5:  # What was received at its very end is stored by then.
+        run_slot("velocity", 60, lambda: velocity.count(velocity.last_minute(now)))

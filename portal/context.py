@@ -63,6 +63,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Sessions", "/sessions", "list-tree", "s"),
             Link("Events", "/events", "activity", "e"),
             Link("Guard", "/guard", "shield", "g"),
+            Link("Alerts", "/alerts", "triangle-alert", "n"),
         ),
     ),
     (
@@ -78,6 +79,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         (
             Link("Model prices", "/settings/model-prices", "tag", "r"),
             Link("Team", "/settings/team", "user-plus", "t"),
+            Link("Webhooks", "/webhooks", "link", "k"),
             Link("Audit", "/audit", "scroll-text", "a"),
             Link("API reference", "/docs/api", "book-open", "d"),
             Link("Admin", "/admin/", "shield"),

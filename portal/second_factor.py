@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 
 import pyotp
 import segno
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from django.utils.safestring import SafeString
 
+from aforo.core import sealing
 from aforo.core.models import User
 from aforo.lib import clock
 
 STEP_S = 30
 ISSUER = "Aforo"
-
-
-def _box() -> Fernet:
-    """Return the cipher for secrets at rest, its key derived from the secret key."""
-    derived = HKDF(
-        algorithm=hashes.SHA256(), length=32, salt=None, info=b"aforo second factor"
-    ).derive(settings.SECRET_KEY.encode())
-    return Fernet(base64.urlsafe_b64encode(derived))
+PURPOSE = "aforo second factor"
 
 
 def seal(secret: str) -> str:
     """Return the secret encrypted."""
-    return _box().encrypt(secret.encode()).decode()
+    return sealing.seal(secret, purpose=PURPOSE)
 
 
 def unseal(sealed: str) -> str | None:
     """Return the secret, or None when it was sealed with another key or altered."""
-    try:
-        return _box().decrypt(sealed.encode()).decode()
-    except InvalidToken:
-        return None
+    return sealing.unseal(sealed, purpose=PURPOSE)
 
 
 def new_secret() -> str:

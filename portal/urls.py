@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from portal.views import (
     accounts,
+    alerts,
     amendments,
     apidocs,
     audit,
@@ -49,6 +50,7 @@ from portal.views import (
     tiers,
     tools,
     usage,
+    webhooks,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -286,6 +288,25 @@ urlpatterns: list[URLPattern] = [
     path("settings/team/<uuid:pk>/reactivate", team.reactivate, name="team-reactivate"),
     path("docs/api", apidocs.reference, name="api-reference"),
     path("v1/openapi.json", apidocs.openapi, name="openapi"),
+    path("alerts", alerts.page, name="alerts"),
+    path("alerts/new", alerts.new, name="alert-new"),
+    path("alerts/starters", alerts.starters, name="alert-starters"),
+    path("alerts/<str:public_id>", alerts.rule, name="alert"),
+    path("alerts/<str:public_id>/edit", alerts.edit, name="alert-edit"),
+    path("alerts/<str:public_id>/snooze", alerts.snooze, name="alert-snooze"),
+    path("alerts/<str:public_id>/wake", alerts.wake, name="alert-wake"),
+    path("alerts/<str:public_id>/test", alerts.test_fire, name="alert-test"),
+    path("webhooks", webhooks.page, name="webhooks"),
+    path("webhooks/new", webhooks.new, name="webhook-new"),
+    path("webhooks/<str:public_id>/rotate", webhooks.rotate, name="webhook-rotate"),
+    path("webhooks/<str:public_id>/remove", webhooks.remove, name="webhook-remove"),
+    path("webhooks/<str:public_id>/switch", webhooks.switch, name="webhook-switch"),
+    path("webhooks/<str:public_id>/test", webhooks.test, name="webhook-test"),
+    path(
+        "webhooks/deliveries/<str:public_id>/replay",
+        webhooks.replay,
+        name="delivery-replay",
+    ),
     path("audit", audit.entries, name="audit"),
     path("audit.csv", audit.entries_csv, name="audit-csv"),
     path("search", search.results, name="search"),

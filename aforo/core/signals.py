@@ -9,3 +9,5 @@ service_keys_changed = Signal()
 # Sent BEFORE commit, with tenant_id, key_id and digest: a service key is refused
 # from now on, and the edge must know before the record does.
 service_key_revoking = Signal()
+# Sent after commit, with happening: the row that was told (aforo.core.happenings).
+happened = Signal()

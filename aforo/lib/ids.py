@@ -36,6 +36,11 @@ PREFIXES = {
     "hold": "hld",
     "decision": "dec",
     "backtest": "bkt",
+    "happening": "hap",
+    "alert_rule": "alr",
+    "alert_firing": "alf",
+    "webhook_endpoint": "whk",
+    "delivery": "dlv",
 }
 
 

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("core", "0005_settled_apart"),
-        ("guard", "0003_lookups"),
+        ("guard", "0004_alerts"),
     ]
 
     operations = [

@@ -1,13 +1,18 @@
-"""What the guard decided, when it was not a plain yes, and what margins came to."""
+"""What the guard keeps in Postgres."""
 
 from __future__ import annotations
 
+from guard.models.alerts import AlertFiring, AlertRule
 from guard.models.control import ObserveOnly, Override
 from guard.models.decisions import Decision, DoorCount
 from guard.models.margins import Level, MarginChange, MarginLevel, Scope
+from guard.models.webhooks import Delivery, WebhookEndpoint
 
 __all__ = [
+    "AlertFiring",
+    "AlertRule",
     "Decision",
+    "Delivery",
     "DoorCount",
     "Level",
     "MarginChange",
@@ -15,4 +20,5 @@ __all__ = [
     "ObserveOnly",
     "Override",
     "Scope",
+    "WebhookEndpoint",
 ]

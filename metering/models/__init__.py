@@ -10,6 +10,7 @@ from metering.models.events import EventConflict, PendingEvents, Unrateable, Usa
 from metering.models.rollups import UsageRollup
 from metering.models.saved_views import SavedView
 from metering.models.sessions import ImplicitSession, Session
+from metering.models.velocity import ToolPace
 from metering.models.voids import EventVoid
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PendingEvents",
     "SavedView",
     "Session",
+    "ToolPace",
     "Unrateable",
     "UsageEvent",
     "UsageRollup",

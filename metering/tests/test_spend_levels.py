@@ -66,7 +66,7 @@ def moves(shop: Shop) -> list[tuple[str, str, str]]:
 def at_edge(shop: Shop) -> tuple[int, str, int, str]:
     """Return what the edge would be told of the contract's level."""
     asked = {"ids": [shop.customer.pk], "now": clock.now()}
-    found = standing_facts.read(facts._query, asked, set())
+    found = standing_facts.read(facts.query, asked, set())
     return found.levels[shop.customer.pk][shop.subscription.public_id]
 
 

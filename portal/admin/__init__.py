@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from portal.admin import accounts, books, catalog, contracts, core, scenarios, usage
+from portal.admin import (
+    accounts,
+    alerts,
+    books,
+    catalog,
+    contracts,
+    core,
+    scenarios,
+    usage,
+)
 from portal.admin.site import site
 
 __all__ = [
     "accounts",
+    "alerts",
     "books",
     "catalog",
     "contracts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aforo.core.models.audit import AuditEntry, Notification
 from aforo.core.models.fx import FxRate
+from aforo.core.models.happenings import Happening
 from aforo.core.models.jobs import IdempotencyKey, JobSlot, OutboxMessage
 from aforo.core.models.people import Invitation, Membership, Role, User
 from aforo.core.models.tenants import ServiceKey, Tenant
@@ -11,6 +12,7 @@ from aforo.core.models.tenants import ServiceKey, Tenant
 __all__ = [
     "AuditEntry",
     "FxRate",
+    "Happening",
     "IdempotencyKey",
     "Invitation",
     "JobSlot",
