@@ -91,6 +91,7 @@ def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
         "request_id": ask["request_id"],
         "inputs": {
             **{name: ask[name] for name in _SHOWN if ask[name]},
+            **({"route": ask.route} if ask.route else {}),
             "estimate_micros": decision.estimate_micros,
             **({"fault": verdict.fault} if verdict.fault else {}),
         },
