@@ -22,6 +22,8 @@ from django.urls import path
 
 from aforo.wsgi import application as django_application
 from guard.front import application as check_door
+from guard.front import authz as authz_door
+from guard.front import holds as holds_door
 from metering.front import application as ingest_door
 from metering.front import traces as traces_door
 from portal.consumers import LiveConsumer
@@ -35,11 +37,16 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-DOORS = {
+Door = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DOORS: dict[str, Door] = {
     "/v1/check": check_door,
+    "/v1/authz": authz_door,
     "/v1/events": ingest_door,
     "/v1/otlp/v1/traces": traces_door,
 }
+# Doors of more than one address: below authz stands a gateway's own path.
+BELOW: dict[str, Door] = {"/v1/authz/": authz_door, "/v1/holds/": holds_door}
 # Threads for pages: each holds a database connection while it answers.
 pages = WSGIMiddleware(django_application, workers=8)  # type: ignore[arg-type]
 sockets = AllowedHostsOriginValidator(
@@ -50,12 +57,20 @@ sockets = AllowedHostsOriginValidator(
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand each connection to the part that answers it."""
     if scope["type"] == "http":
-        door = DOORS.get(scope["path"], _pages)
-        await door(scope, receive, send)
+        await _door(scope["path"])(scope, receive, send)
     elif scope["type"] == "websocket":
         await sockets(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
+
+
+def _door(path: str) -> Door:
+    """Return the part that answers an address."""
+    door = DOORS.get(path)
+    if door is None:
+        below = (BELOW[start] for start in BELOW if path.startswith(start))
+        door = next(below, _pages)
+    return door
 
 
 async def _pages(scope: Scope, receive: Receive, send: Send) -> None:

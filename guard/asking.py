@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
@@ -58,6 +58,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     texts: dict[str, str]
     estimate: Estimate
     ceiling_micros: int | None
+    # The gateway's request that is asked for: its method and path, kept with refusals.
+    route: str = ""
 
     def __getitem__(self, name: str) -> str:
         """Return a text member by its name in TEXTS."""
@@ -163,14 +165,27 @@ def parse(body: bytes) -> Ask:
     number_out_of_range, invalid_body, unknown_field, invalid_field,
     invalid_request_id, invalid_estimate.
     """
+    return of(members(body))
+
+
+def members(body: bytes) -> dict[str, Any]:
+    """Return the members of a body that must be a JSON object (else 400)."""
     if not body.strip():
         raise _refuse("invalid_body", "the body is empty", None)
     try:
-        members = strict_json.loads(body)
+        found = strict_json.loads(body)
     except strict_json.StrictJsonError as error:
         raise _refuse(error.code, error.detail, error.field) from error
-    if not isinstance(members, dict):
+    if not isinstance(found, dict):
         raise _refuse("invalid_body", "the body must be an object", None)
+    return found
+
+
+def of(members: Mapping[str, Any]) -> Ask:
+    """Return the question in members, whose names may be camelCase.
+
+    Raises AforoError 400 as parse() does.
+    """
     texts: dict[str, str] = {}
     estimate, ceiling = Estimate(), None
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What every door of /v1/check shares: one flow from a request to its answer."""
+"""What every door shares: for each address one flow from a request to its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.conf import settings
 
 from aforo.lib import http
 from aforo.lib.errors import AforoError
-from guard import asking, judging, wording
+from guard import asking, forwarding, judging, releasing, wording
 from guard.drivers import Blocking, Recovery
 from guard.journal import Journal
 from guard.memory import Memory
@@ -60,16 +60,19 @@ def address(headers: Mapping[str, str], peer: str) -> str:
     return headers.get("x-forwarded-for", peer).split(",")[-1].strip()
 
 
-def _refuse(error: AforoError, caller: str) -> Answer:
-    """Return the answer of a refusal; refused credentials are counted and logged."""
+def _counted(error: AforoError, caller: str) -> AforoError:
+    """Return what is answered to a refusal; refused credentials count and are logged.
+
+    Too many of them from one address become 429.
+    """
     if error.status == 401:
         try:
             memory().failures.refuse_if_full(caller)
         except AforoError as full:
-            return wording.refusal(full)
+            return full
         memory().failures.note(caller)
         security.warning("%s from %s", error.code, caller)
-    return wording.refusal(error)
+    return error
 
 
 def flow(
@@ -85,6 +88,43 @@ def flow(
         ask = asking.parse(body)
         verdict = yield from judging.judge(memory(), who, ask)
     except AforoError as error:
-        return _refuse(error, caller)
+        return wording.refusal(_counted(error, caller))
     journal().note(verdict, ask, (time.perf_counter_ns() - started) // 1000)
     return wording.answer(verdict.decision, ask, verdict.request.tag)
+
+
+def authz(
+    *, method: str, path: str, query: str, headers: Mapping[str, str], peer: str
+) -> Generator[Operation, Any, Answer]:
+    """Answer a gateway that forwards a request's headers, whatever its method.
+
+    The query is ours where the path ends at /v1/authz, else the forwarded request's.
+    """
+    started = time.perf_counter_ns()
+    caller = address(headers, peer)
+    soft = path == forwarding.PATH and "deny=403" in query.split("&")
+    try:
+        asked = forwarding.read(headers, method=method, path=path)
+        who = judging.caller(asked.authorization, caller)
+        verdict = yield from judging.judge(memory(), who, asked.ask)
+    except AforoError as error:
+        return forwarding.refusal(_counted(error, caller), soft=soft)
+    journal().note(verdict, asked.ask, (time.perf_counter_ns() - started) // 1000)
+    return forwarding.answer(verdict, asked.ask, soft=soft)
+
+
+def release(
+    *, name: str, headers: Mapping[str, str], query: str, body: bytes, peer: str
+) -> Generator[Operation, Any, Answer]:
+    """Answer one request to void a hold, whose id, if any, is `name`."""
+    caller = address(headers, peer)
+    try:
+        http.refuse_key_in_url(query)
+        who = judging.caller(headers.get("authorization", ""), caller)
+        if body.strip():
+            http.require_json(headers.get("content-type", ""))
+        ask = releasing.parse(body)
+        place, told = yield from releasing.release(memory(), who, name, ask)
+        return releasing.answer(place, told)
+    except AforoError as error:
+        return wording.refusal(_counted(error, caller))

@@ -1,22 +1,23 @@
-"""The bare ASGI door of POST /v1/check: no framework between socket and store."""
+"""The bare ASGI doors of the guard: no framework between socket and store."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aforo.lib import http
 from aforo.lib.errors import AforoError
 from aforo.lib.http import Receive, Send
-from guard import door, wording
+from guard import door, releasing, wording
 from guard.drivers import Waiting
 from guard.journal import ROTATE_S
 from guard.wording import Answer
 
 logger = logging.getLogger(__name__)
+Door = Callable[[Mapping[str, Any], Receive], Awaitable[Answer]]
 
 _drivers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waiting] = (
     weakref.WeakKeyDictionary()
@@ -42,28 +43,82 @@ def _driver() -> Waiting:
     return driver
 
 
-async def application(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-    """Answer one request."""
+async def _serve(
+    scope: Mapping[str, Any], receive: Receive, send: Send, door_of: Door
+) -> None:
+    """Answer one request by one of the doors below."""
     try:
-        answer = await _answer(scope, receive)
+        answer = await door_of(scope, receive)
     except AforoError as error:
         answer = wording.refusal(error)
     except Exception:
-        logger.exception("a check failed")
+        logger.exception("a request to the guard failed")
         answer = wording.refusal(AforoError("internal_error", 500, "not judged"))
     await http.send_answer(send, answer.status, answer.headers, answer.body)
 
 
-async def _answer(scope: Mapping[str, Any], receive: Receive) -> Answer:
+def _peer(scope: Mapping[str, Any]) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+async def _check(scope: Mapping[str, Any], receive: Receive) -> Answer:
     """Check the request's form, read its body and have it judged."""
     headers = http.headers_of(scope["headers"])
     http.require_method(scope["method"], door.METHODS)
     body = await http.read_body(receive, headers)
-    client = scope.get("client")
     flow = door.flow(
         headers=headers,
         query=scope["query_string"].decode("latin-1"),
         body=body,
-        peer=client[0] if client else "",
+        peer=_peer(scope),
     )
     return await _driver().run(flow)
+
+
+async def _authz(scope: Mapping[str, Any], receive: Receive) -> Answer:
+    """Have a request judged by its headers; what it carries is read and dropped."""
+    headers = http.headers_of(scope["headers"])
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        await http.drain(receive, headers)
+    flow = door.authz(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        peer=_peer(scope),
+    )
+    return await _driver().run(flow)
+
+
+async def _release(scope: Mapping[str, Any], receive: Receive) -> Answer:
+    """Check the request's form, read its body and void the hold."""
+    headers = http.headers_of(scope["headers"])
+    name = releasing.name_in(scope["path"])
+    if name is None:
+        raise AforoError("not_found", 404, "nothing has this address")
+    http.require_method(scope["method"], door.METHODS)
+    body = await http.read_body(receive, headers)
+    flow = door.release(
+        name=name,
+        headers=headers,
+        query=scope["query_string"].decode("latin-1"),
+        body=body,
+        peer=_peer(scope),
+    )
+    return await _driver().run(flow)
+
+
+async def application(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    """Answer one request to POST /v1/check."""
+    await _serve(scope, receive, send, _check)
+
+
+async def authz(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    """Answer one request to /v1/authz, or below it, of any method."""
+    await _serve(scope, receive, send, _authz)
+
+
+async def holds(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    """Answer one request to POST /v1/holds/…/release."""
+    await _serve(scope, receive, send, _release)

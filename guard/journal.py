@@ -98,6 +98,7 @@ def _asked(verdict: Verdict, ask: Ask) -> dict[str, Any]:
         "tokens": request.tokens,
         "units": dict(request.units),
         "ceiling_micros": request.ceiling_micros,
+        "route": ask.route,
         "fault": verdict.fault,
         "override": decision.override_id,
         "would": decision.would.value if decision.would else "",

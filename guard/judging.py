@@ -149,7 +149,7 @@ def _look_up(
     return found
 
 
-def _service_key(memory: Memory, who: Caller) -> Flow:
+def service_key(memory: Memory, who: Caller) -> Flow:
     """Return the service key that knocks; raises 401 or 403."""
     digest = who.key.digest
     edge = Fields(keys.service_keys_key(who.key.tag), (digest,))
@@ -174,9 +174,12 @@ def _identity(memory: Memory, who: Caller, tenant_id: str, name: str) -> Flow:
     return found
 
 
-def _payer_of_service(memory: Memory, who: Caller, ask: Ask) -> Flow:
-    """Return the payer that a gateway or backend names."""
-    key = yield from _service_key(memory, who)
+def payer_of_service(memory: Memory, who: Caller, ask: Ask) -> Flow:
+    """Return the payer that a gateway or backend names.
+
+    Raises AforoError: 400 payer_missing, 401, 403 scope_missing, 404.
+    """
+    key = yield from service_key(memory, who)
     if ask["tenant_id"] and ask["tenant_id"] != key.tenant_id:
         raise _absent()
     if ask["api_key"]:
@@ -205,7 +208,7 @@ def _payer_of_service(memory: Memory, who: Caller, ask: Ask) -> Flow:
 def _payer(memory: Memory, who: Caller, ask: Ask) -> Flow:
     """Return the payer: the caller itself, or whom a service key names."""
     if who.key.prefix == "svc":
-        payer = yield from _payer_of_service(memory, who, ask)
+        payer = yield from payer_of_service(memory, who, ask)
         return payer
     if ask["api_key"] and ask["api_key"] != who.key.text:
         raise unauthenticated("api_key")

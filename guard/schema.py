@@ -1,14 +1,15 @@
-"""The members of /v1/check as OpenAPI shows them; guard.asking reads them."""
+"""What the guard is asked and answers, as OpenAPI shows it; guard.asking reads it."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from drf_spectacular.utils import OpenApiExample
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework import serializers
 
 from guard.asking import TEXT_MAX, TEXTS
 from guard.engine.decision import Outcome, Reason
+from guard.releasing import MEMBERS
 
 _HELP: Final = {
     "api_key": "The payer's bearer key (with a service key only).",
@@ -133,6 +134,52 @@ class AskSchema(serializers.Serializer[Any]):
         return {**texts, **super().get_fields()}
 
 
+class ReleaseSchema(serializers.Serializer[Any]):
+    """Which call did not happen, and who would have paid."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the members of a check that name a payer or a call."""
+        return {
+            name: serializers.CharField(
+                required=False, max_length=TEXT_MAX, help_text=_HELP[name]
+            )
+            for name in TEXTS
+            if name in MEMBERS
+        }
+
+
+class ReleasedSchema(serializers.Serializer[Any]):
+    """A hold that reserves nothing any more."""
+
+    hold_id = serializers.CharField()
+    status = serializers.ChoiceField(["released"])
+    already_released = serializers.BooleanField(help_text="By an earlier release.")
+
+
+def _header(name: str, text: str) -> OpenApiParameter:
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=text)
+
+
+AUTHZ_PARAMETERS: Final = [
+    OpenApiParameter(
+        "deny",
+        str,
+        description="403: a reached limit is 403 too, with X-Aforo-Status: 429.",
+        enum=["403"],
+    ),
+    _header("X-API-Key", "The caller's key, where Authorization holds another one."),
+    _header("X-Aforo-Service-Key", "The gateway's key; then the payer may be named."),
+    _header("X-Request-Id", "The gateway's id of the request: becomes request_id."),
+    _header("X-Aforo-Estimate", "Money, in the customer's currency."),
+    _header("X-Aforo-Estimate-Tokens", "Tokens of the call."),
+    _header("X-Aforo-Estimate-Units", "input_tokens=1800, output_tokens=600"),
+    _header("X-Aforo-Ceiling", "The most the caller agrees to spend."),
+    *(
+        _header(f"X-Aforo-{name.replace('_', '-').title()}", _HELP[name])
+        for name in TEXTS
+        if name != "api_key"
+    ),
+]
 ASK_EXAMPLES: Final = [
     OpenApiExample(
         "a caller's own key",

@@ -1,11 +1,11 @@
-"""POST /v1/check for servers that run Django alone, and its documentation.
+"""The guard's doors for servers that run Django alone, and their documentation.
 
-No session, no CSRF, no database: the same flow as the bare door of guard.front.
+No session, no CSRF, no database: the same flows as the bare doors of guard.front.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -19,10 +19,13 @@ from guard import door, wording
 from guard.schema import (
     ALLOW_EXAMPLE,
     ASK_EXAMPLES,
+    AUTHZ_PARAMETERS,
     DENY_EXAMPLE,
     AnswerSchema,
     AskSchema,
     ProblemSchema,
+    ReleasedSchema,
+    ReleaseSchema,
 )
 from guard.wording import Answer
 
@@ -62,13 +65,39 @@ def _render(answer: Answer) -> HttpResponse:
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
-class CheckView(APIView):
-    """May this request run?"""
+def _asked(request: Request) -> dict[str, str]:
+    """Return what every flow takes of a request as it stands."""
+    return {
+        "query": request.META.get("QUERY_STRING", ""),
+        "peer": request.META.get("REMOTE_ADDR", ""),
+    }
+
+
+def _problems(*told: tuple[int, str]) -> dict[int, OpenApiResponse]:
+    return {status: OpenApiResponse(ProblemSchema, text) for status, text in told}
+
+
+class _DoorView(APIView):
+    """An address whose callers bring their credentials themselves."""
 
     authentication_classes = []
     permission_classes = []
     content_negotiation_class = _AnyAccept
     http_method_names = ["post"]
+
+    def http_method_not_allowed(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Say which method is right, in the body that every refusal has."""
+        try:
+            http.require_method(str(request.method), door.METHODS)
+        except AforoError as error:
+            return _render(wording.refusal(error))
+        raise AssertionError("only wrong methods come here")
+
+
+class CheckView(_DoorView):
+    """May this request run?"""
 
     @extend_schema(
         operation_id="check",
@@ -87,20 +116,17 @@ class CheckView(APIView):
             429: OpenApiResponse(
                 ProblemSchema, "A limit is reached.", examples=[DENY_EXAMPLE]
             ),
-            **{
-                status: OpenApiResponse(ProblemSchema, text)
-                for status, text in (
-                    (400, "Malformed."),
-                    (401, "The credentials are not valid."),
-                    (403, "Suspended, paused or not entitled."),
-                    (404, "Nothing has this id."),
-                    (409, "The request_id was settled, released or has expired."),
-                    (413, "The body is too large."),
-                    (415, "Not JSON."),
-                    (422, "Several products are possible."),
-                    (503, "Neither store nor record can be asked."),
-                )
-            },
+            **_problems(
+                (400, "Malformed."),
+                (401, "The credentials are not valid."),
+                (403, "Suspended, paused or not entitled."),
+                (404, "Nothing has this id."),
+                (409, "The request_id was settled, released or has expired."),
+                (413, "The body is too large."),
+                (415, "Not JSON."),
+                (422, "Several products are possible."),
+                (503, "Neither store nor record can be asked."),
+            ),
         },
         examples=ASK_EXAMPLES,
     )
@@ -111,20 +137,126 @@ class CheckView(APIView):
             body = _body(request, headers)
         except AforoError as error:
             return _render(wording.refusal(error))
-        flow = door.flow(
-            headers=headers,
-            query=request.META.get("QUERY_STRING", ""),
-            body=body,
-            peer=request.META.get("REMOTE_ADDR", ""),
-        )
+        flow = door.flow(headers=headers, body=body, **_asked(request))
         return _render(door.blocking().run(flow))
+
+
+class AuthzView(_DoorView):
+    """May this request run? For gateways that forward its headers."""
+
+    http_method_names = ["get"]
+
+    @extend_schema(
+        operation_id="authz",
+        tags=["guard"],
+        summary="May the request with these headers run?",
+        description=(
+            "The check for gateways that ask before each request: nginx auth_request, "
+            "Caddy forward_auth, Traefik ForwardAuth, Envoy ext_authz (which puts the "
+            "request's own path behind this one). Every method is answered, a body is "
+            "not looked at. The caller's credential is in Authorization or X-API-Key; "
+            "what POST /v1/check takes as members is said by headers such as "
+            "X-Aforo-Tool-Name. What may go on to the backend is in the answer's "
+            "headers. The gateway must remove X-Aforo-* of the client first."
+        ),
+        parameters=AUTHZ_PARAMETERS,
+        responses={
+            200: OpenApiResponse(None, "Go on; the answer has no body."),
+            **_problems(
+                (401, "The credentials are not valid."),
+                (403, "Refused; with deny=403 also where a limit is reached."),
+                (429, "A limit is reached."),
+                (503, "Nothing could be judged."),
+            ),
+        },
+    )
+    def get(self, request: Request, **kwargs: Any) -> HttpResponse:
+        """Judge one request by its headers."""
+        return self._answer(request)
 
     def http_method_not_allowed(
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> Any:
-        """Say which method is right, in the body that every refusal has."""
+        """Judge a request whose gateway keeps its method."""
+        return self._answer(self.request)
+
+    def _answer(self, request: Request) -> HttpResponse:
         try:
-            http.require_method(str(request.method), door.METHODS)
+            headers = _headers(request)
         except AforoError as error:
             return _render(wording.refusal(error))
-        raise AssertionError("only wrong methods come here")
+        flow = door.authz(
+            method=str(request.method),
+            path=request.path,
+            headers=headers,
+            **_asked(request),
+        )
+        return _render(door.blocking().run(flow))
+
+
+class _ReleaseView(_DoorView):
+    """Voids a hold."""
+
+    def _answer(self, request: Request, name: str) -> HttpResponse:
+        try:
+            headers = _headers(request)
+            body = _body(request, headers)
+        except AforoError as error:
+            return _render(wording.refusal(error))
+        flow = door.release(name=name, headers=headers, body=body, **_asked(request))
+        return _render(door.blocking().run(flow))
+
+
+_RELEASE: Final[dict[str, Any]] = {
+    "tags": ["guard"],
+    "request": ReleaseSchema,
+    "responses": {
+        200: OpenApiResponse(ReleasedSchema, "Nothing is reserved any more."),
+        **_problems(
+            (400, "Malformed."),
+            (401, "The credentials are not valid."),
+            (403, "Not a service key with scope check."),
+            (404, "Nothing has this id."),
+            (409, "The hold was settled by usage, or has expired."),
+            (413, "The body is too large."),
+            (415, "Not JSON."),
+            (503, "The store cannot be asked; the hold expires by itself."),
+        ),
+    },
+}
+
+
+class ReleaseView(_ReleaseView):
+    """The call with this hold did not happen."""
+
+    @extend_schema(
+        operation_id="release_hold",
+        summary="Release a hold: the call did not happen",
+        description=(
+            "The id is the check's `hold_id`, or its `decision_id`; a decision's needs "
+            "the payer in the body, and `request_id` where the check had one. Needs a "
+            "service key with scope `check`. Safe to repeat."
+        ),
+        **_RELEASE,
+    )
+    def post(self, request: Request, hold_id: str) -> HttpResponse:
+        """Void one hold."""
+        return self._answer(request, hold_id)
+
+
+class ReleaseByRequestView(_ReleaseView):
+    """The call with this request id did not happen."""
+
+    @extend_schema(
+        operation_id="release",
+        summary="Release a hold by its request_id",
+        description=(
+            "For a caller that did not see the check's answer: `request_id` and the "
+            "payer are named in the body. Needs a service key with scope `check`. Safe "
+            "to repeat."
+        ),
+        **_RELEASE,
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Void one hold."""
+        return self._answer(request, "")

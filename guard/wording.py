@@ -239,7 +239,8 @@ def refusal(error: AforoError) -> Answer:
     return Answer(error.status, problem_headers(error), problem_bytes(error))
 
 
-def _denied(decision: Decision) -> Answer:
+def denial(decision: Decision) -> AforoError:
+    """Return the problem that tells a refused decision."""
     assert decision.reason is not None, "a refusal has a reason"
     wording = WORDINGS[decision.reason]
     limited = wording.status == 429
@@ -258,7 +259,7 @@ def _denied(decision: Decision) -> Answer:
     if wording.title:
         extra["title"] = wording.title
     text = sentence(decision)
-    error = AforoError(
+    return AforoError(
         wording.code,
         wording.status,
         text,
@@ -266,7 +267,6 @@ def _denied(decision: Decision) -> Answer:
         headers=limit_headers(decision) if limited else None,
         **extra,
     )
-    return refusal(error)
 
 
 def _would(decision: Decision) -> dict[str, str] | None:
@@ -331,8 +331,14 @@ def _admitted(decision: Decision, ask: Ask, tag: str) -> Answer:
     return Answer(200, headers, _encode(body))
 
 
+def plain_answer(body: Mapping[str, Any]) -> Answer:
+    """Return a body with status 200."""
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Answer(200, headers, _encode(body))
+
+
 def answer(decision: Decision, ask: Ask, tag: str) -> Answer:
     """Return what a door says about a decision."""
     if decision.outcome == Outcome.DENY:
-        return _denied(decision)
+        return refusal(denial(decision))
     return _admitted(decision, ask, tag)

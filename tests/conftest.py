@@ -8,6 +8,11 @@ import pytest
 import redis
 from django.conf import settings
 
+from guard.tests.conftest import any_door, fresh_process, gateway, shop
+
+# Fixtures of the guard's own tests that tests across apps use too.
+__all__ = ["any_door", "fresh_process", "gateway", "shop"]
+
 
 @pytest.fixture
 def store() -> Iterator[redis.Redis]:

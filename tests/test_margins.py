@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from aforo.core.models import AuditEntry, FxRate, Happening
+from aforo.core.models import AuditEntry, FxRate
 from aforo.lib import clock, ids
 from aforo.lib.errors import AforoError
 from aforo.management.commands.verify import breaks
@@ -395,21 +395,3 @@ def test_a_rebuilt_edge_has_the_kept_levels(store: redis.Redis, shop: Shop) -> N
     store.flushdb()
     projection.rebuild_all()
     assert verdict(store, shop) == "allow"
-
-
-def test_each_level_is_told_once_and_its_end_too(shop: Shop) -> None:
-    use(shop, 100, 850)  # $10.00 of revenue, $8.50 of cost.
-    use(shop, 0, 80)
-    use(shop, 0, 170)
-    use(shop, 200, 0)
-    own = Happening.objects.filter(scope=f"{shop.subscription.public_id}/margin")
-    told = [(row.type, row.figures["margin"]) for row in own.order_by("pk")]
-    rows = MarginChange.objects.filter(scope="subscription").order_by("pk")
-    assert [kind for kind, _ in told] == [
-        "margin.warn",
-        "margin.throttle",
-        "margin.block",
-        "margin.ok",
-    ]
-    assert [Decimal(figure) for _, figure in told] == [row.margin for row in rows]
-    assert "$11.00" in own.order_by("pk")[2].text

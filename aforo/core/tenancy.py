@@ -14,7 +14,8 @@ from django.utils.functional import SimpleLazyObject
 from aforo.core.models import Membership, Tenant
 
 # The hot doors. What lies below them is not: a correction is a request like others.
-ALONE = frozenset({"/v1/check", "/v1/events", "/v1/otlp/v1/traces"})
+ALONE = frozenset({"/v1/check", "/v1/authz", "/v1/events", "/v1/otlp/v1/traces"})
+ALONE_BELOW = ("/v1/authz/", "/v1/holds/", "/static/", "/healthz")
 # Where a person's choice among several tenants is kept.
 SESSION_KEY = "aforo_tenant"
 
@@ -62,7 +63,7 @@ class TenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request inside its transaction."""
         path = request.path
-        if path in ALONE or path.startswith(("/static/", "/healthz")):
+        if path in ALONE or path.startswith(ALONE_BELOW):
             return self.get_response(request)  # These open their own, if any.
         with as_web(tenant_id=None):
             self._identify(request)

@@ -164,6 +164,25 @@ async def read_body(
     return decode_body(raw, headers.get("content-encoding", ""), limit=limit)
 
 
+async def drain(
+    receive: Receive,
+    headers: Mapping[str, str],
+    *,
+    limit: int = BODY_MAX,
+    timeout_s: float = BODY_TIMEOUT_S,
+) -> None:
+    """Read a body that nobody wants, so that the connection can be used again.
+
+    Raises AforoError 413 and 408 as read_body() does.
+    """
+    await read_body(
+        receive,
+        {"content-length": headers.get("content-length", "")},
+        limit=limit,
+        timeout_s=timeout_s,
+    )
+
+
 async def _collect(receive: Receive, limit: int) -> bytes:
     """Return the chunks of an ASGI body as one."""
     chunks: list[bytes] = []

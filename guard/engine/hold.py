@@ -20,7 +20,8 @@ class Released(enum.StrEnum):
     """What became of a hold that somebody wanted to void."""
 
     RELEASED = "released"
-    USED = "used"  # settled, released or expired before
+    BEFORE = "before"  # by an earlier release
+    USED = "used"  # settled or expired before
     UNKNOWN = "unknown"
 
 
@@ -47,13 +48,21 @@ def parse_hold_id(text: str) -> HoldId | None:
     return HoldId(match[1], key)
 
 
-def release(client: scripts.Client, hold: HoldId, *, decision_id: str = "") -> Released:
-    """Void a hold: the call did not happen.
+def prepare(hold: HoldId, *, decision_id: str = "") -> scripts.Call:
+    """Return the call of release.lua that voids a hold.
 
     With a decision id the hold must be that decision's.
     """
-    call = scripts.Call(
+    return scripts.Call(
         scripts.RELEASE, keys.hold_keys(hold.tag), [hold.key, decision_id]
     )
-    reply = scripts.run(client, call)
+
+
+def interpret(reply: bytes | str) -> Released:
+    """Return what a reply of release.lua says."""
     return Released(reply.decode() if isinstance(reply, bytes) else reply)
+
+
+def release(client: scripts.Client, hold: HoldId, *, decision_id: str = "") -> Released:
+    """Void a hold: the call did not happen."""
+    return interpret(scripts.run(client, prepare(hold, decision_id=decision_id)))

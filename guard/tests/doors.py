@@ -1,4 +1,4 @@
-"""Both doors of /v1/check behind one call, so that one test holds for each."""
+"""Both doors of the guard behind one call, so that one test holds for each."""
 
 from __future__ import annotations
 
@@ -31,11 +31,26 @@ class Reply:
         return str(self.json["code"])
 
 
+CHECK = "/v1/check"
+
+
+def bare_application(path: str) -> Any:
+    """Return the part of the ASGI front that answers an address."""
+    if path == CHECK:
+        return front.application
+    return front.authz if path.startswith("/v1/authz") else front.holds
+
+
 class Door(Protocol):
-    """One way to reach /v1/check."""
+    """One way to reach the guard."""
 
     def send(
-        self, method: str, body: bytes, headers: Mapping[str, str], query: str
+        self,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        query: str,
+        path: str = CHECK,
     ) -> Reply:
         """Send a request as it stands."""
 
@@ -63,18 +78,30 @@ class BareDoor:
         self.loop.close()
 
     def send(
-        self, method: str, body: bytes, headers: Mapping[str, str], query: str
+        self,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        query: str,
+        path: str = CHECK,
     ) -> Reply:
-        return self.loop.run_until_complete(self._send(method, body, headers, query))
+        return self.loop.run_until_complete(
+            self._send(method, body, headers, query, path)
+        )
 
     async def _send(
-        self, method: str, body: bytes, headers: Mapping[str, str], query: str
+        self,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        query: str,
+        path: str,
     ) -> Reply:
         sent: list[dict[str, Any]] = []
         scope = {
             "type": "http",
             "method": method,
-            "path": "/v1/check",
+            "path": path,
             "query_string": query.encode(),
             "headers": [
                 (name.lower().encode(), value.encode("latin-1"))
@@ -89,7 +116,7 @@ class BareDoor:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        await front.application(scope, receive, send)
+        await bare_application(path)(scope, receive, send)
         start, rest = sent
         names = {k.decode(): v.decode("latin-1") for k, v in start["headers"]}
         return Reply(start["status"], names, rest["body"])
@@ -112,13 +139,18 @@ class DjangoDoor:
         self.disconnect()
 
     def send(
-        self, method: str, body: bytes, headers: Mapping[str, str], query: str
+        self,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        query: str,
+        path: str = CHECK,
     ) -> Reply:
         content_type = headers.get("Content-Type", "")
         rest = {k: v for k, v in headers.items() if k != "Content-Type"}
         answer = self.client.generic(
             method,
-            f"/v1/check?{query}" if query else "/v1/check",
+            f"{path}?{query}" if query else path,
             body,
             content_type=content_type,
             headers=rest,
@@ -162,3 +194,29 @@ class Asker:
     def ask(self, **members: Any) -> Reply:
         """Send members as JSON."""
         return self.raw(json.dumps(members).encode())
+
+    def authz(
+        self,
+        *,
+        method: str = "GET",
+        query: str = "",
+        below: str = "",
+        body: bytes = b"",
+        **headers: str | None,
+    ) -> Reply:
+        """Forward a request's headers, names with _ for -; `below` is its path."""
+        named = {"Authorization": self.authorization or None} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        kept = {name: value for name, value in named.items() if value is not None}
+        return self.door.send(method, body, kept, query, f"/v1/authz{below}")
+
+    def release(self, name: str = "", **members: Any) -> Reply:
+        """Void the hold with an id, or of a request_id among the members."""
+        headers = {
+            "Authorization": self.authorization,
+            "Content-Type": "application/json",
+        }
+        path = f"/v1/holds/{name}/release" if name else "/v1/holds/release"
+        body = json.dumps(members).encode() if members else b""
+        return self.door.send("POST", body, headers, "", path)

@@ -30,8 +30,35 @@ def test_a_release_happens_once(edge: Edge) -> None:
     first = edge.ask(amount_micros=50)
     edge.ask(amount_micros=50)
     assert hold.release(edge.client, hold_of(edge, first)) == "released"
-    assert hold.release(edge.client, hold_of(edge, first)) == "used"
+    assert hold.release(edge.client, hold_of(edge, first)) == "before"
+    assert hold.release(edge.client, hold_of(edge, first)) == "before"
     assert edge.ask(amount_micros=1).limits[0].used == 51
+
+
+def test_a_settled_hold_is_not_released(edge: Edge) -> None:
+    edge.project(**CAP)
+    first = edge.ask(request_id="r", amount_micros=50)
+    edge.total(version=2, spend=25, settled=["r"])
+    assert hold.release(edge.client, hold_of(edge, first)) == "used"
+    assert edge.ask(amount_micros=1).limits[0].used == 26
+
+
+def test_usage_that_comes_after_a_release_settles(edge: Edge) -> None:
+    edge.project(**CAP)
+    first = edge.ask(request_id="r", amount_micros=50)
+    hold.release(edge.client, hold_of(edge, first))
+    edge.total(version=2, spend=25, settled=["r"])
+    assert hold.release(edge.client, hold_of(edge, first)) == "used"
+    assert edge.ask(amount_micros=1).limits[0].used == 26
+
+
+def test_a_hold_that_ran_out_is_not_released(edge: Edge) -> None:
+    edge.project(max_call_s=-59, **CAP)
+    first = edge.ask(amount_micros=30)
+    time.sleep(1.05)
+    assert hold.release(edge.client, hold_of(edge, first)) == "used"
+    assert hold.release(edge.client, hold_of(edge, first)) == "used"
+    assert edge.ask(amount_micros=1).limits[0].used == 1
 
 
 def test_an_unknown_hold_is_unknown(edge: Edge) -> None:
