@@ -156,7 +156,7 @@ def script_against_reads(redis_url: str, digest: str, tag: str) -> dict[str, Any
         call = engine.prepare(request)
         pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
 
-    read = rate(lambda pipe, _: pipe.evalsha(reads, 5, *names, f"c:{digest}"))
+    read = rate(lambda pipe, _: pipe.evalsha(reads, len(names), *names, f"c:{digest}"))
     before = _redis_cpu_s(client)
     full = rate(check)
     cpu_us = (_redis_cpu_s(client) - before) / SCRIPT_CALLS * 1e6

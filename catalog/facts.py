@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import CONTEXT
+from catalog import loop_words
 from catalog.describe import filter_words, per_words
 from catalog.level_words import trigger_words
 from catalog.pricing import (
@@ -391,4 +392,4 @@ def limit_facts(limits: Mapping[str, Any], currency: str) -> list[Fact]:
         found.append(Fact("on_outage", "When the guard's store is away", words))
     if limits.get("wallet_required"):
         found.append(Fact("wallet_required", "Wallet", "required"))
-    return found
+    return [*found, *(Fact(*row) for row in loop_words.rows(limits))]

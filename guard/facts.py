@@ -22,7 +22,7 @@ from catalog import effective
 from catalog.plans import PricedPlan, load_plans
 from catalog.pricing import Plan, Source, state_from_json
 from catalog.pricing.state import Tally, Windows, quantity_of
-from guard import estimates, recipe_facts, statements
+from guard import estimates, recipe_facts, rules, statements
 from guard.engine import keys, state
 
 # A secret that ended longer ago is simply unknown.
@@ -98,7 +98,7 @@ def _limits(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> dict[st
     """Return what limits hold: the plan's, with the customer's own before them."""
     said = json.loads(subscription.overrides)
     plan = plans[subscription.plan_version_id]
-    return {**estimates.limits_of(plan, said), **said.get("limits", {})}
+    return rules.merged(estimates.limits_of(plan, said), said.get("limits", {}))
 
 
 def _priced(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> PricedPlan:
@@ -166,6 +166,8 @@ def _subscription(
         features=tuple(row.features),
         on_outage=limits.get("on_outage", "open"),
         max_call_s=row.max_call_s,
+        loop=rules.loop(limits),
+        shadow=rules.shadow(limits, units),
     )
 
 

@@ -236,6 +236,10 @@ def _question(payer: Payer, ask: Ask) -> CheckRequest:
         ceiling_micros=ask.ceiling_micros,
         tokens=ask.estimate.tokens,
         units=ask.estimate.units,
+        tool=ask["tool_name"],
+        args_hash=ask["args_hash"],
+        last_tool_status=ask["last_tool_status"],
+        session=ask["session_id"],
     )
 
 

@@ -35,6 +35,9 @@ class Reason(enum.StrEnum):
     SUBSCRIPTION_INACTIVE = "subscription.inactive"
     ESTIMATE_TOO_LARGE = "estimate.too_large"
     REQUEST_ID_USED = "request_id.used"
+    LOOP_CALL = "loop.call.window"
+    LOOP_REQUEST = "loop.request.window"
+    LOOP_STREAK = "loop.agent.streak"
     REQUESTS_MINUTE = "requests.subscription.minute"
     TOKENS_MINUTE = "tokens.subscription.minute"
     QUOTA_PERIOD = "quota.subscription.period"
@@ -72,6 +75,11 @@ class CheckRequest(msgspec.Struct, frozen=True, gc=False):
     ceiling_micros: int | None = None
     tokens: int | None = None
     units: Mapping[str, int] = msgspec.field(default_factory=dict)
+    # What the loop guard counts; empty where the caller did not say.
+    tool: str = ""
+    args_hash: str = ""
+    last_tool_status: str = ""
+    session: str = ""
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
@@ -121,6 +129,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     estimate_defaulted: bool = False
     replayed: bool = False
     degraded: bool = False
+    # Rules in shadow that would have refused or slowed it: for reports, not callers.
+    shadow: tuple[Limit, ...] = ()
 
     @property
     def binding(self) -> Limit | None:

@@ -14,8 +14,9 @@ REQUEST_KEY_BYTES: Final = 16
 
 
 def customer_keys(tag: str) -> list[str]:
-    """Return cfg, use, hold, exp and win of a customer, in the scripts' order."""
-    return [f"{{{tag}}}:{part}" for part in ("cfg", "use", "hold", "exp", "win")]
+    """Return cfg, use, hold, exp, win and loop of a customer, in the scripts' order."""
+    parts = ("cfg", "use", "hold", "exp", "win", "loop")
+    return [f"{{{tag}}}:{part}" for part in parts]
 
 
 def projection_keys(tag: str) -> list[str]:
@@ -102,3 +103,8 @@ def request_key(text: str) -> bytes:
     A hash, because a client chose the text; its size bounds what a hold can take.
     """
     return hashlib.sha256(text.encode()).digest()[:REQUEST_KEY_BYTES]
+
+
+def call_key(tool: str, args_hash: str) -> bytes:
+    """Return the 16 bytes by which a call of a tool with these arguments is known."""
+    return request_key(f"{tool}\0{args_hash}")

@@ -1,5 +1,6 @@
 -- The checks, in order; the first refusal wins --------------------------------
-local limits, throttle_reason, refused, retry_at = {}, '', nil, 0
+local limits, throttle_reason = {}, ''
+local refused, retry_at = loop_refused, loop_retry_at
 
 local function report(name, unit, limit, used, reset_at)
   local n = #limits
@@ -15,6 +16,14 @@ local function rate(name, unit, limit, w, count)
   if not limit then return end
   local after = w[1] + count
   local reset_at = (w[2] + WINDOW_S + 1) * 1000
+  if in_shadow(name, unit) then
+    -- What it would have refused does not count for it: so it judges as if enforced.
+    w.passed_by = not first and after > limit
+    if w.passed_by then
+      would_stop(name, unit, limit, w[1], fits_at(w, count, limit))
+    end
+    return
+  end
   if not refused and not first and after > limit then
     refused, retry_at = name, fits_at(w, count, limit)
     after, reset_at = w[1], retry_at
@@ -39,6 +48,12 @@ local function cumulative(name, unit, limit, used, window_end, waiting, need, po
   local so_far = (window_end > now and used or 0) + waiting
   local reset_at = period_end(window_end)
   local over = not first and (so_far >= limit or so_far + need > limit)
+  if in_shadow(name, unit) then
+    if over and (policy == 'deny' or policy == 'throttle') then
+      would_stop(name, unit, limit, so_far, reset_at)
+    end
+    return
+  end
   if over and policy == 'throttle' and throttle_reason == '' then
     throttle_reason = name
   end

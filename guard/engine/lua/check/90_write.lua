@@ -12,13 +12,15 @@ if refused then
   return {'no', refused, retry_at, now, key, estimate, defaulted, facts, limits}
 end
 local counts = {}
-counted(requests_window, 1, counts)
-if not first and tokens > 0 then counted(tokens_window, tokens, counts) end
-redis.call('HSET', WIN, unpack(counts))
+if not requests_window.passed_by then counted(requests_window, 1, counts) end
+if not first and tokens > 0 and not tokens_window.passed_by then
+  counted(tokens_window, tokens, counts)
+end
+if #counts > 0 then redis.call('HSET', WIN, unpack(counts)) end
 if first then
   if #ended > 0 then redis.call('HSET', HOLD, 'p', cmsgpack.pack(pending)) end
   return {'yes', first.a, first.r, first.d, first.e, 1, now, key, first.m, first.f,
-    facts, limits}
+    facts, limits, would}
 end
 local held = {}
 if sub.cap and estimate > 0 then held[money] = estimate end
@@ -37,4 +39,4 @@ redis.call('HSET', HOLD, key, cmsgpack.pack({a = decision, r = throttle_reason,
   cmsgpack.pack(pending))
 redis.call('ZADD', EXP, hold_until, key)
 return {'yes', decision, throttle_reason, ARGV[13], hold_until, 0, now, key, estimate,
-  defaulted, facts, limits}
+  defaulted, facts, limits, would}
