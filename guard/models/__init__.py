@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from guard.models.decisions import Decision, DoorCount
+from guard.models.decisions import Decision, DoorCount, RuleCount
 
-__all__ = ["Decision", "DoorCount"]
+__all__ = ["Decision", "DoorCount", "RuleCount"]

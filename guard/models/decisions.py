@@ -8,16 +8,19 @@ from aforo.lib.models import TenantModel
 
 
 class Decision(TenantModel):
-    """A deny, throttle or degraded allow, reported by a door; kept for 30 days."""
+    """A deny, throttle, degraded or shadowed allow of a door; kept for 30 days."""
 
     public_prefix = "dec"
 
     customer_id = models.UUIDField(null=True)
     agent_id = models.UUIDField(null=True)
     credential_id = models.UUIDField(null=True)
+    subscription_id = models.UUIDField(null=True)
     decision = models.CharField(max_length=10)
     reason_code = models.CharField(max_length=60, blank=True)
     degraded = models.BooleanField(default=False)
+    # Rules in shadow that would have stopped or slowed it, as `checks` are written.
+    shadow = models.JSONField(default=list, db_default=[])
     request_id = models.CharField(max_length=255, blank=True)
     # What was asked, without secrets, and each check's value, limit and result.
     inputs = models.JSONField(default=dict)
@@ -56,3 +59,30 @@ class DoorCount(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.minute:%H:%M}"
+
+
+class RuleCount(TenantModel):
+    """How many calls of one contract a rule stopped in an hour, or would have.
+
+    Every one is counted, also where decisions are too many to be kept one by one.
+    `rule` is a code of `guard.rules`; kept for 30 days.
+    """
+
+    hour = models.DateTimeField()
+    customer_id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    rule = models.CharField(max_length=160)
+    denied = models.PositiveBigIntegerField(default=0)
+    throttled = models.PositiveBigIntegerField(default=0)
+    shadowed = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "hour", "subscription_id", "customer_id", "rule"],
+                name="guard_rule_count_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.hour:%Y-%m-%d %H:%M}"
