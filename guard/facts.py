@@ -107,7 +107,7 @@ def _priced(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> PricedP
     return effective.of_contract(plans[subscription.plan_version_id], said, {})
 
 
-def _units(plan: PricedPlan) -> dict[str, str]:
+def units_of(plan: PricedPlan) -> dict[str, str]:
     """Return by which name estimates speak of a metric: its measurement."""
     units = {}
     for charge in plan.plan.charges:
@@ -141,7 +141,7 @@ def _subscription(
     row: Row, plan: PricedPlan, limits: Mapping[str, Any], wallet: bool
 ) -> state.Subscription:
     """Return the edge's record of a subscription."""
-    units = _units(plan)
+    units = units_of(plan)
     return state.Subscription(
         id=ids.public("sub", row.id),
         state=row.state,
@@ -203,7 +203,7 @@ def _quantities(
         used["tokens"] += row.token_count
         used["requests"] += row.event_count
         plan = plans[row.plan_version_id].plan
-        units = _units(plans[row.plan_version_id])
+        units = units_of(plans[row.plan_version_id])
         counted = state_from_json(msgspec.json.decode(row.state))
         for charge in plan.charges:
             tally = counted.get(charge.key)

@@ -12,7 +12,7 @@ from django.urls import Resolver404, resolve
 from django.utils.functional import SimpleLazyObject
 
 from aforo.core.models import Role, Tenant, User
-from aforo.core.roles import SIMULATE, STAFF
+from aforo.core.roles import RULES, SIMULATE, STAFF
 
 THEME_COOKIE = "aforo_theme"
 
@@ -58,6 +58,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         (
             Link("Sessions", "/sessions", "list-tree", "s"),
             Link("Events", "/events", "activity", "e"),
+            Link("Rules", "/guard/rules", "shield", "k", RULES),
         ),
     ),
     (
