@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from aforo.lib.money import CONTEXT
+from catalog import loop_words
 from catalog.describe import filter_words, per_words
 from catalog.level_words import trigger_words
 from catalog.margin_facts import margin_rows
@@ -393,4 +394,4 @@ def limit_facts(limits: Mapping[str, Any], currency: str) -> list[Fact]:
     if limits.get("wallet_required"):
         found.append(Fact("wallet_required", "Wallet", "required"))
     found += [Fact(*row) for row in margin_rows(limits, currency)]
-    return found
+    return [*found, *(Fact(*row) for row in loop_words.rows(limits))]

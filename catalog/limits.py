@@ -18,6 +18,8 @@ MODEL_MAX = 120  # It becomes a header.
 # Caps are compared in millionths, which Lua holds exactly up to 2^53.
 CAP_MAX = Decimal(9_000_000_000)
 PRICE_MAX = Decimal(1_000_000_000)
+LOOP_COUNT_MAX = 10_000
+LOOP_SECONDS_MAX = 3_600
 # Units of a quota that are no metric: what the guard counts by itself.
 BUILT_IN = frozenset({"requests", "tokens"})
 _MONEY = re.compile(r"[0-9]{1,26}(\.[0-9]{1,12})?", re.ASCII)
@@ -150,6 +152,66 @@ def _model(value: Any, path: str) -> None:
         raise _refuse(path, f"A model's name of at most {MODEL_MAX} characters.")
 
 
+def _repeats(value: Any, path: str) -> None:
+    """Refuse a window that is not complete, or that the guard could not keep."""
+    if not isinstance(value, Mapping) or set(value) != {"count", "seconds"}:
+        raise _refuse(path, "It has count and seconds.")
+    _between(value["count"], f"{path}.count", 1, LOOP_COUNT_MAX)
+    _between(value["seconds"], f"{path}.seconds", 1, LOOP_SECONDS_MAX)
+
+
+def _errors(value: Any, path: str) -> None:
+    """Refuse a streak without its length."""
+    if not isinstance(value, Mapping) or set(value) != {"count"}:
+        raise _refuse(path, "It has count.")
+    # One failure is no streak: it could never end.
+    _between(value["count"], f"{path}.count", 2, LOOP_COUNT_MAX)
+
+
+def _between(value: Any, path: str, least: int, most: int) -> None:
+    """Refuse what is no whole number in range."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refuse(path, "A whole number.")
+    if not least <= value <= most:
+        raise _refuse(path, f"From {least} to {most:,}.")
+
+
+LOOPS = {"same_call": _repeats, "retries": _repeats, "errors": _errors}
+
+
+def _loop(value: Any, path: str) -> None:
+    """Refuse what the loop guard does not know; null turns a part off."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise _refuse(path, f"An object of {', '.join(LOOPS)}.")
+    for name, said in value.items():
+        if name not in LOOPS:
+            raise _refuse(f"{path}.{name}", f"Unknown; known are {', '.join(LOOPS)}.")
+        if said is not None:
+            LOOPS[name](said, f"{path}.{name}")
+
+
+# What may be judged without being enforced: these, and a quota by its metric.
+SHADOWED = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "spend_cap",
+    *(f"loop.{name}" for name in LOOPS),
+)
+
+
+def _shadow(value: Any, path: str) -> None:
+    """Refuse rules that cannot be in shadow."""
+    if not isinstance(value, Mapping):
+        raise _refuse(path, "An object of rules, each true or false.")
+    for name, on in value.items():
+        if name not in SHADOWED and not name.startswith("quotas."):
+            known = ", ".join((*SHADOWED, "quotas.<metric>"))
+            raise _refuse(f"{path}.{name}", f"Unknown; known are {known}.")
+        _flag(on, f"{path}.{name}")
+
+
 _CHECKS = {
     "requests_per_minute": _count,
     "tokens_per_minute": _count,
@@ -161,6 +223,8 @@ _CHECKS = {
     "wallet_required": _flag,
     "margin": _margin,
     "throttle_model": _model,
+    "loop": _loop,
+    "shadow": _shadow,
 }
 
 

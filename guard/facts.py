@@ -26,6 +26,7 @@ from guard import (
     estimates,
     person_facts,
     recipe_facts,
+    rules,
     standing_facts,
     statements,
 )
@@ -110,7 +111,7 @@ def limits_of(
     """Return what limits hold: the plan's, with the customer's own before them."""
     said = json.loads(subscription.overrides)
     plan = plans[subscription.plan_version_id]
-    return {**estimates.limits_of(plan, said), **said.get("limits", {})}
+    return rules.merged(estimates.limits_of(plan, said), said.get("limits", {}))
 
 
 def _priced(subscription: Row, plans: Mapping[uuid.UUID, PricedPlan]) -> PricedPlan:
@@ -179,6 +180,8 @@ def _subscription(
         on_outage=limits.get("on_outage", "open"),
         max_call_s=row.max_call_s,
         throttle_model=limits.get("throttle_model"),
+        loop=rules.loop(limits),
+        shadow=rules.shadow(limits, units),
     )
 
 

@@ -25,7 +25,7 @@ from aforo.core import key_use
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
 from billing import credentials
-from guard import latency, wording
+from guard import latency, rule_counts, wording
 from guard.asking import Ask
 from guard.engine.decision import Decision as Judged
 from guard.engine.decision import Limit, Outcome
@@ -125,6 +125,7 @@ def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
         "customer": facts and facts.customer_id,
         "agent": facts and facts.agent_id,
         "credential": facts and facts.credential_id,
+        "subscription": facts and facts.subscription_id,
         "decision": decision.outcome.value,
         "reason_code": _reason(decision),
         "degraded": decision.degraded,
@@ -133,6 +134,7 @@ def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
         "request_id": ask["request_id"],
         "inputs": _asked(verdict, ask),
         "checks": [_check(limit) for limit in decision.limits],
+        "shadow": [_check(limit) for limit in decision.shadow],
         "latency_us": latency_us,
         "decided_at_ms": decision.now_ms,
     }
@@ -150,6 +152,7 @@ class Journal:
         self._opened = 0.0
         self._notes = 0
         self._counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
+        self._rules: dict[str, rule_counts.Counts] = {}
         # When a credential was last seen, by tenant, in milliseconds; service keys.
         self._used: dict[str, dict[str, int]] = {}
         self._keys: dict[str, dict[str, int]] = {}
@@ -193,7 +196,7 @@ class Journal:
             counts[tenant, minute, "warned"] += 1
             if self._is_news(decision, minute):
                 return True
-        return decision.degraded or bool(decision.override_id)
+        return decision.degraded or bool(decision.override_id or decision.shadow)
 
     def note(self, verdict: Verdict, ask: Ask, latency_us: int) -> None:
         """Spool a decision; a full disk is logged and never stops a check."""
@@ -209,6 +212,13 @@ class Journal:
             if key := decision.facts.credential_id:
                 self._used.setdefault(tenant, {})[key] = decision.now_ms
             is_told = self._count(decision, latency_us)
+            if (
+                decision.outcome != Outcome.ALLOW
+                or decision.degraded
+                or decision.shadow
+            ):
+                counts = self._rules.setdefault(tenant, collections.Counter())
+                counts.update(rule_counts.keys_of(decision))
             try:
                 if is_told and (decision.degraded or self._notes < NOTES_MAX):
                     self._write(_note(verdict, ask, latency_us))
@@ -243,7 +253,12 @@ class Journal:
             self._write({"tenant": tenant, "used": used})
         for tenant, used in self._keys.items():
             self._write({"tenant": tenant, "keys": used})
+        for tenant, counts in self._rules.items():
+            if counts:
+                said = rule_counts.lines(counts)
+                self._write({"tenant": tenant, "rules": said})
         self._counts.clear()
+        self._rules.clear()
         self._used.clear()
         self._keys.clear()
         self._latency.clear()
@@ -288,6 +303,7 @@ def _decision(tenant: uuid.UUID, line: dict[str, Any]) -> Decision:
         customer_id=_id("cus", line["customer"]),
         agent_id=_id("agt", line["agent"]),
         credential_id=_id("crd", line["credential"]),
+        subscription_id=_id("sub", line.get("subscription")),
         decision=line["decision"],
         reason_code=line["reason_code"],
         degraded=line["degraded"],
@@ -296,6 +312,7 @@ def _decision(tenant: uuid.UUID, line: dict[str, Any]) -> Decision:
         request_id=line["request_id"],
         inputs=line["inputs"],
         checks=line["checks"],
+        shadow=line.get("shadow", []),
         latency_us=line["latency_us"],
         decided_at=wording.instant(line["decided_at_ms"]),
     )
@@ -381,6 +398,8 @@ def _collect(folder: Path) -> int:
                 for one in lines:
                     if "minute" in one:
                         _count(tenant, one)
+                    elif "rules" in one:
+                        rule_counts.store(tenant, one["rules"])
                     elif "used" in one:
                         credentials.note_used(_times("crd", one["used"]))
                     elif "keys" in one:

@@ -236,11 +236,14 @@ def _question(payer: Payer, ask: Ask) -> CheckRequest:
         product=ask.product,
         feature=ask["feature"],
         tenant=ask["tenant_id"],
-        session=ask["session_id"],
         amount_micros=ask.estimate.amount_micros,
         ceiling_micros=ask.ceiling_micros,
         tokens=ask.estimate.tokens,
         units=ask.estimate.units,
+        tool=ask["tool_name"],
+        args_hash=ask["args_hash"],
+        last_tool_status=ask["last_tool_status"],
+        session=ask["session_id"],
     )
 
 

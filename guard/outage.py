@@ -178,7 +178,8 @@ class LocalLimits:
             reset = (first + WINDOW_S + 1) * 1000
             most = self._share(limit.limit)
             return structs.replace(limit, limit=most, used=used, reset_at_ms=reset)
-        if on_outage != "local":
+        # What repeats is known to the store alone.
+        if on_outage != "local" or limit.name.startswith("loop."):
             return None
         used = granted.used[limit.name, limit.unit]
         return structs.replace(

@@ -28,8 +28,10 @@ _HELP: Final = {
     "parent_session_id": "Kept with the decision.",
     "request_id": "Makes the check idempotent; the usage event carries it too.",
     "correlation_id": "Stands in for request_id while it is unused.",
-    "args_hash": "A hash of the call's arguments.",
-    "last_tool_status": "How the caller's last tool call ended.",
+    "args_hash": "A hash of the call's arguments: equal calls of a tool are counted by"
+    " it where the plan's loop guard is on.",
+    "last_tool_status": "How the caller's last tool call ended: success, error or an"
+    " HTTP status. Errors in a row are counted where the loop guard is on.",
 }
 
 

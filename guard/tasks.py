@@ -23,7 +23,7 @@ from guard import (
     thresholds,
 )
 from guard.margin import record
-from guard.models import Decision, DoorCount
+from guard.models import Decision, DoorCount, RuleCount
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ def _forget(now: dt.datetime) -> None:
     last = list(old.values_list("pk", flat=True)[:DELETED_PER_RUN])
     Decision.objects.filter(pk__in=last).delete()
     DoorCount.objects.filter(minute__lt=now - KEPT).delete()
+    RuleCount.objects.filter(hour__lt=now - KEPT).delete()
 
 
 @shared_task(name="guard.collect_decisions")

@@ -91,6 +91,11 @@ WORDINGS: Final[Mapping[Reason, Wording]] = {
     Reason.REQUEST_ID_USED: Wording(
         409, "request_id_used", "this request_id was settled, released or has expired"
     ),
+    Reason.LOOP_CALL: Wording(
+        429, "loop_detected", "the same tool call with the same arguments"
+    ),
+    Reason.LOOP_REQUEST: Wording(429, "loop_detected", "retries of one request"),
+    Reason.LOOP_STREAK: Wording(429, "loop_detected", "tool errors in a row"),
     Reason.REQUESTS_MINUTE: Wording(429, "rate_limited", "requests per minute"),
     Reason.TOKENS_MINUTE: Wording(429, "rate_limited", "tokens per minute"),
     Reason.QUOTA_PERIOD: Wording(429, "quota_exceeded", "quota of the period"),

@@ -12,7 +12,7 @@ from django.urls import Resolver404, resolve
 from django.utils.functional import SimpleLazyObject, cached_property
 
 from aforo.core.models import Role, Tenant, User
-from aforo.core.roles import SIMULATE, STAFF
+from aforo.core.roles import RULES, SIMULATE, STAFF
 from aforo.lib import clock
 from guard import observing
 from guard.models import ObserveOnly
@@ -63,6 +63,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
             Link("Sessions", "/sessions", "list-tree", "s"),
             Link("Events", "/events", "activity", "e"),
             Link("Guard", "/guard", "shield", "g"),
+            Link("Rules", "/guard/rules", "gauge", "q", RULES),
             Link("Alerts", "/alerts", "triangle-alert", "n"),
         ),
     ),

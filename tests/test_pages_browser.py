@@ -34,6 +34,7 @@ LISTS = (
     "/simulator",
     "/metrics",
     "/metrics/new",
+    "/guard/rules",
     "/sessions",
     "/events",
     "/events?status=unrateable",

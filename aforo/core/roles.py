@@ -28,6 +28,8 @@ OPERATE = (Role.OWNER, Role.OPERATIONS)
 # Who adds and changes customers, their teams and agents.
 ACCOUNTS = (Role.OWNER, Role.FINANCE, Role.OPERATIONS)
 OWN = (Role.OWNER,)
+# Who decides which limits the guard enforces.
+RULES = (Role.OWNER, Role.PRODUCT_MANAGER, Role.OPERATIONS)
 # Who asks what prices would have earned: it shows cost and margin of every customer.
 SIMULATE = (Role.OWNER, Role.PRODUCT_MANAGER, Role.FINANCE)
 

@@ -40,7 +40,10 @@ class PlanVersion(TenantModel):
      "spend_cap": "25.00"|null,
      "estimate": {"input_tokens": "0.000003", …} money per unit,
      "default_estimate": "0.01", "on_outage": "open"|"local"|"closed",
-     "wallet_required": bool}
+     "wallet_required": bool,
+     "loop": {"same_call": {"count": int, "seconds": int}, "retries": the same,
+              "errors": {"count": int}}, each may be missing or null: off,
+     "shadow": {rule: bool}, judged and not enforced where true}
     A trigger refuses every change of a published version but its retirement.
     """
 

@@ -17,10 +17,23 @@ from guard.engine.decision import (
 )
 
 _LIMIT_FIELDS = 5
+# How callers say that a tool call ended badly or well; other words say neither.
+_FAILED = frozenset(
+    ("error", "failed", "failure", "timeout", "timed_out", "exception", "aborted")
+)
+_WENT_WELL = frozenset(("ok", "success", "succeeded", "completed", "done"))
 
 
 def _number(value: int | None) -> str:
     return "" if value is None else str(value)
+
+
+def _ended(status: str) -> str:
+    """Return ok, error, or nothing when a status says neither; HTTP codes count."""
+    word = status.strip().lower()
+    if len(word) == 3 and word.isascii() and word.isdigit():
+        return "error" if word >= "400" else "ok"
+    return "error" if word in _FAILED else "ok" if word in _WENT_WELL else ""
 
 
 def prepare(request: CheckRequest) -> scripts.Call:
@@ -42,6 +55,8 @@ def prepare(request: CheckRequest) -> scripts.Call:
         _number(request.amount_micros),
         _number(request.ceiling_micros),
         _number(request.tokens),
+        keys.call_key(request.tool, request.args_hash) if request.args_hash else "",
+        _ended(request.last_tool_status) if request.last_tool_status else "",
         keys.session_key(request.session) if request.session else "",
     ]
     for unit, quantity in request.units.items():
@@ -102,7 +117,7 @@ def interpret(request: CheckRequest, reply: list[Any]) -> Decision | Cold:
             estimate_defaulted=bool(defaulted),
         )
     _, outcome, reason, decision_id, until, replayed, now, key, *tail = reply
-    estimate, defaulted, facts, limits, marks = tail
+    estimate, defaulted, facts, limits, marks, shadow = tail
     would, would_reason, override_id = map(_text, marks)
     return Decision(
         outcome=Outcome(_text(outcome)),
@@ -119,6 +134,7 @@ def interpret(request: CheckRequest, reply: list[Any]) -> Decision | Cold:
         would=Outcome(would) if would else None,
         would_reason=Reason(would_reason) if would_reason else None,
         override_id=override_id,
+        shadow=_limits(shadow),
     )
 
 

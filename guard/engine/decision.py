@@ -41,6 +41,9 @@ class Reason(enum.StrEnum):
     SUBSCRIPTION_INACTIVE = "subscription.inactive"
     ESTIMATE_TOO_LARGE = "estimate.too_large"
     REQUEST_ID_USED = "request_id.used"
+    LOOP_CALL = "loop.call.window"
+    LOOP_REQUEST = "loop.request.window"
+    LOOP_STREAK = "loop.agent.streak"
     REQUESTS_MINUTE = "requests.subscription.minute"
     TOKENS_MINUTE = "tokens.subscription.minute"
     QUOTA_PERIOD = "quota.subscription.period"
@@ -88,6 +91,10 @@ class CheckRequest(msgspec.Struct, frozen=True, gc=False):
     tokens: int | None = None
     units: Mapping[str, int] = msgspec.field(default_factory=dict)
     dry_run: bool = False  # Only asked: nothing is held, counted or written.
+    # What the loop guard counts; empty where the caller did not say.
+    tool: str = ""
+    args_hash: str = ""
+    last_tool_status: str = ""
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
@@ -143,6 +150,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     would: Outcome | None = None
     would_reason: Reason | None = None
     override_id: str = ""  # ovr_… that exempted the call from a limit
+    # Rules in shadow that would have refused or slowed it: for reports, not callers.
+    shadow: tuple[Limit, ...] = ()
 
     @property
     def binding(self) -> Limit | None:

@@ -19,13 +19,14 @@ OBSERVE_FIELD: Final = "ob"
 
 
 def customer_keys(tag: str) -> list[str]:
-    """Return cfg, use, hold, exp, win and sum of a customer, in the scripts' order."""
-    return [f"{{{tag}}}:{part}" for part in ("cfg", "use", "hold", "exp", "win", "sum")]
+    """Return cfg, use, hold, exp, win, sum and loop of a customer, for the scripts."""
+    parts = ("cfg", "use", "hold", "exp", "win", "sum", "loop")
+    return [f"{{{tag}}}:{part}" for part in parts]
 
 
 def projection_keys(tag: str) -> list[str]:
     """Return the keys of project.lua: cfg, use, hold, exp and sum."""
-    cfg, use, hold, exp, _, sums = customer_keys(tag)
+    cfg, use, hold, exp, _, sums, _ = customer_keys(tag)
     return [cfg, use, hold, exp, sums]
 
 
@@ -137,3 +138,8 @@ def unit_sum_field(subscription_id: str, unit: str) -> str:
     `m` and of their own ids.
     """
     return f"{subscription_id}|{unit_key(unit)}"
+
+
+def call_key(tool: str, args_hash: str) -> bytes:
+    """Return the 16 bytes by which a call of a tool with these arguments is known."""
+    return request_key(f"{tool}\0{args_hash}")

@@ -155,6 +155,12 @@ def identify(
     return Found(facts, sub, customer)
 
 
+def _in_shadow(sub: state.Subscription, name: Reason, unit: str) -> bool:
+    """Tell whether a rule is judged at the edge and not enforced."""
+    codes = sub.shadow or {}
+    return name.value in codes or f"{name.value}|{unit}" in codes
+
+
 def limits(found: Found, totals: Mapping[str, bytes], now_ms: int) -> tuple[Limit, ...]:
     """Return the limits as the record knows them, nothing in flight."""
     sub, customer = found.subscription, found.customer
@@ -191,5 +197,5 @@ def limits(found: Found, totals: Mapping[str, bytes], now_ms: int) -> tuple[Limi
     return tuple(
         Limit(name.value, unit, most, so_far, reset)
         for name, unit, most, so_far, reset in rows
-        if most is not None
+        if most is not None and not _in_shadow(sub, name, unit)
     )

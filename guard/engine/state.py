@@ -78,6 +78,21 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     unit_key: str = msgspec.field(name="k", default="")
 
 
+class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+    """How often something may come in a window."""
+
+    count: int = msgspec.field(name="n")
+    seconds: int = msgspec.field(name="s")
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When an agent goes in circles."""
+
+    same_call: Repeats | None = msgspec.field(name="c", default=None)
+    retries: Repeats | None = msgspec.field(name="r", default=None)
+    errors: int | None = msgspec.field(name="e", default=None)  # in a row
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Field s:<product id> of cfg: what the contract allows."""
 
@@ -96,6 +111,9 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     on_outage: str = msgspec.field(name="oo")  # one of ON_OUTAGE
     max_call_s: int = msgspec.field(name="mc")
     throttle_model: str | None = msgspec.field(name="tmod", default=None)
+    loop: Loop | None = msgspec.field(name="lo", default=None)
+    # Reasons of rules that are judged and not enforced, quotas as reason|unit.
+    shadow: Mapping[str, bool] | None = msgspec.field(name="sh", default=None)
 
 
 class CustomerTotals(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("billing", "0008_packed_steps"),
         ("core", "0005_settled_apart"),
-        ("guard", "0006_margins"),
+        ("guard", "0007_rules"),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guard.models.alerts import AlertFiring, AlertRule
 from guard.models.control import ObserveOnly, Override
-from guard.models.decisions import Decision, DoorCount
+from guard.models.decisions import Decision, DoorCount, RuleCount
 from guard.models.margins import Level, MarginChange, MarginLevel, Scope
 from guard.models.webhooks import Delivery, WebhookEndpoint
 
@@ -19,6 +19,7 @@ __all__ = [
     "MarginLevel",
     "ObserveOnly",
     "Override",
+    "RuleCount",
     "Scope",
     "WebhookEndpoint",
 ]

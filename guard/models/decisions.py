@@ -12,7 +12,8 @@ class Decision(TenantModel):
     """What a door reported of one call; kept for 30 days.
 
     A deny, a throttle, or an allow that somebody may ask about: degraded, past a warn
-    line, let through although a limit would have refused (observed), or exempted.
+    line, let through although a limit would have refused (observed), exempted, or met
+    by a rule in shadow.
     """
 
     public_prefix = "dec"
@@ -20,6 +21,7 @@ class Decision(TenantModel):
     customer_id = models.UUIDField(null=True)
     agent_id = models.UUIDField(null=True)
     credential_id = models.UUIDField(null=True)
+    subscription_id = models.UUIDField(null=True)
     decision = models.CharField(max_length=10)
     reason_code = models.CharField(max_length=60, blank=True)
     degraded = models.BooleanField(default=False)
@@ -27,6 +29,8 @@ class Decision(TenantModel):
     observed = models.BooleanField(default=False)
     # Allowed, past the warn line of the limit in reason_code.
     warned = models.BooleanField(default=False)
+    # Rules in shadow that would have stopped or slowed it, as `checks` are written.
+    shadow = models.JSONField(default=list, db_default=[])
     request_id = models.CharField(max_length=255, blank=True)
     # What was asked, without secrets, and each check's value, limit and result.
     inputs = models.JSONField(default=dict)
@@ -72,3 +76,30 @@ class DoorCount(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.minute:%H:%M}"
+
+
+class RuleCount(TenantModel):
+    """How many calls of one contract a rule stopped in an hour, or would have.
+
+    Every one is counted, also where decisions are too many to be kept one by one.
+    `rule` is a code of `guard.rules`; kept for 30 days.
+    """
+
+    hour = models.DateTimeField()
+    customer_id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    rule = models.CharField(max_length=160)
+    denied = models.PositiveBigIntegerField(default=0)
+    throttled = models.PositiveBigIntegerField(default=0)
+    shadowed = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "hour", "subscription_id", "customer_id", "rule"],
+                name="guard_rule_count_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.hour:%Y-%m-%d %H:%M}"

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from guard.engine.state import Quota
+from guard.engine.state import Loop, Quota
 from guard.tests.doors import Asker, Reply
 from guard.tests.edge import Edge
 
@@ -20,6 +21,8 @@ def prepare(edge: Edge, given: Mapping[str, Any]) -> None:
     limits = dict(given.get("limits", {}))
     if "quotas" in limits:
         limits["quotas"] = tuple(Quota(**quota) for quota in limits["quotas"])
+    if "loop" in limits:
+        limits["loop"] = msgspec.convert(limits["loop"], Loop)
     parts = {
         part: given[part]
         for part in ("customer", "agent", "credential")

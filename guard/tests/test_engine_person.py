@@ -26,8 +26,10 @@ def exemption(limit: str = CAP, **changes: Any) -> Exemption:
 
 def dump(edge: Edge) -> dict[str, Any]:
     """Return everything that the store has of the customer."""
-    cfg, use, hold, exp, win, held = keys.customer_keys(edge.tag)
-    hashes = {name: edge.client.hgetall(name) for name in (cfg, use, hold, win, held)}
+    cfg, use, hold, exp, win, held, loop = keys.customer_keys(edge.tag)
+    hashes = {
+        name: edge.client.hgetall(name) for name in (cfg, use, hold, win, held, loop)
+    }
     return {**hashes, exp: edge.client.zrange(exp, 0, -1, withscores=True)}
 
 

@@ -8,11 +8,18 @@ import pytest
 
 from guard.engine import hold, keys, settle
 from guard.engine.decision import Decision, Outcome
-from guard.engine.state import Quota
+from guard.engine.state import Loop, Quota, Repeats
 from guard.tests.edge import Edge
 from guard.tests.shadow import Shadow
 
 STEPS = 400
+RULES = [
+    "loop.call.window",
+    "requests.subscription.minute",
+    "tokens.subscription.minute",
+    "quota.subscription.period",
+    "spend_cap.customer.period",
+]
 
 
 def plan(draw: random.Random) -> dict[str, Any]:
@@ -25,7 +32,16 @@ def plan(draw: random.Random) -> dict[str, Any]:
         "token_quota": some(0, 6_000),
         "spend_cap": some(0, 60_000),
         "wallet": draw.choice([True, False]),
+        "same_calls": some(1, 9),
+        "not_enforced": frozenset(draw.sample(RULES, draw.choice([0, 0, 1, 3]))),
     }
+
+
+QUOTA = "quota.subscription.period|tokens"
+
+
+def loop_of(count: int | None) -> Loop | None:
+    return None if count is None else Loop(same_call=Repeats(count=count, seconds=60))
 
 
 class Run:
@@ -45,6 +61,11 @@ class Run:
                 Quota(metric="tokens", limit=q, on_exceed="deny") for q in quotas
             ),
             wallet=limits["wallet"],
+            loop=loop_of(limits["same_calls"]),
+            shadow={
+                rule.replace("quota.subscription.period", QUOTA): True
+                for rule in limits["not_enforced"]
+            },
             # Holds of one second: some expire while the run goes on.
             max_call_s=draw.choice([900, -59]),
         )
@@ -67,6 +88,7 @@ class Run:
             "request_id": self.draw.choice([*known[-5:], "new"]),
             "micros": self.draw.choice([0, self.draw.randint(1, 900)]),
             "tokens": self.draw.choice([0, self.draw.randint(1, 90)]),
+            "call": self.draw.choice(["", "a", "b", str(self.draw.random())]),
         }
         if asked["request_id"] == "new":
             asked["request_id"] = f"r{len(known)}-{self.draw.random()}"
@@ -74,9 +96,11 @@ class Run:
             request_id=asked["request_id"],
             amount_micros=asked["micros"],
             tokens=asked["tokens"],
+            args_hash=asked["call"],
         )
         expected = self.shadow.verdict(**asked, now_ms=decision.now_ms)
         assert self.seen(decision) == expected
+        assert [rule.name for rule in decision.shadow] == self.shadow.would
         if decision.outcome == Outcome.ALLOW:
             self.shadow.admit(
                 **asked,

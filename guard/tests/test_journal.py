@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from aforo.core.models import Tenant
 from aforo.lib import ids
 from guard import journal, tasks, wording
 from guard.asking import parse
-from guard.engine.decision import CheckRequest, Decision, Facts, Outcome, Reason
+from guard.engine.decision import CheckRequest, Decision, Facts, Limit, Outcome, Reason
 from guard.judging import Verdict
 from guard.models import Decision as StoredDecision
-from guard.models import DoorCount
+from guard.models import DoorCount, RuleCount
 from guard.tests.test_outage import FACTS
 from tests.factories import make_shop, make_tenant
 
@@ -159,3 +160,48 @@ def test_the_beat_collects(tenant: Tenant, settings: Any, tmp_path: Path) -> Non
     finish(spool)
     tasks.collect_decisions()
     assert StoredDecision.objects.filter(tenant=tenant).count() == 1
+
+
+def stopped_by(tenant: Tenant, *rules: str, customer: str, shadow: bool) -> Verdict:
+    """Return a verdict of one customer's contract that rules stopped, or would have."""
+    said = verdict(tenant, Outcome.ALLOW if shadow else Outcome.DENY)
+    facts = structs.replace(
+        facts_of(tenant),
+        customer_id=customer,
+        subscription_id=ids.public("sub", uuid.UUID(int=7)),
+    )
+    limits = tuple(Limit(rule, "tokens", 5, 5, 0) for rule in rules)
+    decision = structs.replace(
+        said.decision,
+        facts=facts,
+        reason=None if shadow else Reason(rules[0]),
+        limits=() if shadow else limits,
+        shadow=limits if shadow else (),
+    )
+    return structs.replace(said, decision=decision)
+
+
+def test_what_shadow_would_have_stopped_is_kept_and_every_one_is_counted(
+    tenant: Tenant, spool: journal.Journal, tmp_path: Path
+) -> None:
+    quota, rate = "quota.subscription.period", "requests.subscription.minute"
+    spool._opened = time.monotonic()
+    spool._notes = journal.NOTES_MAX - 2  # Beyond, decisions are only counted.
+    for number in (1, 1, 2, 2, 2):
+        customer = ids.public("cus", uuid.UUID(int=number))
+        said = stopped_by(tenant, quota, rate, customer=customer, shadow=True)
+        spool.note(said, ASK, 90)
+    spool.note(stopped_by(tenant, quota, customer=customer, shadow=False), ASK, 90)
+    finish(spool)
+    assert journal.collect(tmp_path) == 2
+    kept = StoredDecision.objects.filter(decision="allow").first()
+    assert kept is not None
+    assert [rule["name"] for rule in kept.shadow] == [quota, rate]
+    assert kept.subscription_id == uuid.UUID(int=7)
+    found = {(row.customer_id.int, row.rule): row for row in RuleCount.objects.all()}
+    assert {key: (row.shadowed, row.denied) for key, row in found.items()} == {
+        (1, f"{quota}|tokens"): (2, 0),
+        (1, rate): (2, 0),
+        (2, f"{quota}|tokens"): (3, 1),
+        (2, rate): (3, 0),
+    }

@@ -12,7 +12,7 @@ from django.urls import reverse
 from aforo.core.roles import OPERATE
 from aforo.lib import ids
 from aforo.lib.errors import AforoError
-from guard.models import Decision, DoorCount, ObserveOnly, Override
+from guard.models import Decision, DoorCount, ObserveOnly, Override, RuleCount
 from metering import unrateable
 from metering.models import (
     Backfill,
@@ -243,6 +243,16 @@ class DoorCountAdmin(ReadOnlyAdmin):
 
     list_display = ("minute", "allowed", "throttled", "denied", "degraded")
     date_hierarchy = "minute"
+    view_on_site = False
+
+
+@admin.register(RuleCount, site=site)
+class RuleCountAdmin(ReadOnlyAdmin):
+    """How often each rule stopped calls of a contract, or would have, by hour."""
+
+    list_display = ("hour", "rule", "denied", "throttled", "shadowed")
+    search_fields = ("rule",)
+    date_hierarchy = "hour"
     view_on_site = False
 
 

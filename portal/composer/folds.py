@@ -108,7 +108,8 @@ def _held(typed: Typed) -> dict[str, str]:
     """Return what each section holds, in a few words."""
     terms, limits = typed.terms, typed.limits
     bounds = (("at least", terms.minimum), ("at most", terms.maximum))
-    caps = [n for n, value in limits.items() if n != "quotas" and value is not None]
+    listed = ("quotas", "shadow")
+    caps = [n for n, value in limits.items() if n not in listed and value is not None]
     count = len(caps) + len(limits.get("quotas") or [])
     share = "by days" if typed.prorate else "in full"
     return {

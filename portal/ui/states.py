@@ -73,6 +73,9 @@ STATES: dict[str, State] = {
     "fail_open": State("Fail-open", "triangle-alert", _BAD),
     "degraded": State("Degraded", "triangle-alert", _WARN),
     "ok": State("OK", "circle-check", _OK),
+    "rule_enforce": State("Enforced", "shield", _OK),
+    "rule_shadow": State("Shadow", "circle-dashed", _RUN),
+    "rule_off": State("Off", "circle-x", _OFF),
 }
 
 

@@ -1,7 +1,8 @@
 #!lua
 -- Decide one request: admit it against every limit at once, or move nothing.
 --
--- KEYS  {tag}:cfg {tag}:use {tag}:hold {tag}:exp {tag}:win {tag}:sum of one customer
+-- KEYS  {tag}:cfg {tag}:use {tag}:hold {tag}:exp {tag}:win {tag}:sum {tag}:loop
+--       of one customer
 -- ARGV  1 tenant that must own the customer, or ''   2 credential digest, or ''
 --       3 client id the credential must have, or ''  4 customer named, or ''
 --       5 agent named, or ''                          6 team named, or ''
@@ -9,18 +10,21 @@
 --       9 feature named, or ''                       10 tenant named, or ''
 --      11 request key (16 bytes), or '' to only ask   12 key to mint instead, or ''
 --      13 decision id    14 estimated micros, or ''   15 ceiling in micros, or ''
---      16 estimated tokens, or ''                     17 session key (16 bytes), or ''
---      18.. unit, quantity pairs
+--      16 estimated tokens, or ''                    17 hash of tool and arguments, or ''
+--      18 how the last tool call ended: ok, error or '' 19 session key (16 bytes), or ''
+--      20.. unit, quantity pairs
 -- ->   {'cold'}                                       no projection: ask for one
 --      {'no', reason, retry_at_ms, tail…}             refused, nothing moved
 --      {'yes', decision, reason, decision_id, hold_until_ms, replayed, tail…}
 -- tail  now_ms, request key, estimated micros, defaulted, flat facts, flat limits,
---       and after 'yes' what would have been decided, why, and the exemption used
+--       and after 'yes' {what would have been decided, why, the exemption used} and
+--       what rules in shadow would have stopped, as flat limits
 --
 -- Numbers are whole and below 2^53; time is the server's; names of keys are in
 -- guard/engine/keys.py; what the fields hold is in guard/engine/state.py.
-local CFG, USE, HOLD, EXP, WIN, SUM = unpack(KEYS)
-assert(#KEYS == 6 and #ARGV >= 17, "six keys, seventeen arguments or more")
+local CFG, USE, HOLD, EXP, WIN, SUM, LOOP = unpack(KEYS)
+local FIXED = 19 -- arguments before the pairs
+assert(#KEYS == 7 and #ARGV >= FIXED, "seven keys, nineteen arguments or more")
 local MICROS_MAX = 4503599627370496 -- 2^52: sums of two stay exact
 local WINDOW_S = 60
 local RING = 64 -- seconds kept of a sliding minute: at least WINDOW_S + 2

@@ -9,7 +9,7 @@ end
 local units, estimate, defaulted = {}, 0, 0
 local tokens = tonumber(ARGV[16])
 local known = false
-for i = 18, #ARGV, 2 do
+for i = FIXED + 1, #ARGV, 2 do
   local unit, quantity = ARGV[i], tonumber(ARGV[i + 1])
   units[unit] = quantity
   if sub.ep[unit] then

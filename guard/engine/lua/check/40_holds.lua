@@ -11,7 +11,7 @@ if raw_hold and not (first and first.e > now) then return refuse('request_id.use
 
 -- What this call would reserve, in every scope that there is, and the fields of sum
 -- that it moves. Units are the caller's words: only their hash names a field.
-local session = ARGV[17] ~= '' and 'ses:' .. ARGV[17] or nil
+local session = ARGV[19] ~= '' and 'ses:' .. ARGV[19] or nil
 local of_sub = sub.id .. '|'
 local mine = {m = estimate, s = {sub.id}, q = {requests = 1}}
 local own = {'n', of_sub .. 'requests', 'm', sub.id}

@@ -2,10 +2,12 @@
 if margin_level == 3 and not first and not waived(margin_reason) then
   return refuse(margin_reason, now + 60000)
 end
-local limits, throttle_reason, refused, retry_at = {}, slowed, nil, 0
+local limits, throttle_reason = {}, slowed
 if slowed == '' and margin_level == 2 and not waived(margin_reason, true) then
   throttle_reason = margin_reason
 end
+local refused, retry_at = loop_refused, loop_retry_at
+if refused and waived(refused) then refused, retry_at = nil, 0 end
 
 local function report(name, unit, limit, used, reset_at)
   local n = #limits
@@ -21,6 +23,14 @@ local function rate(name, unit, limit, w, count)
   if not limit then return end
   local after = w[1] + count
   local reset_at = (w[2] + WINDOW_S + 1) * 1000
+  if in_shadow(name, unit) then
+    -- What it would have refused does not count for it: so it judges as if enforced.
+    w.passed_by = not first and after > limit
+    if w.passed_by then
+      would_stop(name, unit, limit, w[1], fits_at(w, count, limit))
+    end
+    return
+  end
   if not refused and not first and after > limit and not waived(name) then
     refused, retry_at = name, fits_at(w, count, limit)
     after, reset_at = w[1], retry_at
@@ -45,6 +55,12 @@ local function cumulative(name, unit, limit, used, window_end, waiting, need, po
   local so_far = (window_end > now and used or 0) + waiting
   local reset_at = period_end(window_end)
   local over = not first and (so_far >= limit or so_far + need > limit)
+  if in_shadow(name, unit) then
+    if over and (policy == 'deny' or policy == 'throttle') then
+      would_stop(name, unit, limit, so_far, reset_at)
+    end
+    return
+  end
   if over and policy == 'throttle' and throttle_reason == ''
       and not waived(name, true) then
     throttle_reason = name

@@ -4,7 +4,7 @@ if dry and refused then
 end
 if dry then
   return {'yes', throttle_reason ~= '' and 'throttle' or 'allow', throttle_reason,
-    ARGV[13], 0, 0, now, '', estimate, defaulted, facts, limits, marks}
+    ARGV[13], 0, 0, now, '', estimate, defaulted, facts, limits, marks, would}
 end
 for _, one in ipairs(ended) do
   redis.call('HSET', HOLD, one, 'u')
@@ -19,12 +19,14 @@ if refused then
   return {'no', refused, retry_at, now, key, estimate, defaulted, facts, limits}
 end
 local counts = {}
-counted(requests_window, 1, counts)
-if not first and tokens > 0 then counted(tokens_window, tokens, counts) end
-redis.call('HSET', WIN, unpack(counts))
+if not requests_window.passed_by then counted(requests_window, 1, counts) end
+if not first and tokens > 0 and not tokens_window.passed_by then
+  counted(tokens_window, tokens, counts)
+end
+if #counts > 0 then redis.call('HSET', WIN, unpack(counts)) end
 if first then
   return {'yes', first.a, first.r, first.d, first.e, 1, now, key, first.m, first.f,
-    facts, limits, first.k or marks}
+    facts, limits, first.k or marks, would}
 end
 reserve(pending, mine, 1)
 for i = #own, own_count + 1, -1 do own[i] = nil end -- only read, for the quotas
@@ -41,4 +43,4 @@ for _, one in ipairs(spent) do -- Forgotten like a used request, after it has en
   redis.call('ZADD', EXP, now + MARK_MS, one)
 end
 return {'yes', decision, throttle_reason, ARGV[13], hold_until, 0, now, key, estimate,
-  defaulted, facts, limits, marks}
+  defaulted, facts, limits, marks, would}
