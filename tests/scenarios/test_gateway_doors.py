@@ -86,9 +86,9 @@ def test_gateways_ask_and_release_over_one_connection(
     path = f"/v1/holds/{headers['x-aforo-hold-id']}/release"
     assert stage.call(path, other.service_secret, {}).status == 404
     for again in (False, True):
-        told = stage.call(path, shop.service_secret, {})
-        assert (told.status, told.json["already_released"]) == (200, again)
+        reply = stage.call(path, shop.service_secret, {})
+        assert (reply.status, reply.json["already_released"]) == (200, again)
     by_request = {"customer_id": shop.external_id, "request_id": "absent"}
-    told = stage.call("/v1/holds/release", shop.service_secret, by_request)
-    assert told.status == 404
+    reply = stage.call("/v1/holds/release", shop.service_secret, by_request)
+    assert reply.status == 404
     assert ask(link, shop)[0] == 200
