@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import logging
 import threading
 import time
@@ -91,6 +92,7 @@ class Recovery:
         self._away_since = clock.now()
         try:
             while not self._is_back():
+                self._hear_of_changes()
                 if self._stopped.wait(PROBE_S):
                     return
             self._memory.local.forget()
@@ -98,11 +100,22 @@ class Recovery:
         finally:
             self._running.release()
 
+    def _hear_of_changes(self) -> None:
+        """Let doors know whose configuration changed while the store is away."""
+        try:
+            self._memory.changes.put("all", record.changes())
+        except RecordFault:
+            pass  # What was heard last stands.
+        finally:
+            close_old_connections()
+
     def _is_back(self) -> bool:
         """Return whether the store takes writes and has what changed."""
         try:
             # A store that is read-only or full answers PING, so a write is tried.
             stores.for_checks().set("aforo:guard:probe", "1", px=1000)
+            # Idle connections may lead to a peer that is gone without a word.
+            stores.for_projection().connection_pool.disconnect(inuse_connections=False)
             self._catch_up()
         except RecordFault:
             # Without the record nothing can have changed either.
@@ -202,6 +215,7 @@ class Waiting:
         self._client = stores.for_async_checks()
         self._threads = ThreadPoolExecutor(RECORD_THREADS, "record")
         self._warming: dict[str, asyncio.Future[Any]] = {}
+        self._changes: asyncio.Future[Any] | None = None
         self._record_rests_until = 0.0
 
     async def run(self, flow: Generator[Operation, Any, T]) -> T:
@@ -252,8 +266,13 @@ class Waiting:
                 future.add_done_callback(
                     lambda _: self._warming.pop(operation.tag, None)
                 )
+        elif isinstance(operation, Changes):
+            future = self._asked_changes(call)
         else:
             future = self._submit(call)
+            if isinstance(operation, RecordKey):
+                heard = functools.partial(self._heard_key, operation.digest)
+                future.add_done_callback(heard)
         try:
             # Shielded: others may wait for the same answer.
             async with asyncio.timeout(patience_s):
@@ -261,6 +280,22 @@ class Waiting:
         except TimeoutError as error:
             self._record_rests_until = time.monotonic() + RECORD_PAUSE_S
             raise RecordFault("the record did not answer in time") from error
+
+    def _asked_changes(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Return the one look for what changed; its answer counts however late."""
+        if self._changes is None or self._changes.done():
+            self._changes = self._submit(call)
+            self._changes.add_done_callback(self._heard_changes)
+        return self._changes
+
+    def _heard_changes(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._memory.changes.put("all", future.result())
+
+    def _heard_key(self, digest: str, future: asyncio.Future[Any]) -> None:
+        """Believe the record of a service key, also when nobody waits any more."""
+        if not future.cancelled() and future.exception() is None and future.result():
+            self._memory.service_keys.put(digest, future.result())
 
     def _submit(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
         def run() -> Any:

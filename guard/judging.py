@@ -300,8 +300,10 @@ def _last_known(
         try:
             changes = yield Changes()
         except RecordFault:
-            changes = {}
-        memory.changes.put("all", changes)
+            # What was heard last is the best there is; it is asked for again soon.
+            changes = memory.changes.get("all", within_s=KNOWN_S) or {}
+        else:
+            memory.changes.put("all", changes)
     version = changes.get(known.facts.customer_id, known.facts.config_version)
     return known if version <= known.facts.config_version else None
 

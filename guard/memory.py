@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aforo.lib.errors import AforoError
-from guard.engine.decision import CheckRequest, Decision
+from guard.engine.decision import CheckRequest, Decision, Outcome, Reason
 from guard.engine.state import Identity, ServiceKey
 from guard.outage import Breaker, Known, LocalLimits, Recent
 
@@ -20,6 +20,8 @@ STALE_S: Final = 600.0
 # A customer that the record does not have is not looked for again at once.
 ABSENT_S: Final = 5.0
 FAILURES_PER_MINUTE: Final = 100
+# Refusals that say nothing of the caller.
+_OF_THE_CALL: Final = frozenset({Reason.ESTIMATE_TOO_LARGE, Reason.REQUEST_ID_USED})
 
 
 def subject(request: CheckRequest) -> Hashable:
@@ -92,7 +94,15 @@ class Memory:
     local: LocalLimits = field(default_factory=LocalLimits)
 
     def learn(self, request: CheckRequest, decision: Decision) -> None:
-        """Remember whom a judged request was for, for the time of an outage."""
+        """Remember whom a judged request was for, for the time of an outage.
+
+        Who was refused for what it is, not for what it used, is known no more: a
+        fault of the store must not let a revoked secret pass once again.
+        """
+        if decision.outcome == Outcome.DENY and not decision.limits:
+            if decision.reason not in _OF_THE_CALL:
+                self.known.drop(subject(request))
+            return
         if decision.facts is not None and decision.facts.subscription_id:
             self.seen.put(request.tag, True)
             self.known.put(

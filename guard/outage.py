@@ -82,6 +82,10 @@ class Recent(Generic[K, V]):
             return None
         return found[1]
 
+    def drop(self, key: K) -> None:
+        """Forget one."""
+        self._values.pop(key, None)
+
     def all(self, *, within_s: float) -> list[V]:
         """Return the values that are not older than that."""
         oldest = self._clock() - within_s

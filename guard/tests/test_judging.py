@@ -32,6 +32,9 @@ assert KEY is not None
 assert SERVICE is not None
 
 
+# cus, agt, sub, prd, crd, currency, on_outage, model, expiry, version, tenant
+FACTS_REPLY = [b"cus_a", b"", b"", b"", b"crd_a", b"USD", b"open", b"", 0, 1, b"ten_a"]
+
 World = dict[Any, Callable[[Any], Any]]
 
 
@@ -102,6 +105,25 @@ def test_after_ten_minutes_without_store_and_record_the_plan_decides() -> None:
     assert run(memories["open"], world, KEY).decision.outcome == "allow"
     assert run(memories["closed"], world, KEY).decision.reason == Reason.OUTAGE
     assert refusal(memories["local"], world, KEY) == (503, "guard_unavailable")
+
+
+def test_who_was_refused_is_known_no_more_when_the_store_falters() -> None:
+    memory = Memory()
+    remember(memory)
+    no = [b"no", b"credential.revoked", 0, 1, b"", 0, 0, FACTS_REPLY, []]
+    assert refusal(memory, {Run: lambda _: no}, KEY)[0] == 401
+    world: World = {**STORE_DOWN, **RECORD_DOWN}
+    assert refusal(memory, world, KEY) == (503, "guard_unavailable")
+
+
+def test_changes_heard_before_count_when_the_record_does_not_answer() -> None:
+    passed = 0.0
+    memory = Memory(changes=Recent(clock=lambda: passed))
+    remember(memory)
+    memory.changes.put("all", {FACTS.customer_id: FACTS.config_version + 1})
+    passed = 5
+    world: World = {**STORE_DOWN, **RECORD_DOWN}
+    assert refusal(memory, world, KEY) == (503, "guard_unavailable")
 
 
 def test_what_is_known_to_be_outdated_passes_nobody_however_open_the_plan() -> None:
