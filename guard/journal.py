@@ -25,10 +25,10 @@ from aforo.core import key_use
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
 from billing import credentials
-from guard import latency, rule_counts, wording
+from guard import latency, noting, rule_counts, wording
 from guard.asking import Ask
 from guard.engine.decision import Decision as Judged
-from guard.engine.decision import Limit, Outcome
+from guard.engine.decision import Outcome
 from guard.judging import Verdict
 from guard.models import Decision
 from guard.signals import decisions_stored
@@ -43,18 +43,6 @@ NOTES_MAX: Final = 2_000  # one by one in a file; beyond, they are only counted
 FILES_PER_RUN: Final = 200
 LOCK: Final = 0x61666F726F02
 
-# What the inputs of a decision show; secrets are not among them.
-_SHOWN: Final = (
-    "product_id",
-    "mcp_server_id",
-    "feature",
-    "tool_name",
-    "model",
-    "session_id",
-    "correlation_id",
-    "args_hash",
-    "last_tool_status",
-)
 COUNT_SQL = """
 INSERT INTO guard_doorcount
   (id, created_at, tenant_id, minute, allowed, throttled, denied, degraded, warned,
@@ -78,66 +66,6 @@ WHERE id = %(id)s AND kind = 'once' AND used_at IS NULL
 """
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-def _check(limit: Limit) -> dict[str, Any]:
-    return {
-        "name": limit.name,
-        "unit": limit.unit,
-        "limit": limit.limit,
-        "used": limit.used,
-        "reset_at_ms": limit.reset_at_ms,
-    }
-
-
-def _asked(verdict: Verdict, ask: Ask) -> dict[str, Any]:
-    """Return what was asked, as far as it can be asked again; no secrets."""
-    decision, request = verdict.decision, verdict.request
-    given = {
-        "estimate_micros": decision.estimate_micros,
-        "tokens": request.tokens,
-        "units": dict(request.units),
-        "ceiling_micros": request.ceiling_micros,
-        "route": ask.route,
-        "fault": verdict.fault,
-        "override": decision.override_id,
-        "would": decision.would.value if decision.would else "",
-        "product": decision.facts.product_id if decision.facts else "",
-        "subscription": decision.facts.subscription_id if decision.facts else "",
-    }
-    named = {name: ask[name] for name in _SHOWN}
-    return {k: v for k, v in (named | given).items() if v or v == 0}
-
-
-def _reason(decision: Judged) -> str:
-    """Return the code of what refused, slowed, would have, or is nearly reached."""
-    if decision.reason or decision.would_reason:
-        return str(decision.reason or decision.would_reason)
-    return decision.nearly.name if decision.nearly else ""
-
-
-def _note(verdict: Verdict, ask: Ask, latency_us: int) -> dict[str, Any]:
-    """Return one decision as it is spooled."""
-    decision, facts = verdict.decision, verdict.decision.facts
-    return {
-        "id": str(wording.decision_uuid(decision.decision_id)),
-        "tenant": facts and facts.tenant_id,
-        "customer": facts and facts.customer_id,
-        "agent": facts and facts.agent_id,
-        "credential": facts and facts.credential_id,
-        "subscription": facts and facts.subscription_id,
-        "decision": decision.outcome.value,
-        "reason_code": _reason(decision),
-        "degraded": decision.degraded,
-        "observed": decision.would is not None,
-        "warned": decision.outcome == Outcome.ALLOW and decision.nearly is not None,
-        "request_id": ask["request_id"],
-        "inputs": _asked(verdict, ask),
-        "checks": [_check(limit) for limit in decision.limits],
-        "shadow": [_check(limit) for limit in decision.shadow],
-        "latency_us": latency_us,
-        "decided_at_ms": decision.now_ms,
-    }
 
 
 class Journal:
@@ -221,7 +149,7 @@ class Journal:
                 counts.update(rule_counts.keys_of(decision))
             try:
                 if is_told and (decision.degraded or self._notes < NOTES_MAX):
-                    self._write(_note(verdict, ask, latency_us))
+                    self._write(noting.note(verdict, ask, latency_us))
                     self._notes += 1
                 self._rotate_if_due()
             except OSError:
