@@ -33,6 +33,8 @@ class Shadow:
     token_quota: int | None
     spend_cap: int | None
     wallet: bool
+    agent_cap: int | None = None
+    team_cap: int | None = None
     spend: int = 0
     tokens_used: int = 0
     available: int = 0
@@ -65,10 +67,14 @@ class Shadow:
             so_far = self.tokens_used + held_tokens
             if so_far >= self.token_quota or so_far + tokens > self.token_quota:
                 return "quota.subscription.period"
-        if self.spend_cap is not None:
-            so_far = self.spend + held
-            if so_far >= self.spend_cap or so_far + micros > self.spend_cap:
-                return "spend_cap.customer.period"
+        so_far = self.spend + held
+        for scope, cap in (
+            ("agent", self.agent_cap),
+            ("team", self.team_cap),
+            ("customer", self.spend_cap),
+        ):
+            if cap is not None and (so_far >= cap or so_far + micros > cap):
+                return f"spend_cap.{scope}.period"
         if self.wallet:
             left = self.available - held
             if left <= 0 or left < micros:
