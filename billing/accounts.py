@@ -31,7 +31,7 @@ def check_zone(timezone: str) -> None:
         ) from error
 
 
-def _check_cap(amount: Decimal | None) -> None:
+def check_cap(amount: Decimal | None) -> None:
     """Refuse a cap that the edge could not keep: AforoError 422 `invalid_cap`."""
     if amount is None:
         return
@@ -86,7 +86,7 @@ def create_customer(
             "unknown_currency", 422, f"{currency} is no currency.", field="currency"
         )
     check_zone(timezone)
-    _check_cap(spend_cap)
+    check_cap(spend_cap)
     try:
         with transaction.atomic():
             customer = Customer.objects.create(
@@ -328,7 +328,7 @@ def set_spend_cap(
     A lower cap reaches the edge before the commit. Raises AforoError 422
     `invalid_cap`.
     """
-    _check_cap(amount)
+    check_cap(amount)
     books.configure([customer.pk])
     customer = Customer.objects.select_for_update().get(pk=customer.pk)
     before = customer.spend_cap

@@ -23,7 +23,7 @@ from django.db import OperationalError, transaction
 from msgspec import structs
 
 from aforo.lib import clock, sql
-from guard import facts, projection, stores
+from guard import agent_facts, facts, projection, stores
 from guard.engine import keys, settle, state
 from guard.facts import CustomerFacts
 
@@ -117,7 +117,7 @@ def _totals_kind(told: Mapping[str, bytes], right: Mapping[str, bytes]) -> Kind 
         ).ends_at
     except (KeyError, msgspec.DecodeError):
         return Kind.WRONG
-    return Kind.DUE if ends_at <= facts.milliseconds(clock.now()) else Kind.WRONG
+    return Kind.DUE if ends_at <= agent_facts.milliseconds(clock.now()) else Kind.WRONG
 
 
 def _timeless(fields: Mapping[str, bytes], now_ms: int) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _config_kind(told: Mapping[str, bytes], right: Mapping[str, bytes]) -> Kind 
     """Compare configuration of the same version."""
     if told == right:
         return None
-    now_ms = facts.milliseconds(clock.now())
+    now_ms = agent_facts.milliseconds(clock.now())
     try:
         is_due = _timeless(told, now_ms) == _timeless(right, now_ms) and all(
             # What is refused must be at the edge for as long as the record has it.

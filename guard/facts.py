@@ -20,9 +20,10 @@ from aforo.lib import clock, ids, money, sql
 from billing import periods
 from catalog import effective
 from catalog.plans import PricedPlan, load_plans
-from catalog.pricing import Plan, Source, state_from_json
+from catalog.pricing import Source, state_from_json
 from catalog.pricing.state import Tally, Windows, quantity_of
 from guard import (
+    agent_facts,
     estimates,
     person_facts,
     recipe_facts,
@@ -78,11 +79,6 @@ def _by_customer(statement: str, parameters: Mapping[str, Any]) -> Rows:
     return grouped
 
 
-def milliseconds(instant: dt.datetime) -> int:
-    """Return an instant as milliseconds since 1970, rounded down."""
-    return int(instant.timestamp() * 1000)
-
-
 # A read of many customers asks for the same few zones; each month takes 60 µs.
 @functools.lru_cache(maxsize=1024)
 def _month_end(timezone: str, now: dt.datetime) -> dt.datetime:
@@ -96,7 +92,7 @@ def _ends(timezone: str, first: dt.datetime) -> tuple[int, ...]:
     found = [first]
     while len(found) < BOUNDS:
         found.append(periods.bounds_after(found[-1], ZoneInfo(timezone)))
-    return tuple(milliseconds(end) for end in found)
+    return tuple(agent_facts.milliseconds(end) for end in found)
 
 
 def _bounds(customer: Row, now: dt.datetime) -> tuple[int, ...]:
@@ -130,26 +126,6 @@ def units_of(plan: PricedPlan) -> dict[str, str]:
     return units
 
 
-def _estimate_prices(limits: Mapping[str, Any], plan: Plan) -> dict[str, int]:
-    """Return micros per million units; tokens alone cost as the dearest of them.
-
-    What the limits do not say and a recipe weighs costs what its units do.
-    """
-    prices = recipe_facts.estimate_prices(plan) | {
-        unit: money.micros_up(Decimal(price) * 1_000_000)
-        for unit, price in limits.get("estimate", {}).items()
-    }
-    tokens = [p for unit, p in prices.items() if unit.endswith("put_tokens")]
-    if tokens:
-        prices.setdefault("tokens", max(tokens))
-    return prices
-
-
-def _micros(amount: str | Decimal | None) -> int | None:
-    """Return a cap in micros, rounded down; None stays None."""
-    return None if amount is None else money.micros_down(Decimal(amount))
-
-
 def _subscription(
     row: Row, plan: PricedPlan, limits: Mapping[str, Any], wallet: bool
 ) -> state.Subscription:
@@ -158,11 +134,11 @@ def _subscription(
     return state.Subscription(
         id=ids.public("sub", row.id),
         state=row.state,
-        starts_at=milliseconds(row.started_at),
-        ends_at=milliseconds(row.ends_at) if row.ends_at else None,
+        starts_at=agent_facts.milliseconds(row.started_at),
+        ends_at=agent_facts.milliseconds(row.ends_at) if row.ends_at else None,
         requests_per_minute=limits.get("requests_per_minute"),
         tokens_per_minute=limits.get("tokens_per_minute"),
-        spend_cap=_micros(limits.get("spend_cap")),
+        spend_cap=agent_facts.micros(limits.get("spend_cap")),
         quotas=tuple(
             state.Quota(
                 metric=units.get(quota["metric"], quota["metric"]),
@@ -171,7 +147,7 @@ def _subscription(
             )
             for quota in limits.get("quotas", ())
         ),
-        estimate_prices=_estimate_prices(limits, plan.plan),
+        estimate_prices=recipe_facts.prices_of(limits, plan.plan),
         default_estimate=money.micros_up(
             Decimal(limits.get("default_estimate", DEFAULT_ESTIMATE))
         ),
@@ -183,29 +159,6 @@ def _subscription(
         loop=rules.loop(limits),
         shadow=rules.shadow(limits, units),
     )
-
-
-def _credential(row: Row) -> state.Credential:
-    """Return the edge's record of a credential."""
-    return state.Credential(
-        id=ids.public("crd", row.id),
-        agent_id=ids.public("agt", row.agent_id),
-        client_id=row.client_id,
-        revoked=row.revoked_at is not None,
-        expires_at=milliseconds(row.expires_at) if row.expires_at else None,
-        products=tuple(ids.public("prd", product) for product in row.product_ids),
-    )
-
-
-def _agent(row: Row) -> tuple[state.Agent, list[str]]:
-    """Return the edge's record of an agent and the names it goes by."""
-    agent = state.Agent(
-        id=ids.public("agt", row.id),
-        state=row.state,
-        team_id=ids.public("tem", row.team_id),
-        team_external_id=row.team_external_id or None,
-    )
-    return agent, [name for name in (agent.id, row.external_id) if name]
 
 
 def _quantities(
@@ -244,6 +197,7 @@ def _totals(
     plans: Mapping[uuid.UUID, PricedPlan],
     now: dt.datetime,
     standing: standing_facts.Standing,
+    spends: Mapping[uuid.UUID, Mapping[str, int]],
 ) -> dict[str, bytes]:
     """Return the fields of use: this period's spend and usage, the wallet's rest."""
     by_subscription: dict[uuid.UUID, list[Row]] = defaultdict(list)
@@ -268,6 +222,7 @@ def _totals(
         },
         margins=standing.margins.get(customer.id),
         levels=standing.levels.get(customer.id),
+        spends=spends.get(customer.id),
     )
 
 
@@ -282,7 +237,7 @@ def _identities(
         if name
     }
     for agent in agents:
-        for name in _agent(agent)[1]:
+        for name in agent_facts.names(agent):
             if agent.customer_id == customer.id:
                 found[keys.agent_identity_field(name)] = here
     for credential in credentials:
@@ -348,14 +303,18 @@ def _config(
             external_id=customer.external_id or None,
             state=customer.state,
             currency=customer.currency,
-            spend_cap=_micros(customer.spend_cap),
+            spend_cap=agent_facts.micros(customer.spend_cap),
             products=tuple(products),
             bounds=_bounds(customer, now),
             throttled_until=person_facts.throttled_until(decided, None),
         ),
-        credentials={row.digest: _credential(row) for row in credentials},
+        credentials={row.digest: agent_facts.credential(row) for row in credentials},
         agents=person_facts.slowed(
-            [(row.id, _agent(row)) for row in rows.agents.get(customer.id, [])], decided
+            [
+                (row.id, agent_facts.record(row, customer.id))
+                for row in rows.agents.get(customer.id, [])
+            ],
+            decided,
         ),
         subscriptions=subscriptions,
         products=products,
@@ -369,21 +328,19 @@ def read(
 ) -> list[CustomerFacts]:
     """Return the facts of customers that the transaction may see.
 
-    Eleven statements for any number of customers, seven without configuration, and one
+    Twelve statements for any number of customers, eight without configuration, and one
     more for plan versions that this process has not met. The version is read first,
     then what is settled, then totals: so these are never older than what they are
     written as, and no hold is dropped whose usage they lack.
     """
     now = clock.now()
-    parameters: dict[str, Any] = {
-        "ids": list(customer_ids),
-        "now": now,
-        "ended": now - ENDED_KEPT,
-    }
+    ended = now - ENDED_KEPT
+    parameters: dict[str, Any] = {"ids": list(customer_ids), "now": now, "ended": ended}
     customers = query(statements.CUSTOMERS, parameters)
     settled = _by_customer(statements.SETTLED, parameters)
     spans = [row.period_id for row in customers if row.period_id is not None]
     totals = _by_customer(statements.TOTALS, {"periods": spans})
+    spends = agent_facts.spends(spans)
     wallets = _by_customer(statements.WALLETS, parameters)
     standing = standing_facts.read(query, parameters, set(spans))
     rows = _read_config(parameters) if config else _Config({}, {}, {}, {})
@@ -406,7 +363,7 @@ def read(
             projected_version=customer.projected_version,
             projected_config_version=customer.projected_config_version,
             totals=_totals(
-                customer, totals.get(customer.id, []), own, plans, now, standing
+                customer, totals.get(customer.id, []), own, plans, now, standing, spends
             ),
             settled=[
                 request

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 
 from aforo.core.tenancy import enter
 from aforo.lib import clock, ids, sql
-from guard import facts, margin, stores
+from guard import agent_facts, facts, margin, stores
 from guard.engine import keys, scripts, settle, state
 from guard.facts import CustomerFacts
 
@@ -280,7 +280,7 @@ def _service_keys(
                 tenant_id=ids.public("ten", tenant),
                 scopes=tuple(scopes),
                 revoked=revoked is not None,
-                expires_at=facts.milliseconds(expires) if expires else None,
+                expires_at=agent_facts.milliseconds(expires) if expires else None,
             )
         )
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from aforo.lib.money import CONTEXT, MICROS_MAX, ZERO, micros_up
 from catalog.pricing import (
@@ -76,3 +77,18 @@ def weighed_quantities(
                 if name:
                     used[name] = used.get(name, ZERO) + value
     return used
+
+
+def prices_of(limits: Mapping[str, Any], plan: Plan) -> dict[str, int]:
+    """Return micros per million units; tokens alone cost as the dearest of them.
+
+    What the limits do not say and a recipe weighs costs what its units do.
+    """
+    prices = estimate_prices(plan) | {
+        unit: micros_up(Decimal(price) * 1_000_000)
+        for unit, price in limits.get("estimate", {}).items()
+    }
+    tokens = [p for unit, p in prices.items() if unit.endswith("put_tokens")]
+    if tokens:
+        prices.setdefault("tokens", max(tokens))
+    return prices

@@ -23,7 +23,7 @@ from django.db.transaction import TransactionManagementError
 
 from aforo.core.tenancy import as_web
 from aforo.lib import clock, ids, sql
-from guard import facts, projection, stores
+from guard import agent_facts, facts, projection, stores
 from guard.engine import state
 from guard.operations import RecordFault, Snapshot, StoreFault, Warm
 
@@ -156,7 +156,7 @@ def service_key(digest: str) -> state.ServiceKey | None:
         tenant_id=ids.public("ten", tenant),
         scopes=tuple(scopes),
         revoked=revoked is not None,
-        expires_at=facts.milliseconds(expires) if expires else None,
+        expires_at=agent_facts.milliseconds(expires) if expires else None,
     )
 
 

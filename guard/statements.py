@@ -24,7 +24,7 @@ WHERE customer_id = ANY(%(ids)s)
 """
 AGENTS = """
 SELECT a.customer_id, a.id, a.external_id, a.state, t.id AS team_id,
-  t.external_id AS team_external_id
+  t.external_id AS team_external_id, a.spend_cap, t.spend_cap AS team_spend_cap
 FROM billing_agent a JOIN billing_team t ON t.id = a.team_id
 WHERE a.customer_id = ANY(%(ids)s) OR a.id = ANY(%(agents)s)
 """

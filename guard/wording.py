@@ -99,6 +99,8 @@ WORDINGS: Final[Mapping[Reason, Wording]] = {
     Reason.REQUESTS_MINUTE: Wording(429, "rate_limited", "requests per minute"),
     Reason.TOKENS_MINUTE: Wording(429, "rate_limited", "tokens per minute"),
     Reason.QUOTA_PERIOD: Wording(429, "quota_exceeded", "quota of the period"),
+    Reason.SPEND_CAP_AGENT: Wording(429, "spend_cap", "agent spend cap"),
+    Reason.SPEND_CAP_TEAM: Wording(429, "spend_cap", "team spend cap"),
     Reason.SPEND_CAP_SUBSCRIPTION: Wording(429, "spend_cap", "plan spend cap"),
     Reason.SPEND_CAP_CUSTOMER: Wording(429, "spend_cap", "customer spend cap"),
     Reason.WALLET: Wording(429, "insufficient_credit", "prepaid credit"),

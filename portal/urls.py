@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from portal.views import (
     accounts,
+    agent_caps,
     alerts,
     amendments,
     apidocs,
@@ -74,6 +75,8 @@ urlpatterns: list[URLPattern] = [
         "subscriptions/<str:public_id>/plan", contracts.change, name="subscription-plan"
     ),
     path("subscriptions/<str:public_id>/prices", own_prices.edit, name="own-prices"),
+    path("agents/<str:public_id>/spend-cap", agent_caps.agent, name="agent-spend-cap"),
+    path("teams/<str:public_id>/spend-cap", agent_caps.team, name="team-spend-cap"),
     path("agents/<str:public_id>/pause", accounts.pause_agent, name="agent-pause"),
     path("agents/<str:public_id>/resume", accounts.resume_agent, name="agent-resume"),
     path(

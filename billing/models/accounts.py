@@ -75,12 +75,19 @@ class Team(TenantModel):
     name = models.CharField(max_length=120)
     external_id = models.CharField(max_length=120, blank=True)
     tier = models.CharField(max_length=40, blank=True)
+    # The most that its agents may be charged in a period; null: no cap.
+    spend_cap = MoneyField(null=True, blank=True)
 
     class Meta:
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(
                 fields=["customer", "name"], name="billing_team_name"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(spend_cap__isnull=True)
+                | models.Q(spend_cap__gte=0, spend_cap__lte=9_000_000_000),
+                name="billing_team_spend_cap_range",
             ),
             models.UniqueConstraint(
                 fields=["tenant", "external_id"],
@@ -131,10 +138,17 @@ class Agent(TenantModel):
     purpose = models.CharField(max_length=300, blank=True)
     tier = models.CharField(max_length=40, blank=True)
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    # The most that it may be charged in a period, in its customer's currency.
+    spend_cap = MoneyField(null=True, blank=True)
 
     class Meta:
         ordering = ["name"]
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(spend_cap__isnull=True)
+                | models.Q(spend_cap__gte=0, spend_cap__lte=9_000_000_000),
+                name="billing_agent_spend_cap_range",
+            ),
             models.UniqueConstraint(fields=["team", "name"], name="billing_agent_name"),
             models.UniqueConstraint(
                 fields=["tenant", "external_id"],

@@ -47,6 +47,8 @@ class Reason(enum.StrEnum):
     REQUESTS_MINUTE = "requests.subscription.minute"
     TOKENS_MINUTE = "tokens.subscription.minute"
     QUOTA_PERIOD = "quota.subscription.period"
+    SPEND_CAP_AGENT = "spend_cap.agent.period"
+    SPEND_CAP_TEAM = "spend_cap.team.period"
     SPEND_CAP_SUBSCRIPTION = "spend_cap.subscription.period"
     SPEND_CAP_CUSTOMER = "spend_cap.customer.period"
     WALLET = "wallet.customer.balance"

@@ -88,6 +88,11 @@ def usage_field(subscription_id: str) -> str:
     return f"s:{subscription_id}"
 
 
+def spend_field(subject_id: str) -> str:
+    """Return the totals field of what an agent or a team has spent."""
+    return f"m:{subject_id}"
+
+
 def customer_identity_field(text: str) -> str:
     """Return the field that leads from a customer's id, ours or theirs, to its tag."""
     return f"cus:{text}"

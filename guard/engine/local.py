@@ -25,6 +25,7 @@ class Found:
     facts: Facts
     subscription: state.Subscription
     customer: state.Customer
+    agent: state.Agent | None = None
 
 
 def _read(fields: Mapping[str, bytes], name: str, kind: type[T]) -> T | None:
@@ -152,7 +153,25 @@ def identify(
         credential_expires_at_ms=(credential.expires_at or 0) if credential else 0,
         config_version=version,
     )
-    return Found(facts, sub, customer)
+    return Found(facts, sub, customer, agent)
+
+
+def _spend_caps(
+    found: Found, totals: Mapping[str, bytes], *, live: bool, end: int
+) -> list[tuple[Reason, str, int | None, int, int]]:
+    """Return the caps of the agent and of its team, with what was spent."""
+    agent = found.agent
+    if agent is None:
+        return []
+
+    def spent(subject_id: str) -> int:
+        return int(totals.get(keys.spend_field(subject_id), 0)) if live else 0
+
+    own, team = spent(agent.id), spent(agent.team_id)
+    return [
+        (Reason.SPEND_CAP_AGENT, "micros", agent.spend_cap, own, end),
+        (Reason.SPEND_CAP_TEAM, "micros", agent.team_spend_cap, team, end),
+    ]
 
 
 def _in_shadow(sub: state.Subscription, name: Reason, unit: str) -> bool:
@@ -178,6 +197,7 @@ def limits(found: Found, totals: Mapping[str, bytes], now_ms: int) -> tuple[Limi
             for q in sub.quotas
             if q.on_exceed == "deny"
         ),
+        *_spend_caps(found, totals, live=live, end=end),
         (
             Reason.SPEND_CAP_SUBSCRIPTION,
             "micros",

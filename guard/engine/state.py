@@ -53,6 +53,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str = msgspec.field(name="st")  # active or paused
     team_id: str = msgspec.field(name="tm")
     team_external_id: str | None = msgspec.field(name="tx", default=None)
+    spend_cap: int | None = msgspec.field(name="cap", default=None)
+    team_spend_cap: int | None = msgspec.field(name="tcap", default=None)
     throttled_until: int | None = msgspec.field(name="th", default=None)
 
 
@@ -188,6 +190,8 @@ def config_fields(
     for digest, credential in credentials.items():
         fields[keys.credential_field(digest)] = pack(credential)
     for agent, names in agents:
+        _checked("spend cap of an agent", agent.spend_cap)
+        _checked("spend cap of a team", agent.team_spend_cap)
         fields[keys.agent_field(agent.id)] = pack(agent)
         for name in names:
             fields[keys.agent_alias_field(name)] = agent.id.encode()
@@ -228,8 +232,12 @@ def totals_fields(
     subscriptions: Mapping[str, SubscriptionTotals],
     margins: Margins | None = None,
     levels: Levels | None = None,
+    spends: Mapping[str, int] | None = None,
 ) -> dict[str, bytes]:
-    """Return the fields of use; subscriptions by id."""
+    """Return the fields of use; subscriptions by id.
+
+    `spends` are micros of the period by id of the agents and teams that a cap is on.
+    """
     fields = {"cust": pack(customer)}
     if margins:
         fields["mg"] = pack(margins)
@@ -237,4 +245,6 @@ def totals_fields(
         fields["lv"] = pack(levels)
     for subscription_id, totals in subscriptions.items():
         fields[keys.usage_field(subscription_id)] = pack(totals)
+    for subject_id, micros in (spends or {}).items():
+        fields[keys.spend_field(subject_id)] = str(micros).encode()
     return fields

@@ -118,6 +118,7 @@ class Edge:
         version: int | None = None,
         settled: Iterable[str] = (),
         sub_spend: int = 0,
+        spends: Mapping[str, int] | None = None,
         **quantities: int,
     ) -> settle.Projected:
         """Project totals."""
@@ -130,6 +131,7 @@ class Edge:
                     spend=sub_spend, quantities=quantities
                 )
             },
+            spends=spends,
         )
         return settle.project(
             self.client,

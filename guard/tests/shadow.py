@@ -34,6 +34,8 @@ class Shadow:
     token_quota: int | None
     spend_cap: int | None
     wallet: bool
+    agent_cap: int | None = None
+    team_cap: int | None = None
     spend: int = 0
     tokens_used: int = 0
     available: int = 0
@@ -97,10 +99,14 @@ class Shadow:
             so_far = self.tokens_used + held_tokens
             if so_far >= self.token_quota or so_far + tokens > self.token_quota:
                 yield "quota.subscription.period"
-        if self.spend_cap is not None:
-            so_far = self.spend + held
-            if so_far >= self.spend_cap or so_far + micros > self.spend_cap:
-                yield "spend_cap.customer.period"
+        so_far = self.spend + held
+        for scope, cap in (
+            ("agent", self.agent_cap),
+            ("team", self.team_cap),
+            ("customer", self.spend_cap),
+        ):
+            if cap is not None and (so_far >= cap or so_far + micros > cap):
+                yield f"spend_cap.{scope}.period"
         if self.wallet:
             left = self.available - held
             if left <= 0 or left < micros:

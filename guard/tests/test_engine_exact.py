@@ -28,6 +28,10 @@ def limited(**calls: int) -> dict[str, Any]:
 
     return {
         "customer": {"spend_cap": most("customer") * MICROS},
+        "agent": {
+            "spend_cap": most("agent") * MICROS,
+            "team_spend_cap": most("team") * MICROS,
+        },
         "spend_cap": most("plan") * MICROS,
         "requests_per_minute": most("requests"),
         "tokens_per_minute": most("tokens") * TOKENS,
@@ -109,7 +113,7 @@ def hold_to(edge: Edge, binding: str, most: int, total: int) -> None:
     assert stored_sums(edge) == before
 
 
-LIMITS = ["customer", "plan", "wallet", "quota", "pages"]
+LIMITS = ["agent", "team", "customer", "plan", "wallet", "quota", "pages"]
 
 
 @pytest.mark.parametrize("binding", LIMITS)

@@ -54,8 +54,15 @@ def test_it_sees_the_limits_that_the_script_sees(edge: Edge) -> None:
         spend_cap=700,
         wallet=True,
         customer={"spend_cap": 9_000},
+        agent={"spend_cap": 600, "team_spend_cap": 800},
     )
-    edge.total(spend=100, sub_spend=50, available=50_000, tokens=40)
+    edge.total(
+        spend=100,
+        sub_spend=50,
+        available=50_000,
+        tokens=40,
+        spends={"agt_1": 30, "tem_1": 45},
+    )
     found = without_store(edge)
     assert isinstance(found, local.Found)
     totals = fields(edge, keys.totals_key(edge.tag))
@@ -64,7 +71,7 @@ def test_it_sees_the_limits_that_the_script_sees(edge: Edge) -> None:
     assert [(one.name, one.unit, one.limit) for one in seen] == [
         (one.name, one.unit, one.limit) for one in told
     ]
-    money = slice(2, 5)
+    money = slice(2, 7)
     assert [one.used for one in seen[money]] == [one.used for one in told[money]]
 
 

@@ -31,6 +31,8 @@ def plan(draw: random.Random) -> dict[str, Any]:
         "tokens_per_minute": some(0, 2_000),
         "token_quota": some(0, 6_000),
         "spend_cap": some(0, 60_000),
+        "agent_cap": some(0, 60_000),
+        "team_cap": some(0, 60_000),
         "wallet": draw.choice([True, False]),
         "same_calls": some(1, 9),
         "not_enforced": frozenset(draw.sample(RULES, draw.choice([0, 0, 1, 3]))),
@@ -55,6 +57,10 @@ class Run:
         quotas = [] if quota is None else [quota]
         edge.project(
             customer={"spend_cap": limits["spend_cap"]},
+            agent={
+                "spend_cap": limits["agent_cap"],
+                "team_spend_cap": limits["team_cap"],
+            },
             requests_per_minute=limits["requests_per_minute"],
             tokens_per_minute=limits["tokens_per_minute"],
             quotas=tuple(
@@ -79,6 +85,7 @@ class Run:
             spend=self.shadow.spend,
             available=self.shadow.available,
             tokens=self.shadow.tokens_used,
+            spends={"agt_1": self.shadow.spend, "tem_1": self.shadow.spend},
             settled=settled or [],
         )
 

@@ -59,6 +59,8 @@ def test_a_call_without_agent_session_and_money_moves_what_there_is(edge: Edge) 
     ("_case", "limits", "reason"),
     [
         ("customer cap", {"customer": {"spend_cap": 70}}, "spend_cap.customer.period"),
+        ("agent cap", {"agent": {"spend_cap": 70}}, "spend_cap.agent.period"),
+        ("team cap", {"agent": {"team_spend_cap": 70}}, "spend_cap.team.period"),
         ("plan cap", {"spend_cap": 70}, "spend_cap.subscription.period"),
         ("quota", pages(5), "quota.subscription.period"),
         ("wallet", {"wallet": True}, "wallet.customer.balance"),

@@ -12,17 +12,20 @@ from django.db import connection
 from django.urls import reverse
 
 from aforo.core.models import AuditEntry, Tenant
-from aforo.lib import ids
-from billing.models import Agent, Credential, Customer
+from aforo.lib import ids, money
+from billing import agent_caps
+from billing.models import Agent, BillingPeriod, Credential, Customer
 from guard import overrides, rehearsing, wording
 from guard.engine.decision import Decision as Judged
 from guard.engine.decision import Limit, Outcome, Reason
-from guard.models import Decision
+from guard.models import Decision, Override
 
 READ_MAX: Final = 5_000  # reports that are looked at
 SHOWN_MAX: Final = 50
+CAPPED_MAX: Final = 1_000  # agents with a cap that are compared with it
 # States that a person or a cap sets; other refusals before the limits limit nobody.
 STOPPED: Final = (Reason.AGENT_PAUSED, Reason.CUSTOMER_SUSPENDED)
+CAPS: Final = (Reason.SPEND_CAP_AGENT, Reason.SPEND_CAP_TEAM)
 
 SUBJECTS = """
 WITH latest AS (
@@ -56,6 +59,11 @@ class Limited:
     def subject_id(self) -> str:
         """Whom deeds are done to: the agent, else the customer."""
         return (self.agent or self.customer).public_id
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether the agent is paused by a cap of its own or of its team."""
+        return self.state == "deny" and self.code in CAPS
 
     @property
     def may_release(self) -> bool:
@@ -197,6 +205,51 @@ def _paused(seen: Iterable[uuid.UUID]) -> list[Limited]:
     ]
 
 
+def _capped(seen: Iterable[uuid.UUID], now: dt.datetime) -> list[Limited]:
+    """Return the agents whose own cap is met and that no report named."""
+    released = Override.objects.filter(
+        name=Reason.SPEND_CAP_AGENT.value,
+        kind=Override.Kind.RELEASE,
+        ends_at__gt=now,
+        ended_at=None,
+        agent__isnull=False,
+    )
+    rows = Agent.objects.filter(spend_cap__isnull=False, state=Agent.State.ACTIVE)
+    rows = rows.exclude(pk__in=seen).exclude(pk__in=released.values("agent"))
+    agents = list(rows.select_related("customer").order_by("name")[:CAPPED_MAX])
+    open_now = BillingPeriod.objects.filter(
+        customer__in={agent.customer_id for agent in agents},
+        start_at__lte=now,
+        end_at__gt=now,
+    )
+    ends = {one.customer_id: one for one in open_now} if agents else {}
+    spends = agent_caps.spent_in([one.pk for one in ends.values()])
+    found = []
+    for agent in agents:
+        if not agent_caps.met(agent, spends):
+            continue
+        assert agent.spend_cap is not None, "a cap that is met is a cap"
+        period, currency = ends.get(agent.customer_id), agent.customer.currency
+        spent = money.display(
+            max(spends.get(agent.pk, money.ZERO), money.ZERO), currency
+        )
+        left = int((period.end_at - now).total_seconds()) if period else 0
+        found.append(
+            Limited(
+                state="deny",
+                customer=agent.customer,
+                agent=agent,
+                code=Reason.SPEND_CAP_AGENT.value,
+                words=wording.reason_words(Reason.SPEND_CAP_AGENT),
+                since=None,
+                used=f"{spent} of {money.display(agent.spend_cap, currency)}",
+                resets=wording.span(max(1, left)) if period else "",
+                verified=False,
+            )
+        )
+    return found
+
+
 def _limited(
     row: Decision,
     judged: Judged | None,
@@ -232,7 +285,7 @@ def _limited(
 
 
 def now_limited(tenant: Tenant, now: dt.datetime) -> list[Limited]:
-    """Return who is limited, the worst first; seven statements and one round trip."""
+    """Return who is limited, the worst first; ten statements and one round trip."""
     with connection.cursor() as cursor:
         cursor.execute(
             SUBJECTS,
@@ -258,7 +311,7 @@ def now_limited(tenant: Tenant, now: dt.datetime) -> list[Limited]:
             found[one.subject_id, one.code] = one
     stopped = {one.agent.pk for one in found.values() if one.agent}
     order = ("deny", "paused", "throttle", "observed", "warn")
-    shown = [*found.values(), *_paused(stopped)]
+    shown = [*found.values(), *_paused(stopped), *_capped(stopped, now)]
     return sorted(shown, key=lambda one: order.index(one.state))[:SHOWN_MAX]
 
 

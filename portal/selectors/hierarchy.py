@@ -17,7 +17,7 @@ from django.db.models import Count, IntegerField, OuterRef, Prefetch, Subquery, 
 from django.db.models.functions import Coalesce
 
 from aforo.lib.money import ZERO
-from billing import periods
+from billing import agent_caps, periods
 from billing.contracts import plans_of
 from billing.models import (
     Agent,
@@ -95,6 +95,7 @@ class AgentNode:
     keys_hidden: int
     caps: list[Cap]
     guard: Counted | None
+    paused_by: str = ""  # Whose cap is met: the agent or its team.
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class TeamNode:
     agents_hidden: int
     spent: Spent
     others: list[Other] = field(default_factory=list)
+    caps: list[Cap] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def tree(
     found_caps: Iterable[Cap],
     guard: Mapping[uuid.UUID | None, Counted],
 ) -> Tree:
-    """Return a page of the customer's hierarchy; ten statements at most.
+    """Return a page of the customer's hierarchy; twelve at most.
 
     `query` is the address (paging), `found_caps` those of `caps`, `guard` today's
     decisions by agent.
@@ -201,7 +203,8 @@ def tree(
     for cap in found_caps:
         if cap.agent_id:
             by_agent.setdefault(cap.agent_id, []).append(cap)
-    nodes = [_team(row, pairs, by_agent, guard) for row in page.rows]
+    spends = _cap_spends(customer, page.rows, span.end)
+    nodes = [_team(row, pairs, by_agent, guard, customer, spends) for row in page.rows]
     _name_others(nodes, pairs)
     sums = figures.of_customers(span, [customer.pk])[customer.pk]
     figure = sums.get(customer.currency, figures.Figures(customer.currency)).revenue
@@ -231,6 +234,8 @@ def _team(
     pairs: Mapping[Pair, Spent],
     by_agent: Mapping[uuid.UUID, list[Cap]],
     guard: Mapping[uuid.UUID | None, Counted],
+    customer: Customer,
+    spends: Mapping[uuid.UUID, Decimal],
 ) -> TeamNode:
     """Return a team that was read with its agents as a node."""
     agents = [
@@ -239,13 +244,40 @@ def _team(
             pairs.get((row.pk, agent.pk), NOTHING),
             agent.shown_keys,
             agent.key_count - len(agent.shown_keys),
-            by_agent.get(agent.pk, []),
+            [*_own_cap(agent, customer, spends), *by_agent.get(agent.pk, [])],
             guard.get(agent.pk),
+            "its own"
+            if agent_caps.met(agent, spends)
+            else "its team's"
+            if agent_caps.met(row, spends)
+            else "",
         )
         for agent in row.shown_agents
     ]
     spent = sum((s for (team, _), s in pairs.items() if team == row.pk), NOTHING)
-    return TeamNode(row, agents, row.agent_count - len(agents), spent)
+    own = _own_cap(row, customer, spends)
+    return TeamNode(row, agents, row.agent_count - len(agents), spent, caps=own)
+
+
+def _cap_spends(
+    customer: Customer, teams: Iterable[Any], now: dt.datetime
+) -> Mapping[uuid.UUID, Decimal]:
+    """Return what counts towards the caps of shown teams and agents."""
+    shown = [one for team in teams for one in (team, *team.shown_agents)]
+    if all(one.spend_cap is None for one in shown):
+        return {}
+    return agent_caps.spent(periods.find(customer.pk, now))
+
+
+def _own_cap(
+    target: Agent | Team, customer: Customer, spends: Mapping[uuid.UUID, Decimal]
+) -> list[Cap]:
+    """Return the cap that an agent or a team has of its own, if any."""
+    if target.spend_cap is None:
+        return []
+    used = max(spends.get(target.pk, ZERO), ZERO)
+    note = "its own, over all of its contracts"
+    return [Cap(target.name, target.spend_cap, used, customer.currency, note)]
 
 
 def _name_others(nodes: Iterable[TeamNode], pairs: Mapping[Pair, Spent]) -> None:

@@ -75,11 +75,23 @@ end
 rate('requests.subscription.minute', 'requests', sub.rpm, requests_window, 1)
 rate('tokens.subscription.minute', 'tokens', sub.tpm, tokens_window, tokens)
 
-local raw_use = redis.call('HGET', USE, 's:' .. sub.id)
+local raw_use, agent_spend, team_spend
+if agent and (agent.cap or agent.tcap) then
+  raw_use, agent_spend, team_spend = unpack(redis.call('HMGET', USE, 's:' .. sub.id,
+    'm:' .. agent_id, 'm:' .. agent.tm))
+else
+  raw_use = redis.call('HGET', USE, 's:' .. sub.id)
+end
 local used = raw_use and cmsgpack.unpack(raw_use) or {m = 0, q = {}}
 for _, quota in ipairs(sub.q) do
   cumulative('quota.subscription.period', quota.m, quota.l, used.q[quota.m] or 0,
     total.e, pending[sub.id .. '|' .. quota.k], units[quota.m] or 0, quota.e)
+end
+if agent then
+  cumulative('spend_cap.agent.period', 'micros', agent.cap, tonumber(agent_spend or 0),
+    total.e, pending[agent_id], estimate, 'deny')
+  cumulative('spend_cap.team.period', 'micros', agent.tcap, tonumber(team_spend or 0),
+    total.e, pending[agent.tm], estimate, 'deny')
 end
 cumulative('spend_cap.subscription.period', 'micros', sub.cap, used.m, total.e,
   pending[sub.id], estimate, 'deny')
