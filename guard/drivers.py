@@ -95,8 +95,9 @@ class Recovery:
                 self._hear_of_changes()
                 if self._stopped.wait(PROBE_S):
                     return
-            self._memory.local.forget()
-            self._memory.breaker.close()
+            if self._memory.breaker.is_open:
+                self._memory.local.forget()
+                self._memory.breaker.close()
         finally:
             self._running.release()
 
@@ -155,6 +156,10 @@ def note_fault(memory: Memory, recovery: Recovery, error: Exception) -> StoreFau
         raise error
     if memory.breaker.fault():
         logger.error("the guard's store is skipped: %s", kind)
+        recovery.start()
+    elif kind != "timeout":
+        # Where calls are too few to open the breaker, what the store was not told
+        # must reach it all the same; one that is only slow has been told.
         recovery.start()
     return StoreFault(kind)
 

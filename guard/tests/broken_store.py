@@ -41,7 +41,7 @@ class BrokenStore:
                 ).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), connection:
             while words := connection.recv(65536):
                 self.messages += 1
                 if self._reply is not None:
