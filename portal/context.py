@@ -80,7 +80,7 @@ NAVIGATION: tuple[tuple[str, tuple[Link, ...]], ...] = (
         (
             Link("Model prices", "/settings/model-prices", "tag", "r"),
             Link("Team", "/settings/team", "user-plus", "t"),
-            Link("Webhooks", "/webhooks", "link", "k"),
+            Link("Webhooks", "/webhooks", "link", "x"),
             Link("Audit", "/audit", "scroll-text", "a"),
             Link("API reference", "/docs/api", "book-open", "d"),
             Link("Admin", "/admin/", "shield"),

@@ -33,7 +33,8 @@ assert SERVICE is not None
 
 
 # cus, agt, sub, prd, crd, currency, on_outage, model, expiry, version, tenant
-FACTS_REPLY = [b"cus_a", b"", b"", b"", b"crd_a", b"USD", b"open", b"", 0, 1, b"ten_a"]
+IDS_REPLY = [b"cus_a", b"", b"", b"", b"crd_a"]
+FACTS_REPLY = [*IDS_REPLY, b"USD", b"open", b"", 0, 1, b"ten_a", 0, b""]
 
 World = dict[Any, Callable[[Any], Any]]
 

@@ -14,6 +14,7 @@ JOIN billing_billingperiod p ON p.customer_id = r.customer_id
   AND p.start_at <= r.hour AND p.end_at > r.hour
 GROUP BY r.tenant_id, r.customer_id, p.id, r.agent_id, r.currency
 """
+UNCOUNT = "DELETE FROM billing_agenttotal WHERE subscription_id IS NULL"
 
 
 class Migration(migrations.Migration):
@@ -24,4 +25,4 @@ class Migration(migrations.Migration):
         ("billing", "0009_agents_and_levels"),
     ]
 
-    operations = [migrations.RunSQL(COSTS, migrations.RunSQL.noop)]
+    operations = [migrations.RunSQL(COSTS, UNCOUNT)]

@@ -9,6 +9,7 @@ from portal.admin import (
     catalog,
     contracts,
     core,
+    margins,
     scenarios,
     usage,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "catalog",
     "contracts",
     "core",
+    "margins",
     "scenarios",
     "site",
     "usage",

@@ -73,7 +73,7 @@ def test_the_list_takes_a_fixed_number_of_statements(
         plans.create_plan(
             product=scene.product, name=f"More {number}", code=f"m{number}", actor=None
         )
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(18):
         assert client.get("/plans").status_code == 200
 
 

@@ -223,5 +223,5 @@ def test_the_list_takes_the_same_statements_however_long(
     for number in range(12):
         saved(client, f"View {number}", f"customer={shop.customer.public_id}")
     client.get(VIEWS)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         client.get(VIEWS)

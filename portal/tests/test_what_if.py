@@ -216,7 +216,7 @@ def test_the_form_takes_the_same_statements_however_much_was_used(
 ) -> None:
     client = sign_in(shop, Role.FINANCE)
     client.get(PAGE)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         client.get(PAGE, {"month": month()})
 
 

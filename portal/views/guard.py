@@ -10,12 +10,12 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from aforo.core.roles import OPERATE, staff_required
+from aforo.core.roles import OPERATE, RULES, staff_required
 from aforo.lib import clock, ids
 from guard import observing
 from guard.models import Decision
 from portal import paging
-from portal.context import acting_tenant, exists
+from portal.context import acting_tenant
 from portal.guardroom import asking, pulse, rules, shown
 from portal.guardroom.filters import DecisionFilter
 from portal.pages import may
@@ -50,7 +50,7 @@ def page(request: HttpRequest) -> HttpResponse:
         # Rows come in by themselves only on top of the first page.
         "is_live": not request.GET.get("after") and not request.GET.get("before"),
         "rules": rules.counts(now),
-        "rules_url": "/guard/rules" if exists("/guard/rules") else "/plans",
+        "rules_url": "/guard/rules" if may(request, RULES) else "/plans",
         "may_act": may_act,
         "form": asking.AskForm(),
     }
