@@ -211,5 +211,9 @@ def test_an_end_of_rights_is_felt_within_a_second_under_load(scene: Scene, actio
     rate = len(seen) / (seen[-1][0] - seen[0][0])
     print(f"{action}: last allowed {last - at:+.3f} s after the commit, {rate:.0f}/s")
     assert last - at < ENDED_S_MAX
-    assert {status for started, status in seen if started > last} <= {401, 403, 429}
+    # 503: the edge was too slow for a check, and the record for a look.
+    after = {status for started, status in seen if started > last}
+    assert after <= {401, 403, 429, 503}
+    # 429: an address that was refused a hundred times in this minute.
+    assert after & {401, 403, 429}
     assert seen[-1][1] != 200
