@@ -255,3 +255,17 @@ DENY_EXAMPLE: Final = OpenApiExample(
     },
     response_only=True,
 )
+RELEASE_EXAMPLE: Final = OpenApiExample(
+    "by the request's id",
+    {"request_id": "req-7f3a", "customer_id": "cust_abc"},
+    request_only=True,
+)
+RELEASED_EXAMPLE: Final = OpenApiExample(
+    "released",
+    {
+        "hold_id": "hld_agnvkk3t5v4xxnnhz6qmmp5xci",
+        "status": "released",
+        "already_released": False,
+    },
+    response_only=True,
+)

@@ -21,6 +21,8 @@ from guard.schema import (
     ASK_EXAMPLES,
     AUTHZ_PARAMETERS,
     DENY_EXAMPLE,
+    RELEASE_EXAMPLE,
+    RELEASED_EXAMPLE,
     AnswerSchema,
     AskSchema,
     ProblemSchema,
@@ -210,8 +212,13 @@ class _ReleaseView(_DoorView):
 _RELEASE: Final[dict[str, Any]] = {
     "tags": ["guard"],
     "request": ReleaseSchema,
+    "examples": [RELEASE_EXAMPLE],
     "responses": {
-        200: OpenApiResponse(ReleasedSchema, "Nothing is reserved any more."),
+        200: OpenApiResponse(
+            ReleasedSchema,
+            "Nothing is reserved any more.",
+            examples=[RELEASED_EXAMPLE],
+        ),
         **_problems(
             (400, "Malformed."),
             (401, "The credentials are not valid."),
