@@ -108,10 +108,15 @@ def the_queue_names_its_customers() -> Iterator[str]:
 def rating_again_gives_the_same() -> Iterator[str]:
     """Price all rated events from their raw bodies; return charges that differ."""
     tenants = [row[0] for row in rows("SELECT id FROM core_tenant")]
-    booked, settled = _booked(), _settled()
-    plans = contracts.plans_of(
-        SubscriptionSnapshot.objects.filter(pk__in={key.snapshot_id for key in booked})
+    # Of all usage: an event that no charge counts has an entry without lines.
+    used_by = rows(
+        "SELECT DISTINCT snapshot_id FROM billing_ledgerentry"
+        " WHERE event_id IS NOT NULL AND snapshot_id IS NOT NULL"
     )
+    plans = contracts.plans_of(
+        SubscriptionSnapshot.objects.filter(pk__in=[row[0] for row in used_by])
+    )
+    booked, settled = _booked(), _settled()
     for key, events in rated.by_counter(tenants):
         if key.snapshot_id not in plans:
             yield f"snapshot {key.snapshot_id} has usage but no plan"
